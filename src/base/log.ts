@@ -1,0 +1,20 @@
+export type Level = "debug" | "info" | "warn" | "error";
+const rank: Record<Level, number> = { debug: 0, info: 1, warn: 2, error: 3 };
+let threshold: Level = "info";
+
+/** Sets the least level that is written. The daemon's `--log-level` ends here. */
+export function setLogLevel(level: Level): void {
+  threshold = level;
+}
+
+/** Writes one line to stderr: time, level, message, then `key=value` for each field. */
+export function log(level: Level, message: string, fields: Record<string, unknown> = {}): void {
+  if (rank[level] < rank[threshold]) return;
+  const tail = Object.entries(fields).map(([key, value]) => ` ${key}=${show(value)}`);
+  process.stderr.write(`${new Date().toISOString()} ${level} ${message}${tail.join("")}\n`);
+}
+
+function show(value: unknown): string {
+  const text = value instanceof Error ? value.message : String(value);
+  return /[\s"=]/.test(text) ? JSON.stringify(text) : text;
+}

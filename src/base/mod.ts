@@ -1,0 +1,9 @@
+/**
+ * What every other folder may use, and which uses none: the error type, assertions, bounds, locks,
+ * and the daemon's log.
+ */
+export { assert, unreachable } from "./assert.ts";
+export { type Code, Failure, isFailure, toFailure } from "./error.ts";
+export { Gate, KeyedLock } from "./gate.ts";
+export { limits } from "./limits.ts";
+export { type Level, log, setLogLevel } from "./log.ts";
