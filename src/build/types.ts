@@ -1,0 +1,60 @@
+import type { Image } from "../image/mod.ts";
+
+/** What one `POST /build` asks for. */
+export interface BuildRequest {
+  /** The unpacked context folder. Read only; hostile: never followed out of itself. */
+  readonly contextPath: string;
+  /** Path of the Dockerfile inside the context, or its text. */
+  readonly dockerfile: { readonly path: string } | { readonly text: string };
+  readonly tags: readonly string[];
+  readonly buildArgs: Readonly<Record<string, string | null>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly target: string;
+  readonly noCache: boolean;
+  readonly pull: boolean;
+  readonly platform: string;
+  /** "", "default", "host", "none". */
+  readonly networkMode: string;
+  readonly extraHosts: readonly string[];
+  readonly shmSizeBytes: number;
+  readonly memoryBytes: number;
+  readonly cpuShares: number;
+  readonly signal: AbortSignal;
+}
+
+/** What the build tells while it goes on. `step` is "3/7" as in `Step 3/7 : RUN make`. */
+export type BuildEvent =
+  | {
+      readonly kind: "step";
+      readonly number: number;
+      readonly total: number;
+      readonly text: string;
+    }
+  | { readonly kind: "cached"; readonly number: number }
+  | {
+      readonly kind: "output";
+      readonly number: number;
+      readonly stream: 1 | 2;
+      readonly bytes: Uint8Array;
+    }
+  | { readonly kind: "done"; readonly number: number; readonly id: string }
+  | { readonly kind: "warning"; readonly text: string }
+  | { readonly kind: "image"; readonly image: Image };
+
+export interface Builder {
+  /** @throws Failure with file, line and the line's text in the message when the Dockerfile is at fault */
+  build(request: BuildRequest, report: (event: BuildEvent) => void): Promise<Image>;
+  /** Bytes and count of the cache, for `system df`; `prune` empties it. */
+  cache(): readonly {
+    id: string;
+    description: string;
+    sizeBytes: number;
+    lastUsedMs: number;
+    inUse: boolean;
+  }[];
+  prune(options: {
+    all: boolean;
+    keepBytes: number;
+  }): Promise<{ ids: string[]; reclaimedBytes: number }>;
+  reconcile(): Promise<string[]>;
+}

@@ -1,0 +1,1 @@
+export type { ContentStore } from "./types.ts";

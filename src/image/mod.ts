@@ -1,0 +1,1 @@
+export type { HistoryRow, Image, ImageStore, Progress, Removal, Report } from "./types.ts";

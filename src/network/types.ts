@@ -1,0 +1,135 @@
+/** Docker's IPAM block, one entry per subnet. */
+export interface Subnet {
+  readonly subnet: string;
+  readonly gateway?: string;
+  readonly ipRange?: string;
+  readonly auxAddresses?: Readonly<Record<string, string>>;
+}
+
+export interface NetworkSpec {
+  readonly name: string;
+  readonly driver: string;
+  readonly internal: boolean;
+  readonly attachable: boolean;
+  readonly enableIPv4: boolean;
+  readonly enableIPv6: boolean;
+  readonly subnets: readonly Subnet[];
+  readonly options: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface Network extends NetworkSpec {
+  /** 64 hex digits. */
+  readonly id: string;
+  /** RFC 3339 with nanoseconds. */
+  readonly created: string;
+  /** "bridge", "host" and "none" cannot be removed. */
+  readonly predefined: boolean;
+}
+
+/** How a container wants to be on one network. */
+export interface EndpointSpec {
+  readonly network: string;
+  readonly aliases?: readonly string[];
+  readonly ipv4?: string;
+  readonly ipv6?: string;
+  readonly macAddress?: string;
+  readonly driverOptions?: Readonly<Record<string, string>>;
+  readonly gatewayPriority?: number;
+}
+
+/** How it is on it. Addresses without prefix; empty strings where there is none. */
+export interface Endpoint extends EndpointSpec {
+  readonly networkId: string;
+  readonly networkName: string;
+  readonly endpointId: string;
+  readonly interfaceName: string;
+  readonly address: string;
+  readonly prefix: number;
+  readonly gateway: string;
+  readonly address6: string;
+  readonly prefix6: number;
+  readonly gateway6: string;
+  readonly mac: string;
+  readonly dnsNames: readonly string[];
+}
+
+export interface PortSpec {
+  readonly containerPort: number;
+  readonly protocol: "tcp" | "udp" | "sctp";
+  /** "" for all addresses, v4 and v6. */
+  readonly hostIp: string;
+  /** 0 for any free one; a range [first, last] for the first free one in it. */
+  readonly hostPort: number | readonly [number, number];
+}
+
+/** One bound port; `hostPort` is what was chosen. An empty hostIp gives two: 0.0.0.0 and ::. */
+export interface BoundPort {
+  readonly containerPort: number;
+  readonly protocol: "tcp" | "udp" | "sctp";
+  readonly hostIp: string;
+  readonly hostPort: number;
+}
+
+export interface SandboxSpec {
+  readonly containerId: string;
+  readonly containerName: string;
+  readonly hostname: string;
+  readonly domainname: string;
+  readonly endpoints: readonly EndpointSpec[];
+  readonly ports: readonly PortSpec[];
+  readonly dns: readonly string[];
+  readonly dnsSearch: readonly string[];
+  readonly dnsOptions: readonly string[];
+  /** `--add-host`: name and address; the address may be "host-gateway". */
+  readonly extraHosts: readonly (readonly [name: string, address: string])[];
+  readonly sysctl: Readonly<Record<string, string>>;
+}
+
+/** A container's place on the network: a namespace with interfaces, and the files that name things. */
+export interface Sandbox {
+  readonly containerId: string;
+  /** Path of the bound network namespace; give it to the runtime. */
+  readonly netnsPath: string;
+  readonly endpoints: readonly Endpoint[];
+  readonly ports: readonly BoundPort[];
+  /** Files to bind over /etc/hosts, /etc/hostname, /etc/resolv.conf. */
+  readonly hostsPath: string;
+  readonly hostnamePath: string;
+  readonly resolvConfPath: string;
+}
+
+export interface NetworkStore {
+  list(): readonly Network[];
+  /** By name, full ID or unambiguous ID prefix. @throws "not_found" | "conflict" (ambiguous) */
+  resolve(nameOrId: string): Network;
+  /** @throws "conflict" — the name is taken, or no subnet is free or it overlaps; "invalid" */
+  create(spec: NetworkSpec): Promise<Network>;
+  /** @throws "denied" — predefined; "conflict" — containers are on it */
+  remove(id: string): Promise<void>;
+  /** Endpoints on a network, by container ID. */
+  endpointsOf(networkId: string): ReadonlyMap<string, { name: string; endpoint: Endpoint }>;
+  /**
+   * Makes a namespace, joins it to the networks, publishes the ports, writes the files. All or nothing.
+   * Endpoints on "host" and "none" make no interface; "none" has loopback only.
+   * @throws "conflict" — a port or address is taken; "not_found" — a network; "exhausted" — no address
+   */
+  open(spec: SandboxSpec): Promise<Sandbox>;
+  sandbox(containerId: string): Sandbox | undefined;
+  /** The three files only, for --network host and container:X. */
+  files(spec: SandboxSpec): Promise<Pick<Sandbox, "hostsPath" | "hostnamePath" | "resolvConfPath">>;
+  /** Takes all of it away; absent is fine. */
+  close(containerId: string): Promise<void>;
+  connect(containerId: string, endpoint: EndpointSpec): Promise<Sandbox>;
+  disconnect(containerId: string, networkId: string): Promise<Sandbox>;
+  rename(containerId: string, name: string): void;
+  /** A namespace for a build step: "default" network, or loopback only. */
+  openForBuild(id: string, how: "default" | "none"): Promise<Sandbox>;
+  /** Interface counters in a container's namespace, by interface name. */
+  counters(
+    containerId: string,
+  ): Promise<Readonly<Record<string, Readonly<Record<string, number>>>>>;
+  /** Brings kernel and state in line after a start: running sandboxes stay, others go. */
+  reconcile(containerIds: ReadonlySet<string>): Promise<string[]>;
+  shutdown(): Promise<void>;
+}

@@ -1,0 +1,18 @@
+export type {
+  BundleSpec,
+  Chunk,
+  Device,
+  DeviceRule,
+  Exit,
+  Logging,
+  Namespace,
+  OutputQuery,
+  ProcessSpec,
+  Resources,
+  Rlimit,
+  RunningProcess,
+  Runtime,
+  StartOptions,
+  Usage,
+  User,
+} from "./types.ts";

@@ -1,0 +1,1 @@
+export type { ChangeKind, Layer, SnapshotStore } from "./types.ts";

@@ -1,0 +1,57 @@
+import type { Digest } from "../oci/mod.ts";
+
+/**
+ * Root filesystems on overlayfs. A *layer* is a committed, read-only directory, known by its DiffID
+ * (so that it serves every image that has it, whatever lies below). A *snapshot* is an active,
+ * writable directory above a chain of layers, known by a key (a container's ID, a build step).
+ */
+export interface Layer {
+  readonly diffId: Digest;
+  /** Bytes of file content. */
+  readonly sizeBytes: number;
+  /** "archive": its tar is a blob elsewhere. "snapshot": `layerTar` makes its tar, always the same. */
+  readonly origin: "archive" | "snapshot";
+}
+
+export type ChangeKind = 0 | 1 | 2; // modified, added, deleted: Docker's numbers
+
+export interface SnapshotStore {
+  layer(diffId: Digest): Layer | undefined;
+  layers(): readonly Layer[];
+  /**
+   * Unpacks the tar in the file at `path` (plain, gzip, zstd, bzip2, xz) as a layer, off the event loop.
+   * With `diffId` the bytes are verified and an already present layer is success at once.
+   * @throws "corrupt" | "invalid" (hostile entry) | "exhausted"
+   */
+  unpack(path: string, options: { diffId?: Digest; signal?: AbortSignal }): Promise<Layer>;
+  /** The canonical tar of a layer of origin "snapshot"; hashes to its DiffID. */
+  layerTar(diffId: Digest): AsyncIterable<Uint8Array>;
+  /** @throws "conflict" while a snapshot stands on it. Absent is fine. */
+  removeLayer(diffId: Digest): Promise<void>;
+
+  /**
+   * Makes an active snapshot above `parents` (lowest first). `volatile`: nobody needs it after a power
+   * loss (mount option volatile). An existing key is a "conflict".
+   */
+  prepare(key: string, parents: readonly Digest[], options?: { volatile?: boolean }): Promise<void>;
+  /** Mounts the snapshot (if it is not) and returns the path of its root. */
+  mount(key: string): Promise<string>;
+  /** Unmounts; absent or unmounted is fine. Never blocks the event loop. */
+  unmount(key: string): Promise<void>;
+  /** Unmounts and forgets; absent is fine. Deleting the files goes on in the background. */
+  remove(key: string): Promise<void>;
+  has(key: string): boolean;
+  keys(): readonly string[];
+  /** What the writable layer changed against its parents, sorted by path; paths start with "/". */
+  changes(key: string): Promise<readonly { path: string; kind: ChangeKind }[]>;
+  /** Bytes in the writable layer. */
+  usage(key: string): Promise<number>;
+  /**
+   * Turns the writable layer into a Layer: hashes its canonical tar, off the event loop.
+   * "move" consumes the snapshot (build steps); "copy" leaves it going (a container's commit).
+   * An unchanged snapshot gives undefined when `skipEmpty`.
+   */
+  commit(key: string, options: { how: "move" | "copy"; timeMax?: number }): Promise<Layer>;
+  /** Removes what a crash left: half layers, stale mounts, snapshots not in `keys`. Returns what it did. */
+  reconcile(keys: ReadonlySet<string>): Promise<string[]>;
+}

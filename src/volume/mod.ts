@@ -1,0 +1,1 @@
+export type { Volume, VolumeSpec, VolumeStore } from "./types.ts";
