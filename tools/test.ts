@@ -1,0 +1,91 @@
+/**
+ * Runs every test, one folder after the other, and ends with `N passed, N failed[, N skipped]`.
+ * `tools/test.ts src/oci test/build` runs only those. Exit code 1 when one failed or none ran.
+ */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const root = join(import.meta.dir, "..");
+const timeoutMs = 8 * 60_000;
+
+/** Counts in one folder's JUnit report. */
+interface Counts {
+  tests: number;
+  failures: number;
+  skipped: number;
+}
+
+/** Reads the totals and the names of skipped tests from Bun's JUnit report. */
+export function readReport(xml: string): Counts & { skippedNames: string[] } {
+  const head = /<testsuites[^>]*>/.exec(xml)?.[0] ?? "";
+  const number = (name: string) => Number(new RegExp(`\\b${name}="(\\d+)"`).exec(head)?.[1] ?? 0);
+  const cases = xml.matchAll(/<testcase name="([^"]*)"[^>]*>\s*<skipped/g);
+  return {
+    tests: number("tests"),
+    failures: number("failures"),
+    skipped: number("skipped"),
+    skippedNames: [...cases].map(([, name]) => name!),
+  };
+}
+
+function hasTests(folder: string): boolean {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" }).some((name) =>
+    name.endsWith(".test.ts"),
+  );
+}
+
+function folders(): string[] {
+  const named = process.argv.slice(2);
+  if (named.length > 0) return named;
+  const inSource = readdirSync(join(root, "src"), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => `src/${entry.name}`);
+  return ["tools", ...inSource, "test"].filter((folder) => hasTests(join(root, folder)));
+}
+
+async function runFolder(folder: string, reports: string) {
+  const report = join(reports, `${folder.replaceAll("/", "-")}.xml`);
+  const child = Bun.spawn(
+    [
+      "tools/cgroup-view",
+      process.execPath,
+      "test",
+      `./${folder}/`,
+      "--timeout=120000",
+      "--reporter=junit",
+      `--reporter-outfile=${report}`,
+    ],
+    { cwd: root, stdin: "ignore", stdout: "inherit", stderr: "inherit" },
+  );
+  const timer = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
+  const exitCode = await child.exited;
+  clearTimeout(timer);
+  const none = { tests: 0, failures: 0, skipped: 0, skippedNames: [] };
+  const counts = existsSync(report) ? readReport(readFileSync(report, "utf8")) : none;
+  // A crash, a time-out or a broken import leaves no failure in the report: it counts as one.
+  if (exitCode !== 0 && counts.failures === 0)
+    return { ...counts, tests: counts.tests + 1, failures: 1 };
+  return counts;
+}
+
+if (import.meta.main) {
+  const reports = mkdtempSync(join(tmpdir(), "lading-test-"));
+  const total: Counts = { tests: 0, failures: 0, skipped: 0 };
+  const failed: string[] = [];
+  for (const folder of folders()) {
+    console.log(`\n== ${folder}`);
+    const counts = await runFolder(folder, reports);
+    for (const name of counts.skippedNames) console.log(`skipped: ${folder}: ${name}`);
+    if (counts.failures > 0) failed.push(folder);
+    total.tests += counts.tests;
+    total.failures += counts.failures;
+    total.skipped += counts.skipped;
+  }
+  rmSync(reports, { recursive: true });
+  if (failed.length > 0) console.log(`\nfailed in: ${failed.join(", ")}`);
+  const passed = total.tests - total.failures - total.skipped;
+  const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : "";
+  console.log(`${passed} passed, ${total.failures} failed${skipped}`);
+  process.exit(total.failures > 0 || passed === 0 ? 1 : 0);
+}
