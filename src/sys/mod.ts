@@ -4,4 +4,5 @@
  */
 export { check, cstr, errnoName, errnoOf, failureOf, lastErrno, libcPath } from "./libc.ts";
 export type { Mount } from "./mount.ts";
+export { lockFile, replaceProcess } from "./process.ts";
 export { type Outcome, run, runAny } from "./run.ts";

@@ -1,0 +1,100 @@
+/** What the host must have before an engine can start, and how to stand where crun starts. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { Failure } from "./base/mod.ts";
+import { replaceProcess, run } from "./sys/mod.ts";
+
+/** How cgroups are mounted. Hybrid has v1 controllers and a v2 tree without any beside them. */
+export type CgroupMode = "v1" | "v2" | "hybrid" | "none";
+
+/** Reads the mode off the mount table, the text of /proc/mounts. */
+export function cgroupMode(mounts: string): CgroupMode {
+  const lines = mounts.split("\n").map((line) => line.split(" "));
+  const v2At = lines.filter(([, , type]) => type === "cgroup2").map(([, at]) => at);
+  const hasV1 = lines.some(([, , type]) => type === "cgroup");
+  if (v2At.includes("/sys/fs/cgroup")) return "v2";
+  if (hasV1) return v2At.includes("/sys/fs/cgroup/unified") ? "hybrid" : "v1";
+  return "none";
+}
+
+/** Refuses a host on which no container could run, in one sentence. @throws "unsupported" | "denied" */
+export function requireHost(): void {
+  if (process.platform !== "linux") {
+    throw new Failure(
+      "unsupported",
+      `Cannot start an engine on ${process.platform}: it takes Linux`,
+    );
+  }
+  if (process.getuid?.() !== 0) {
+    throw new Failure("denied", "Cannot start an engine: it takes root", {
+      hint: "Run it as root",
+    });
+  }
+  if (!/\boverlay\b/.test(readFileSync("/proc/filesystems", "utf8"))) {
+    throw new Failure(
+      "unsupported",
+      "Cannot start an engine: the kernel has no overlay file system",
+      {
+        hint: "Load it: modprobe overlay",
+      },
+    );
+  }
+  if (cgroupMode(readFileSync("/proc/mounts", "utf8")) === "none") {
+    throw new Failure("unsupported", "Cannot start an engine: no cgroups are mounted", {
+      hint: "Mount them: mount -t cgroup2 none /sys/fs/cgroup",
+    });
+  }
+}
+
+/**
+ * On a host in hybrid mode crun refuses to start. There this process starts itself anew in a mount
+ * namespace of its own (slave of the host's) without /sys/fs/cgroup/unified. The namespace is kept in
+ * `<exec root>/mount-view/ns`, so that an engine started later finds the mounts of containers that
+ * still run. Elsewhere it does nothing.
+ */
+export async function enterCgroupView(execRoot: string, argv: readonly string[]): Promise<void> {
+  if (cgroupMode(readFileSync("/proc/mounts", "utf8")) !== "hybrid") return;
+  const folder = `${execRoot}/mount-view`;
+  const file = `${folder}/ns`;
+  const self = [process.execPath, "--no-install", ...argv] as const;
+  mkdirSync(folder, { recursive: true });
+  if (isMounted(file))
+    replaceProcess(["/usr/bin/nsenter", `--mount=${file}`, "--", ...self], process.env);
+  if (!isMounted(folder)) {
+    // unshare(1) keeps a mount namespace only on a private mount.
+    await run(["mount", "--bind", folder, folder], { timeoutMs: 5_000 });
+    await run(["mount", "--make-private", folder], { timeoutMs: 5_000 });
+  }
+  if (!existsSync(file)) writeFileSync(file, "");
+  const script = 'umount /sys/fs/cgroup/unified && exec "$@"';
+  replaceProcess(
+    [
+      "/usr/bin/unshare",
+      `--mount=${file}`,
+      "--propagation=slave",
+      "/bin/sh",
+      "-c",
+      script,
+      "sh",
+      ...self,
+    ],
+    process.env,
+  );
+}
+
+/** Forgets the kept mount namespace: to call when no container needs it any more. */
+export async function forgetCgroupView(execRoot: string): Promise<void> {
+  const folder = `${execRoot}/mount-view`;
+  // It is mounted in the host's namespace, not in ours.
+  const script = `umount ${JSON.stringify(`${folder}/ns`)}; umount ${JSON.stringify(folder)}`;
+  if (existsSync(folder) && cgroupMode(readFileSync("/proc/1/mounts", "utf8")) === "hybrid") {
+    await run(["nsenter", "--target", "1", "--mount", "--", "/bin/sh", "-c", `${script}; true`], {
+      timeoutMs: 5_000,
+    });
+  }
+}
+
+function isMounted(path: string): boolean {
+  return readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .some((line) => line.split(" ")[4] === path);
+}

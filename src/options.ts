@@ -1,0 +1,100 @@
+/** The daemon's command line: flags as dockerd's where it has the same. */
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { Failure, type Level } from "./base/mod.ts";
+
+export interface DaemonOptions {
+  /** `unix:///path` or `tcp://host:port`. */
+  readonly hosts: readonly string[];
+  readonly dataRoot: string;
+  readonly execRoot: string;
+  readonly bridge: string;
+  readonly runtime: string;
+  readonly seccompProfile: string | undefined;
+  readonly dns: readonly string[];
+  readonly logLevel: Level;
+  readonly pidFile: string | undefined;
+  /** Containers go on when the daemon ends. */
+  readonly liveRestore: boolean;
+}
+
+export const daemonUsage = `Usage:  lading daemon [OPTIONS]
+
+Runs an engine in the foreground. It prints one line when it accepts requests; SIGTERM ends it.
+
+Options:
+  -H, --host list               Where to listen: unix:///PATH or tcp://HOST:PORT
+                                (default unix:///run/lading/lading.sock)
+      --data-root string        Where images, containers and volumes are kept (default /var/lib/lading)
+      --exec-root string        Where the state of this run of the host is kept (default /run/lading)
+      --bridge string           Bridge device of the default network (default lading0)
+      --runtime string          OCI runtime (default crun)
+      --seccomp-profile string  Default seccomp profile (default that of Debian's containers-common)
+      --dns list                DNS servers for containers (default the host's)
+      --live-restore bool       Containers go on when the engine ends (default true)
+  -l, --log-level string        debug, info, warn or error (default info)
+  -p, --pidfile string          Write the process ID to this file
+      --help                    Show this text
+`;
+
+/** @throws Failure "invalid" — an unknown flag or a value that is none of the allowed */
+export function parseDaemonOptions(argv: readonly string[]): DaemonOptions | "help" {
+  const values = parse(argv);
+  if (values.help) return "help";
+  const bridge = values.bridge ?? "lading0";
+  if (!/^[A-Za-z0-9_.-]{1,15}$/.test(bridge)) {
+    throw new Failure(
+      "invalid",
+      `Cannot use bridge name "${bridge}": 1 to 15 letters, digits, "_.-"`,
+    );
+  }
+  return {
+    hosts: values.host ?? ["unix:///run/lading/lading.sock"],
+    dataRoot: resolve(values["data-root"] ?? "/var/lib/lading"),
+    execRoot: resolve(values["exec-root"] ?? "/run/lading"),
+    bridge,
+    runtime: values.runtime ?? "crun",
+    seccompProfile: values["seccomp-profile"],
+    dns: values.dns ?? [],
+    logLevel: parseLevel(values["log-level"] ?? "info"),
+    pidFile: values.pidfile,
+    liveRestore: values["live-restore"] !== "false",
+  };
+}
+
+function parse(argv: readonly string[]) {
+  // A bare --live-restore is --live-restore=true, as Go's flags have it.
+  const args = argv.map((word) => (word === "--live-restore" ? "--live-restore=true" : word));
+  try {
+    return parseArgs({
+      args,
+      options: {
+        host: { type: "string", short: "H", multiple: true },
+        "data-root": { type: "string" },
+        "exec-root": { type: "string" },
+        bridge: { type: "string" },
+        runtime: { type: "string" },
+        "seccomp-profile": { type: "string" },
+        dns: { type: "string", multiple: true },
+        "live-restore": { type: "string" },
+        "log-level": { type: "string", short: "l" },
+        pidfile: { type: "string", short: "p" },
+        help: { type: "boolean" },
+      },
+    }).values;
+  } catch (cause) {
+    throw new Failure(
+      "invalid",
+      `Cannot start an engine: ${(cause as Error).message.split(". ")[0]}`,
+      {
+        hint: `See "lading daemon --help"`,
+        cause,
+      },
+    );
+  }
+}
+
+function parseLevel(text: string): Level {
+  if (text === "debug" || text === "info" || text === "warn" || text === "error") return text;
+  throw new Failure("invalid", `Cannot use log level "${text}": debug, info, warn or error`);
+}
