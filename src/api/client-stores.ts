@@ -1,0 +1,200 @@
+/** The client's functions for images, builds, networks, volumes and the system. */
+import type {
+  AuthBody,
+  BuildQuery,
+  DiskUsage,
+  EndpointSettings,
+  EventMessage,
+  Filters,
+  HistoryItem,
+  ImageInspect,
+  ImageSummary,
+  NetworkCreateBody,
+  NetworkInspect,
+  ProgressMessage,
+  SearchResult,
+  SystemInfo,
+  VersionAnswer,
+  VolumeAnswer,
+  VolumeCreateBody,
+} from "./schema.ts";
+import type { Bytes, Transport } from "./transport.ts";
+
+type Call = Parameters<Transport["request"]>;
+
+function callsOf(transport: Transport) {
+  return {
+    json: async <T>(...call: Call): Promise<T> => (await transport.request(...call)).json<T>(),
+    done: async (...call: Call): Promise<void> => {
+      await (await transport.request(...call)).text();
+    },
+    progress: async (...call: Call): Promise<AsyncIterable<ProgressMessage>> =>
+      (await transport.request(...call)).lines<ProgressMessage>(),
+  };
+}
+
+const registryAuth = (auth: AuthBody | undefined): Record<string, string> =>
+  auth ? { "X-Registry-Auth": Buffer.from(JSON.stringify(auth)).toString("base64url") } : {};
+
+export function imageCalls(transport: Transport) {
+  const { json, done, progress } = callsOf(transport);
+  const at = (name: string, tail = "") => `/images/${encodeName(name)}${tail}`;
+  return {
+    list: (query: { all?: boolean; filters?: Filters; digests?: boolean } = {}) =>
+      json<ImageSummary[]>("GET", "/images/json", { query }),
+    inspect: (name: string) => json<ImageInspect>("GET", at(name, "/json")),
+    history: (name: string) => json<HistoryItem[]>("GET", at(name, "/history")),
+    tag: (name: string, query: { repo: string; tag?: string }) =>
+      done("POST", at(name, "/tag"), { query }),
+    remove: (name: string, query: { force?: boolean; noprune?: boolean } = {}) =>
+      json<({ Untagged: string } | { Deleted: string })[]>("DELETE", at(name), { query }),
+    search: (query: { term: string; limit?: number; filters?: Filters }) =>
+      json<SearchResult[]>("GET", "/images/search", { query }),
+    prune: (filters: Filters = {}) =>
+      json<{
+        ImagesDeleted: ({ Untagged: string } | { Deleted: string })[] | null;
+        SpaceReclaimed: number;
+      }>("POST", "/images/prune", { query: { filters } }),
+    pull: (
+      query: { fromImage: string; tag?: string; platform?: string },
+      { auth, signal }: { auth?: AuthBody; signal?: AbortSignal } = {},
+    ) =>
+      progress("POST", "/images/create", {
+        query,
+        headers: registryAuth(auth),
+        ...(signal ? { signal } : {}),
+      }),
+    push: (name: string, query: { tag?: string } = {}, { auth }: { auth?: AuthBody } = {}) =>
+      progress("POST", at(name, "/push"), { query, headers: registryAuth(auth) }),
+    /** A root file system as tar (compressed or not) becomes an image. */
+    import: (
+      query: {
+        repo?: string;
+        tag?: string;
+        message?: string;
+        changes?: readonly string[];
+        platform?: string;
+        /** "-" for `body`, or a URL. */
+        fromSrc: string;
+      },
+      body?: Bytes,
+    ) => progress("POST", "/images/create", { query, ...(body ? { body } : {}) }),
+    load: (body: Bytes, query: { quiet?: boolean; platform?: string } = {}) =>
+      progress("POST", "/images/load", {
+        query: { ...query, quiet: query.quiet ? "1" : "0" },
+        body,
+      }),
+    save: async (names: readonly string[], query: { platform?: string } = {}): Promise<Bytes> =>
+      (await transport.request("GET", "/images/get", { query: { ...query, names } })).bytes(),
+    /** The context goes as a tar, compressed or not. */
+    build: (
+      query: BuildQuery,
+      context: Bytes | undefined,
+      { registries, signal }: { registries?: Record<string, AuthBody>; signal?: AbortSignal } = {},
+    ) =>
+      progress("POST", "/build", {
+        query: buildQuery(query),
+        headers: registries
+          ? { "X-Registry-Config": Buffer.from(JSON.stringify(registries)).toString("base64url") }
+          : {},
+        ...(context ? { body: context } : {}),
+        ...(signal ? { signal } : {}),
+      }),
+    pruneBuilds: (query: { all?: boolean; "keep-storage"?: number; filters?: Filters } = {}) =>
+      json<{ CachesDeleted: readonly string[] | null; SpaceReclaimed: number }>(
+        "POST",
+        "/build/prune",
+        { query },
+      ),
+  };
+}
+
+function buildQuery({ rm, ...query }: BuildQuery) {
+  return {
+    ...query,
+    rm: rm === false ? "0" : "1",
+    // Extra hosts go as one list in JSON would not be understood: the name is repeated.
+    extrahosts: query.extrahosts ?? [],
+    t: query.t ?? [],
+  };
+}
+
+export function networkCalls(transport: Transport) {
+  const { json, done } = callsOf(transport);
+  const at = (id: string, tail = "") => `/networks/${encodeURIComponent(id)}${tail}`;
+  return {
+    list: (filters: Filters = {}) =>
+      json<NetworkInspect[]>("GET", "/networks", { query: { filters } }),
+    inspect: (id: string, query: { verbose?: boolean; scope?: string } = {}) =>
+      json<NetworkInspect>("GET", at(id), { query }),
+    create: (body: NetworkCreateBody) =>
+      json<{ Id: string; Warning: string }>("POST", "/networks/create", { json: body }),
+    remove: (id: string) => done("DELETE", at(id)),
+    connect: (id: string, container: string, endpoint?: Partial<EndpointSettings>) =>
+      done("POST", at(id, "/connect"), {
+        json: { Container: container, ...(endpoint ? { EndpointConfig: endpoint } : {}) },
+      }),
+    disconnect: (id: string, container: string, force = false) =>
+      done("POST", at(id, "/disconnect"), { json: { Container: container, Force: force } }),
+    prune: (filters: Filters = {}) =>
+      json<{ NetworksDeleted: readonly string[] | null }>("POST", "/networks/prune", {
+        query: { filters },
+      }),
+  };
+}
+
+export function volumeCalls(transport: Transport) {
+  const { json, done } = callsOf(transport);
+  const at = (name: string) => `/volumes/${encodeURIComponent(name)}`;
+  return {
+    list: (filters: Filters = {}) =>
+      json<{ Volumes: VolumeAnswer[] | null; Warnings: readonly string[] | null }>(
+        "GET",
+        "/volumes",
+        { query: { filters } },
+      ),
+    inspect: (name: string) => json<VolumeAnswer>("GET", at(name)),
+    create: (body: VolumeCreateBody) =>
+      json<VolumeAnswer>("POST", "/volumes/create", { json: body }),
+    remove: (name: string, query: { force?: boolean } = {}) => done("DELETE", at(name), { query }),
+    prune: (filters: Filters = {}) =>
+      json<{ VolumesDeleted: readonly string[] | null; SpaceReclaimed: number }>(
+        "POST",
+        "/volumes/prune",
+        { query: { filters } },
+      ),
+  };
+}
+
+export function systemCalls(transport: Transport) {
+  const { json } = callsOf(transport);
+  return {
+    /** The headers of the answer: `api-version`, `builder-version`, `server` and so on. */
+    ping: async (): Promise<ReadonlyMap<string, string>> => {
+      const reply = await transport.request("HEAD", "/_ping");
+      await reply.text();
+      return reply.headers;
+    },
+    version: () => json<VersionAnswer>("GET", "/version"),
+    info: () => json<SystemInfo>("GET", "/info"),
+    diskUsage: (query: { type?: readonly string[] } = {}) =>
+      json<DiskUsage>("GET", "/system/df", { query }),
+    auth: (body: AuthBody) =>
+      json<{ Status: string; IdentityToken?: string }>("POST", "/auth", { json: body }),
+    events: async (
+      query: { since?: string; until?: string; filters?: Filters } = {},
+      signal?: AbortSignal,
+    ): Promise<AsyncIterable<EventMessage>> => {
+      const options = { query, ...(signal ? { signal } : {}) };
+      return (await transport.request("GET", "/events", options)).lines<EventMessage>();
+    },
+  };
+}
+
+/** A reference keeps its slashes: the engine reads everything between /images/ and the last word. */
+function encodeName(name: string): string {
+  return encodeURIComponent(name)
+    .replaceAll("%2F", "/")
+    .replaceAll("%3A", ":")
+    .replaceAll("%40", "@");
+}

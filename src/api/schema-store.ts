@@ -1,0 +1,256 @@
+/** The rest of `schema.ts`: images, networks, volumes, builds and the system. */
+import type { RunConfig } from "../oci/mod.ts";
+import type { ContainerSummary, DriverData, Labels } from "./schema.ts";
+
+export interface ImageSummary {
+  readonly Id: string;
+  readonly ParentId: string;
+  readonly RepoTags: readonly string[];
+  readonly RepoDigests: readonly string[];
+  /** Seconds since the epoch. */
+  readonly Created: number;
+  readonly Size: number;
+  /** -1 where it was not asked for. */
+  readonly SharedSize: number;
+  readonly Labels: Labels | null;
+  /** -1 where it was not asked for. */
+  readonly Containers: number;
+}
+
+export interface ImageInspect {
+  readonly Id: string;
+  readonly RepoTags: readonly string[];
+  readonly RepoDigests: readonly string[];
+  readonly Parent: string;
+  readonly Comment: string;
+  readonly Created?: string;
+  readonly DockerVersion: string;
+  readonly Author: string;
+  readonly Config: RunConfig;
+  readonly Architecture: string;
+  readonly Variant?: string;
+  readonly Os: string;
+  readonly OsVersion?: string;
+  readonly Size: number;
+  readonly VirtualSize?: number;
+  readonly GraphDriver: DriverData;
+  readonly RootFS: { readonly Type: string; readonly Layers?: readonly string[] };
+  readonly Metadata: { readonly LastTagTime: string };
+}
+
+export interface HistoryItem {
+  readonly Id: string;
+  /** Seconds since the epoch. */
+  readonly Created: number;
+  readonly CreatedBy: string;
+  readonly Tags: readonly string[] | null;
+  readonly Size: number;
+  readonly Comment: string;
+}
+
+export interface SearchResult {
+  readonly name: string;
+  readonly description: string;
+  readonly is_official: boolean;
+  readonly is_automated: boolean;
+  readonly star_count: number;
+}
+
+/** One line of `pull`, `push`, `load`, `import` and `build`. */
+export interface ProgressMessage {
+  readonly stream?: string;
+  readonly status?: string;
+  readonly id?: string;
+  readonly progress?: string;
+  readonly progressDetail?: { readonly current?: number; readonly total?: number };
+  readonly error?: string;
+  readonly errorDetail?: { readonly code?: number; readonly message: string };
+  readonly aux?: { readonly ID?: string; readonly Tag?: string; readonly Digest?: string };
+}
+
+/** The query of `POST /build`; the context is the body. */
+export interface BuildQuery {
+  readonly t?: readonly string[];
+  readonly dockerfile?: string;
+  readonly remote?: string;
+  readonly buildargs?: Readonly<Record<string, string | null>>;
+  readonly labels?: Labels;
+  readonly target?: string;
+  readonly nocache?: boolean;
+  readonly pull?: boolean;
+  readonly networkmode?: string;
+  readonly platform?: string;
+  readonly q?: boolean;
+  readonly rm?: boolean;
+  readonly shmsize?: number;
+  /** `name:address` */
+  readonly extrahosts?: readonly string[];
+  readonly memory?: number;
+  readonly cpushares?: number;
+}
+
+export interface NetworkCreateBody {
+  readonly Name: string;
+  readonly Driver?: string;
+  readonly Scope?: string;
+  readonly Internal?: boolean;
+  readonly Attachable?: boolean;
+  readonly Ingress?: boolean;
+  readonly EnableIPv4?: boolean;
+  readonly EnableIPv6?: boolean;
+  readonly IPAM?: {
+    readonly Driver?: string;
+    readonly Config?: readonly IpamConfig[];
+    readonly Options?: Labels;
+  };
+  readonly Options?: Labels;
+  readonly Labels?: Labels;
+}
+
+export interface IpamConfig {
+  readonly Subnet?: string;
+  readonly IPRange?: string;
+  readonly Gateway?: string;
+  readonly AuxiliaryAddresses?: Labels;
+}
+
+export interface NetworkInspect {
+  readonly Name: string;
+  readonly Id: string;
+  readonly Created: string;
+  readonly Scope: string;
+  readonly Driver: string;
+  readonly EnableIPv4: boolean;
+  readonly EnableIPv6: boolean;
+  readonly IPAM: {
+    readonly Driver: string;
+    readonly Options: Labels | null;
+    readonly Config: readonly IpamConfig[];
+  };
+  readonly Internal: boolean;
+  readonly Attachable: boolean;
+  readonly Ingress: boolean;
+  readonly ConfigFrom: { readonly Network: string };
+  readonly ConfigOnly: boolean;
+  /** By container ID; empty in a list. */
+  readonly Containers: Readonly<
+    Record<
+      string,
+      {
+        readonly Name: string;
+        readonly EndpointID: string;
+        readonly MacAddress: string;
+        readonly IPv4Address: string;
+        readonly IPv6Address: string;
+      }
+    >
+  >;
+  readonly Options: Labels;
+  readonly Labels: Labels;
+}
+
+export interface VolumeCreateBody {
+  readonly Name?: string;
+  readonly Driver?: string;
+  readonly DriverOpts?: Labels;
+  readonly Labels?: Labels;
+}
+
+export interface VolumeAnswer {
+  readonly Name: string;
+  readonly Driver: string;
+  readonly Mountpoint: string;
+  readonly CreatedAt?: string;
+  readonly Labels: Labels | null;
+  readonly Scope: "local" | "global";
+  readonly Options: Labels | null;
+  readonly UsageData?: { readonly Size: number; readonly RefCount: number };
+}
+
+export interface EventMessage {
+  readonly status?: string;
+  readonly id?: string;
+  readonly from?: string;
+  readonly Type: string;
+  readonly Action: string;
+  readonly Actor: { readonly ID: string; readonly Attributes: Labels };
+  readonly scope: "local";
+  /** Seconds since the epoch. */
+  readonly time: number;
+  /** Nanoseconds since the epoch; more than a double holds exactly. */
+  readonly timeNano: number;
+}
+
+export interface BuildCacheRecord {
+  readonly ID: string;
+  readonly Type: string;
+  readonly Description: string;
+  readonly InUse: boolean;
+  readonly Shared: boolean;
+  readonly Size: number;
+  readonly CreatedAt: string;
+  readonly LastUsedAt: string | null;
+  readonly UsageCount: number;
+}
+
+export interface DiskUsage {
+  readonly LayersSize: number;
+  readonly Images: readonly ImageSummary[] | null;
+  readonly Containers: readonly ContainerSummary[] | null;
+  readonly Volumes: readonly VolumeAnswer[] | null;
+  readonly BuildCache: readonly BuildCacheRecord[] | null;
+}
+
+export interface AuthBody {
+  readonly username?: string;
+  readonly password?: string;
+  readonly email?: string;
+  readonly serveraddress?: string;
+  readonly identitytoken?: string;
+}
+
+export interface VersionAnswer {
+  readonly Platform: { readonly Name: string };
+  readonly Components: readonly {
+    readonly Name: string;
+    readonly Version: string;
+    readonly Details?: Labels;
+  }[];
+  readonly Version: string;
+  readonly ApiVersion: string;
+  readonly MinAPIVersion: string;
+  readonly GitCommit: string;
+  readonly GoVersion: string;
+  readonly Os: string;
+  readonly Arch: string;
+  readonly KernelVersion: string;
+  readonly Experimental?: boolean;
+  readonly BuildTime: string;
+}
+
+/** `GET /info`: the fields that clients read; others come along. */
+export interface SystemInfo {
+  readonly ID: string;
+  readonly Name: string;
+  readonly Containers: number;
+  readonly ContainersRunning: number;
+  readonly ContainersPaused: number;
+  readonly ContainersStopped: number;
+  readonly Images: number;
+  readonly Driver: string;
+  readonly DriverStatus: readonly (readonly [string, string])[];
+  readonly DockerRootDir: string;
+  readonly ServerVersion: string;
+  readonly CgroupDriver: string;
+  readonly CgroupVersion: string;
+  readonly KernelVersion: string;
+  readonly OperatingSystem: string;
+  readonly OSType: string;
+  readonly Architecture: string;
+  readonly NCPU: number;
+  readonly MemTotal: number;
+  readonly DefaultRuntime: string;
+  readonly SecurityOptions: readonly string[];
+  readonly Warnings: readonly string[] | null;
+  readonly [more: string]: unknown;
+}
