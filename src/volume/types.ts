@@ -12,6 +12,8 @@ export interface Volume {
 export interface VolumeSpec {
   /** Absent: a random name of 64 hex digits, and the volume is anonymous. */
   readonly name?: string;
+  /** With a name: the caller made that name up, so that it can be found after a crash. */
+  readonly anonymous?: boolean;
   readonly driver?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly options?: Readonly<Record<string, string>>;
