@@ -4,5 +4,49 @@
  */
 export { check, cstr, errnoName, errnoOf, failureOf, lastErrno, libcPath } from "./libc.ts";
 export type { Mount } from "./mount.ts";
+export { Netlink, type NetlinkSocket } from "./netlink.ts";
+export {
+  addAddress,
+  changeLink,
+  changePort,
+  createBridge,
+  createVeth,
+  decodeAddress,
+  decodeLink,
+  decodeRoute,
+  deleteLink,
+  getLink,
+  type Link,
+  listAddresses,
+  listLinks,
+  listRoutes,
+  removeAddress,
+  removeDefaultRoute,
+  setDefaultRoute,
+} from "./netlink-link.ts";
+export type { NetlinkMessage, NetlinkRequest } from "./netlink-message.ts";
+export { executeSlowly } from "./netlink-slow.ts";
+export { openNetlink } from "./netlink-socket.ts";
+export {
+  closeNamespace,
+  createNamespace,
+  currentNamespace,
+  enterNamespace,
+  findNamespaces,
+  type NetworkNamespace,
+  openNamespace,
+  withinNamespace,
+} from "./netns.ts";
+export { changeRules, readTable, removeTables } from "./nft.ts";
+export {
+  addElement,
+  flushSet,
+  getChain,
+  interfaceName,
+  type NftElement,
+  nftBatch,
+  portNumber,
+  removeElement,
+} from "./nft-element.ts";
 export { lockFile, replaceProcess } from "./process.ts";
 export { type Outcome, run, runAny } from "./run.ts";

@@ -1,0 +1,142 @@
+/**
+ * What the engine's nftables do, as text and as elements, pure. The rules never change; networks and
+ * published ports are elements of their sets and maps.
+ */
+import { interfaceName, type NftElement, portNumber } from "../sys/mod.ts";
+import { type Address, type Cidr, lastOf, toBytes } from "./address.ts";
+import type { BoundPort } from "./types.ts";
+
+export type Family = "ip" | "ip6";
+export const families: readonly Family[] = ["ip", "ip6"];
+
+/** An engine's own table, so that several engines live side by side. */
+export function tableName(bridge: string): string {
+  return bridge === "lading0" ? "lading" : `lading-${bridge}`;
+}
+
+/** A chain whose presence says that the rules are there, in this version. */
+export const versionChain = "version-1";
+export const setNames = [
+  "bridges",
+  "bridged",
+  "internals",
+  "outbound",
+  "subnets",
+  "publish_ip",
+  "publish_any",
+] as const;
+
+/**
+ * The rules of one family. A packet is ours when it comes from or goes to one of our bridges.
+ *
+ * - `raw`: what a container sends to or from 127.0.0.0/8 over the wire is forged; it would get through,
+ *   because published ports on the host's localhost need route_localnet on the bridge.
+ * - `publish`: the host's ports become containers'. On 127.0.0.1 only for the host itself: a packet
+ *   from outside with that address is forged too. IPv6 has no route_localnet: ::1 is the proxy's.
+ * - `forward`: out is free, back is free, in only to published ports. "internal" bridges route nothing.
+ * - `postrouting`: a container that reaches another, or itself, through the host's port would get the
+ *   answer from the wrong address; so it comes from the bridge's.
+ */
+export function rulesText(family: Family, table: string): string {
+  const isV4 = family === "ip";
+  const type = isV4 ? "ipv4_addr" : "ipv6_addr";
+  const loopback = isV4 ? "ip daddr 127.0.0.0/8" : "ip6 daddr ::1";
+  const raw = isV4
+    ? `iifname @bridges ip daddr 127.0.0.0/8 drop
+    iifname @bridges ip saddr 127.0.0.0/8 drop`
+    : "";
+  return `
+table ${family} ${table} {}
+delete table ${family} ${table}
+table ${family} ${table} {
+  set bridges { type ifname; }
+  set bridged { type ifname . ifname; }
+  set internals { type ifname; }
+  set outbound { type ifname; }
+  set subnets { type ${type}; flags interval; }
+  map publish_ip { type ${type} . inet_proto . inet_service : ${type} . inet_service; }
+  map publish_any { type inet_proto . inet_service : ${type} . inet_service; }
+  chain ${versionChain} {}
+  chain raw {
+    type filter hook prerouting priority raw; policy accept;
+    ${raw}
+  }
+  chain prerouting {
+    type nat hook prerouting priority dstnat; policy accept;
+    ${loopback} return
+    fib daddr type local jump publish
+  }
+  chain output {
+    type nat hook output priority -100; policy accept;
+    ${isV4 ? "" : `${loopback} return`}
+    fib daddr type local jump publish
+  }
+  chain publish {
+    dnat ${family} to ${family} daddr . meta l4proto . th dport map @publish_ip
+    dnat ${family} to meta l4proto . th dport map @publish_any
+  }
+  chain forward {
+    type filter hook forward priority filter; policy accept;
+    iifname != @bridges oifname != @bridges accept
+    iifname . oifname @bridged accept
+    iifname @internals drop
+    oifname @internals drop
+    ct state established,related accept
+    ct status dnat accept
+    oifname @bridges drop
+  }
+  chain postrouting {
+    type nat hook postrouting priority srcnat; policy accept;
+    ${isV4 ? "oifname @bridges ip saddr 127.0.0.0/8 masquerade" : ""}
+    oifname @bridges ct status dnat ${family} saddr @subnets masquerade
+    iifname @outbound oifname != @bridges masquerade
+  }
+}
+`;
+}
+
+export interface BridgeRules {
+  readonly bridge: string;
+  readonly internal: boolean;
+  readonly icc: boolean;
+  readonly masquerade: boolean;
+  readonly subnets: readonly Cidr[];
+}
+
+/** A bridge network as elements. */
+export function bridgeElements(table: string, rules: BridgeRules): NftElement[] {
+  const name = interfaceName(rules.bridge);
+  return families.flatMap((family) => {
+    const element = (set: string, ...key: Uint8Array[]) => ({ family, table, set, key });
+    const subnets = rules.subnets.filter(({ base }) => (base.family === 4) === (family === "ip"));
+    return [
+      element("bridges", name),
+      ...(rules.icc ? [element("bridged", name, name)] : []),
+      ...(rules.internal ? [element("internals", name)] : []),
+      ...(rules.masquerade && !rules.internal ? [element("outbound", name)] : []),
+      ...subnets.map((subnet) => ({
+        ...element("subnets", toBytes(subnet.base)),
+        end: toBytes({ family: subnet.base.family, value: lastOf(subnet) + 1n }),
+      })),
+    ];
+  });
+}
+
+const protocolNumber = { tcp: 6, udp: 17, sctp: 132 } as const;
+
+/** A published port as an element. `hostAddress` undefined is every address of the host. */
+export function portElement(
+  table: string,
+  port: Pick<BoundPort, "protocol" | "hostPort" | "containerPort">,
+  { hostAddress, target }: { hostAddress: Address | undefined; target: Address },
+): NftElement {
+  const family = target.family === 4 ? "ip" : "ip6";
+  const service = [Buffer.of(protocolNumber[port.protocol]), portNumber(port.hostPort)];
+  return {
+    family,
+    table,
+    set: hostAddress ? "publish_ip" : "publish_any",
+    key: hostAddress ? [toBytes(hostAddress), ...service] : service,
+    value: [toBytes(target), portNumber(port.containerPort)],
+  };
+}

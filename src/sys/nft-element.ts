@@ -1,0 +1,115 @@
+/**
+ * Elements of nftables' sets and maps as nfnetlink messages, pure. A rule set is text for nft(8), which
+ * costs a process; elements come and go with each container and cost one datagram.
+ * Format: linux/netfilter/nf_tables.h (NFTA_SET_ELEM_*), nft(8) for the types.
+ */
+import { attribute, flag, type NetlinkRequest, nested, text, uint32be } from "./netlink-message.ts";
+
+const subsystem = 10;
+export const nftMessage = {
+  newTable: (subsystem << 8) | 0,
+  newChain: (subsystem << 8) | 3,
+  getChain: (subsystem << 8) | 4,
+  newRule: (subsystem << 8) | 6,
+  newElement: (subsystem << 8) | 12,
+  deleteElement: (subsystem << 8) | 14,
+} as const;
+const batch = { begin: 16, end: 17 } as const;
+const familyNumber = { ip: 2, ip6: 10, none: 0 } as const;
+const intervalEnd = 1;
+
+export interface NftElement {
+  readonly family: "ip" | "ip6";
+  readonly table: string;
+  readonly set: string;
+  /** The fields of the key, each as its own bytes; concatenated, padded to four bytes each. */
+  readonly key: readonly Uint8Array[];
+  readonly value?: readonly Uint8Array[];
+  /** For interval sets: the first address behind the interval that starts at `key`. */
+  readonly end?: Uint8Array;
+}
+
+/** The `nfgenmsg`, the head of each message of this family. */
+export function nftHead(family: keyof typeof familyNumber, resource = 0): Buffer {
+  const head = Buffer.from([familyNumber[family], 0, 0, 0]);
+  head.writeUInt16BE(resource, 2);
+  return head;
+}
+
+const mark = (type: number): NetlinkRequest => ({
+  type,
+  flags: 0,
+  body: nftHead("none", subsystem),
+  what: "change",
+  subject: "nftables",
+});
+
+/** What stands before and after the messages of one transaction. */
+export const nftBatch = { begin: mark(batch.begin), end: mark(batch.end) };
+
+/** `lo` as nftables compares interface names: sixteen bytes. */
+export function interfaceName(name: string): Uint8Array {
+  const bytes = Buffer.alloc(16);
+  bytes.write(name);
+  return bytes;
+}
+
+export function portNumber(port: number): Uint8Array {
+  const bytes = Buffer.alloc(2);
+  bytes.writeUInt16BE(port);
+  return bytes;
+}
+
+function concatenation(fields: readonly Uint8Array[]): Buffer {
+  if (fields.length === 1) return Buffer.from(fields[0]!);
+  return Buffer.concat(
+    fields.map((field) => Buffer.concat([field, Buffer.alloc((4 - (field.length & 3)) & 3)])),
+  );
+}
+
+const data = (type: number, bytes: Uint8Array) => nested(type, attribute(1, bytes));
+
+function elements({ key, value, end }: NftElement): Buffer {
+  const first = nested(
+    1,
+    data(1, concatenation(key)),
+    ...(value ? [data(2, concatenation(value))] : []),
+  );
+  const last = end ? [nested(1, uint32be(3, intervalEnd), data(1, end))] : [];
+  return nested(3, first, ...last);
+}
+
+function request(element: NftElement, type: number, flags: number, what: string): NetlinkRequest {
+  const { family, table, set } = element;
+  const body = Buffer.concat([nftHead(family), text(1, table), text(2, set), elements(element)]);
+  return { type, flags, body, what, subject: `${family} ${table} ${set}` };
+}
+
+/** Adds an element; one that is there already, with the same value, is fine. */
+export function addElement(element: NftElement): NetlinkRequest {
+  return request(element, nftMessage.newElement, flag.create, "add an element to");
+}
+
+/** @throws Failure "not_found" when sent and the element is absent */
+export function removeElement(element: NftElement): NetlinkRequest {
+  return request(element, nftMessage.deleteElement, 0, "remove an element of");
+}
+
+/** Empties a set or map. */
+export function flushSet(set: Pick<NftElement, "family" | "table" | "set">): NetlinkRequest {
+  const body = Buffer.concat([nftHead(set.family), text(1, set.table), text(2, set.set)]);
+  const subject = `${set.family} ${set.table} ${set.set}`;
+  return { type: nftMessage.deleteElement, flags: 0, body, what: "empty", subject };
+}
+
+/** Asks for a chain. @throws Failure "not_found" when sent and there is no such chain or table */
+export function getChain(family: "ip" | "ip6", table: string, chain: string): NetlinkRequest {
+  const body = Buffer.concat([nftHead(family), text(1, table), text(3, chain)]);
+  return {
+    type: nftMessage.getChain,
+    flags: 0,
+    body,
+    what: "find chain",
+    subject: `${table} ${chain}`,
+  };
+}
