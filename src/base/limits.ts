@@ -7,7 +7,7 @@ export const limits = {
   /** A JSON body sent to the API. */
   bodyBytesMax: 16 << 20,
   /** One layer, uncompressed. */
-  layerBytesMax: 1 << 40,
+  layerBytesMax: 2 ** 40,
   /** Entries in one archive. */
   archiveEntriesMax: 5_000_000,
   /** A path in an archive, bytes (PATH_MAX). */

@@ -7,3 +7,4 @@ export { type Code, Failure, isFailure, toFailure } from "./error.ts";
 export { Gate, KeyedLock } from "./gate.ts";
 export { limits } from "./limits.ts";
 export { type Level, log, setLogLevel } from "./log.ts";
+export { decodeName, encodeName } from "./name.ts";

@@ -1,0 +1,141 @@
+import { pipeline, Readable, type Transform } from "node:stream";
+import { crc32, createDeflateRaw, createGunzip, createZstdDecompress } from "node:zlib";
+import { Failure } from "../base/mod.ts";
+
+export type Compression = "plain" | "gzip" | "zstd" | "bzip2" | "xz";
+
+/** Bytes that `sniffCompression` wants to see. */
+export const magicBytes = 6;
+
+/** Tells by the first bytes how a file is compressed; what it does not know is "plain". */
+export function sniffCompression(first: Uint8Array): Compression {
+  const hex = Buffer.from(first.subarray(0, magicBytes)).toString("hex");
+  if (hex.startsWith("1f8b")) return "gzip";
+  if (hex.startsWith("28b52ffd") || /^5.2a4d18/.test(hex)) return "zstd"; // or a skippable frame
+  if (hex.startsWith("425a68")) return "bzip2";
+  if (hex.startsWith("fd377a585a00")) return "xz";
+  return "plain";
+}
+
+export interface DecompressOptions {
+  /** Bytes that may come out. */
+  readonly sizeBytesMax?: number;
+  /** Bytes out for each byte in, once more than 1 GiB came out. Default: 1100, deflate's greatest. */
+  readonly ratioMax?: number;
+  /**
+   * Sends the bytes through a program's stdin and gives its stdout: for bzip2 and xz, which have no
+   * decoder here. Absent: those are "unsupported".
+   */
+  readonly through?: (
+    argv: readonly [string, ...string[]],
+    source: AsyncIterable<Uint8Array>,
+  ) => AsyncIterable<Uint8Array>;
+}
+
+const freeBytes = 1 << 30;
+
+/**
+ * The plain bytes of a stream, whatever it is compressed with.
+ * @throws Failure "corrupt" (also when cut short) | "exhausted" (a bomb) | "unsupported"
+ */
+export async function* decompress(
+  source: AsyncIterable<Uint8Array>,
+  options: DecompressOptions = {},
+): AsyncGenerator<Uint8Array, void> {
+  const { sizeBytesMax = Number.MAX_SAFE_INTEGER, ratioMax = 1100, through } = options;
+  const count = { in: 0, out: 0 };
+  const peeked = await peek(source, count);
+  const how = sniffCompression(peeked.first);
+  for await (const chunk of plain(how, peeked.all, through)) {
+    count.out += chunk.length;
+    const isBomb = count.out > freeBytes && count.out > count.in * ratioMax;
+    if (count.out > sizeBytesMax || isBomb) {
+      throw new Failure("exhausted", `Cannot decompress: more than ${count.out} bytes come out`);
+    }
+    yield chunk;
+  }
+}
+
+/** The stream with its first bytes known, and its bytes counted. */
+async function peek(source: AsyncIterable<Uint8Array>, count: { in: number }) {
+  const iterator = source[Symbol.asyncIterator]();
+  const parts: Uint8Array[] = [];
+  for (let size = 0; size < magicBytes; ) {
+    const next = await iterator.next();
+    if (next.done) break;
+    parts.push(next.value);
+    size += next.value.length;
+  }
+  async function* all(): AsyncGenerator<Uint8Array, void> {
+    try {
+      for (const part of parts) {
+        count.in += part.length;
+        yield part;
+      }
+      for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
+        count.in += next.value.length;
+        yield next.value;
+      }
+    } finally {
+      await iterator.return?.();
+    }
+  }
+  return { first: Buffer.concat(parts), all: all() };
+}
+
+function plain(
+  how: Compression,
+  source: AsyncIterable<Uint8Array>,
+  through: DecompressOptions["through"],
+): AsyncIterable<Uint8Array> {
+  if (how === "plain") return source;
+  if (how === "gzip") return transform(source, createGunzip({ chunkSize: 256 << 10 }));
+  if (how === "zstd") return transform(source, createZstdDecompress({ chunkSize: 256 << 10 }));
+  if (through) return through([how, "-dc"], source);
+  throw new Failure("unsupported", `Cannot decompress ${how} here`, {
+    hint: "Decompress it first, or use gzip or zstd",
+  });
+}
+
+/** Sends a stream through one of zlib's, with its errors as Failures and those of the source as they are. */
+async function* transform(
+  source: AsyncIterable<Uint8Array>,
+  stream: Transform,
+): AsyncGenerator<Uint8Array, void> {
+  let failure: unknown;
+  pipeline(Readable.from(source, { objectMode: true, highWaterMark: 2 }), stream, (error) => {
+    failure = error;
+  });
+  try {
+    for await (const chunk of stream) yield chunk as Uint8Array;
+  } catch (cause) {
+    if (cause instanceof Failure) throw cause;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Failure("corrupt", `Cannot decompress: ${why}`, { cause });
+  }
+  if (failure instanceof Failure) throw failure;
+}
+
+/** The header of every gzip we write: no name, no time, an unknown system. */
+const gzipHeader = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
+
+/** Compresses, always the same way: the same bytes in give the same bytes out. */
+export async function* gzip(
+  source: AsyncIterable<Uint8Array>,
+  level = 6,
+): AsyncGenerator<Uint8Array, void> {
+  const sum = { crc: 0, size: 0 };
+  async function* summed(): AsyncGenerator<Uint8Array, void> {
+    for await (const chunk of source) {
+      sum.crc = crc32(chunk, sum.crc);
+      sum.size += chunk.length;
+      yield chunk;
+    }
+  }
+  yield gzipHeader;
+  yield* transform(summed(), createDeflateRaw({ level, chunkSize: 256 << 10 }));
+  const trailer = Buffer.alloc(8);
+  trailer.writeUInt32LE(sum.crc >>> 0, 0);
+  trailer.writeUInt32LE(sum.size % 2 ** 32, 4);
+  yield trailer;
+}
