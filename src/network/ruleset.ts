@@ -21,6 +21,7 @@ export const setNames = [
   "bridged",
   "internals",
   "outbound",
+  "proxied",
   "subnets",
   "publish_ip",
   "publish_any",
@@ -31,6 +32,8 @@ export const setNames = [
  *
  * - `raw`: what a container sends to or from 127.0.0.0/8 over the wire is forged; it would get through,
  *   because published ports on the host's localhost need route_localnet on the bridge.
+ * - `proxied`: ports of these bridges cannot talk to each other; they reach published ports through the
+ *   daemon, which listens there anyway.
  * - `publish`: the host's ports become containers'. On 127.0.0.1 only for the host itself: a packet
  *   from outside with that address is forged too. IPv6 has no route_localnet: ::1 is the proxy's.
  * - `forward`: out is free, back is free, in only to published ports. "internal" bridges route nothing.
@@ -53,6 +56,7 @@ table ${family} ${table} {
   set bridged { type ifname . ifname; }
   set internals { type ifname; }
   set outbound { type ifname; }
+  set proxied { type ifname; }
   set subnets { type ${type}; flags interval; }
   map publish_ip { type ${type} . inet_proto . inet_service : ${type} . inet_service; }
   map publish_any { type inet_proto . inet_service : ${type} . inet_service; }
@@ -64,6 +68,7 @@ table ${family} ${table} {
   chain prerouting {
     type nat hook prerouting priority dstnat; policy accept;
     ${loopback} return
+    iifname @proxied return
     fib daddr type local jump publish
   }
   chain output {
@@ -111,7 +116,7 @@ export function bridgeElements(table: string, rules: BridgeRules): NftElement[] 
     const subnets = rules.subnets.filter(({ base }) => (base.family === 4) === (family === "ip"));
     return [
       element("bridges", name),
-      ...(rules.icc ? [element("bridged", name, name)] : []),
+      ...(rules.icc ? [element("bridged", name, name)] : [element("proxied", name)]),
       ...(rules.internal ? [element("internals", name)] : []),
       ...(rules.masquerade && !rules.internal ? [element("outbound", name)] : []),
       ...subnets.map((subnet) => ({

@@ -1,0 +1,216 @@
+import { Failure, log } from "../base/mod.ts";
+import type { NftElement } from "../sys/mod.ts";
+import { formatAddress, formatCidr, overlaps } from "./address.ts";
+import {
+  bridgeOptions,
+  checkSpec,
+  chooseSubnet,
+  defineSubnets,
+  plansOf,
+  predefinedNames,
+} from "./define.ts";
+import type { Ipam } from "./ipam.ts";
+import type { Records } from "./records.ts";
+import { bridgeElements } from "./ruleset.ts";
+import type { Network, NetworkSpec } from "./types.ts";
+import type { Wire } from "./wire.ts";
+
+const bridgePrefix = "com.docker.network.bridge.";
+/** Engines that start at once may choose the same subnet; the later one chooses again. */
+const choicesMax = 8;
+
+/** The networks there are: in memory, on disk, and as bridges. */
+export class Networks {
+  readonly #records: Records;
+  readonly #wire: Wire;
+  readonly #ipam: Ipam;
+  readonly #networks = new Map<string, Network>();
+
+  constructor(parts: { records: Records; wire: Wire; ipam: Ipam }) {
+    this.#records = parts.records;
+    this.#wire = parts.wire;
+    this.#ipam = parts.ipam;
+    for (const network of this.#records.networks()) this.#networks.set(network.id, network);
+  }
+
+  list(): readonly Network[] {
+    return [...this.#networks.values()];
+  }
+
+  resolve(nameOrId: string): Network {
+    const wanted = nameOrId === "default" ? "bridge" : nameOrId;
+    const all = this.list();
+    const exact = this.#networks.get(wanted) ?? all.find(({ name }) => name === wanted);
+    if (exact) return exact;
+    const matches = /^[0-9a-f]+$/.test(wanted) ? all.filter(({ id }) => id.startsWith(wanted)) : [];
+    if (matches.length === 1) return matches[0]!;
+    if (matches.length === 0) throw new Failure("not_found", `network ${nameOrId} not found`);
+    const reason = `network ${nameOrId} is ambiguous (${matches.length} matches found on ID prefix)`;
+    throw new Failure("conflict", reason);
+  }
+
+  /** Makes the predefined networks, and the bridges of all. */
+  start(bridge: string, isUsed: (id: string) => boolean): void {
+    for (const name of ["host", "none"]) {
+      if (!this.#find(name)) this.#save(predefined(name, name === "none" ? "null" : name));
+    }
+    this.#startDefault(bridge, isUsed);
+    for (const network of this.list()) {
+      if (network.driver !== "bridge" || network.name === "bridge") continue;
+      try {
+        this.#wire.ensureBridge(network);
+      } catch (error) {
+        log("warn", "Cannot set up the bridge of a network", { network: network.name, error });
+      }
+    }
+  }
+
+  #find(name: string): Network | undefined {
+    return this.list().find((network) => network.name === name);
+  }
+
+  #startDefault(bridge: string, isUsed: (id: string) => boolean): void {
+    for (let choice = 0; choice < choicesMax; choice++) {
+      const old = this.#find("bridge");
+      const around = this.#wire.surroundings(bridge);
+      const isTaken = (network: Network, others: typeof around.routes) =>
+        plansOf(network).some(({ subnet }) => others.some((other) => overlaps(subnet, other)));
+      const isFine = old && (isUsed(old.id) || !isTaken(old, around.interfaces));
+      if (old && !isFine) this.#wire.clearBridge(bridge);
+      const network = isFine ? withBridge(old, bridge) : this.#choose(old, bridge, around.routes);
+      this.#save(network);
+      this.#wire.ensureBridge(network);
+      if (isUsed(network.id)) return;
+      // Someone else may have had the same thought since: the younger bridge gives way.
+      const { index } = this.#wire.find(bridge)!;
+      const elder = this.#wire.surroundings(bridge, index).interfaces;
+      if (!isTaken(network, elder)) return;
+      this.#wire.clearBridge(bridge);
+    }
+    throw new Failure("exhausted", `Cannot find a subnet for "${bridge}": others keep taking it`);
+  }
+
+  #choose(old: Network | undefined, bridge: string, routes: Parameters<typeof chooseSubnet>[0]) {
+    const ours = this.list()
+      .filter(({ name }) => name !== "bridge")
+      .flatMap((network) => plansOf(network).map(({ subnet }) => subnet));
+    const subnet = chooseSubnet([...routes, ...ours]);
+    const gateway = formatAddress({ ...subnet.base, value: subnet.base.value + 1n });
+    const network = withBridge(old ?? predefined("bridge", "bridge"), bridge);
+    return { ...network, subnets: [{ subnet: formatCidr(subnet), gateway }] };
+  }
+
+  async create(spec: NetworkSpec): Promise<Network> {
+    const driver = spec.driver || "bridge";
+    checkSpec({ ...spec, driver }, this.list());
+    const id = randomId();
+    const { bridge } = bridgeOptions({ id, options: spec.options });
+    if (this.list().some((other) => isBridge(other) && bridgeOptions(other).bridge === bridge)) {
+      throw new Failure("conflict", `Cannot create network "${spec.name}": "${bridge}" is in use`);
+    }
+    const around = this.#wire.surroundings(bridge);
+    const subnets = defineSubnets(spec, { ...around, networks: this.list() });
+    const created = timestamp();
+    const network: Network = { ...spec, driver, subnets, id, created, predefined: false };
+    this.#save(network);
+    try {
+      this.#wire.ensureBridge(network);
+      this.#wire.addElements(elementsOfNetwork(this.#wire.table, network));
+    } catch (error) {
+      await this.#take(network);
+      throw error;
+    }
+    return network;
+  }
+
+  async remove(id: string, users: ReadonlyMap<string, { name: string }>): Promise<void> {
+    const network = this.resolve(id);
+    if (network.predefined) {
+      const reason = `${network.name} is a pre-defined network and cannot be removed`;
+      throw new Failure("denied", reason);
+    }
+    if (users.size > 0) {
+      const who = [...users].map(
+        ([container, { name }]) => `name:"${name}" id:"${container.slice(0, 12)}"`,
+      );
+      const reason = `network ${network.name} has active endpoints (${who.join(", ")})`;
+      throw new Failure("conflict", `error while removing network: ${reason}`);
+    }
+    await this.#take(network);
+  }
+
+  async #take(network: Network): Promise<void> {
+    const { bridge } = bridgeOptions(network);
+    this.#networks.delete(network.id);
+    this.#records.removeNetwork(network.id);
+    this.#ipam.forgetNetwork(network.id);
+    this.#wire.removeElements(elementsOfNetwork(this.#wire.table, network));
+    await this.#wire.deleteLinks([bridge]);
+  }
+
+  #save(network: Network): void {
+    this.#records.saveNetwork(network);
+    this.#networks.set(network.id, network);
+  }
+
+  /** All bridge networks as elements of the rules. */
+  elements(): NftElement[] {
+    const bridges = this.list().filter(isBridge);
+    return bridges.flatMap((network) => elementsOfNetwork(this.#wire.table, network));
+  }
+
+  bridges(): string[] {
+    return this.list()
+      .filter(isBridge)
+      .map((network) => bridgeOptions(network).bridge);
+  }
+}
+
+export const isBridge = (network: Network) => network.driver === "bridge";
+export const isPredefinedName = (name: string) => predefinedNames.includes(name);
+
+function elementsOfNetwork(table: string, network: Network): NftElement[] {
+  const options = bridgeOptions(network);
+  const subnets = plansOf(network).map(({ subnet }) => subnet);
+  return bridgeElements(table, { ...options, internal: network.internal, subnets });
+}
+
+export function randomId(): string {
+  return Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex");
+}
+
+/** Now, as RFC 3339 with nanoseconds. */
+function timestamp(): string {
+  const nanoseconds = String(process.hrtime.bigint() % 1_000_000n).padStart(6, "0");
+  return new Date().toISOString().replace("Z", `${nanoseconds}Z`);
+}
+
+function predefined(name: string, driver: string): Network {
+  return {
+    id: randomId(),
+    created: timestamp(),
+    name,
+    driver,
+    predefined: true,
+    internal: false,
+    attachable: false,
+    enableIPv4: true,
+    enableIPv6: false,
+    subnets: [],
+    options: {},
+    labels: {},
+  };
+}
+
+function withBridge(network: Network, bridge: string): Network {
+  const options = {
+    [`${bridgePrefix}default_bridge`]: "true",
+    [`${bridgePrefix}enable_icc`]: "true",
+    [`${bridgePrefix}enable_ip_masquerade`]: "true",
+    [`${bridgePrefix}host_binding_ipv4`]: "0.0.0.0",
+    "com.docker.network.driver.mtu": "1500",
+    ...network.options,
+    [`${bridgePrefix}name`]: bridge,
+  };
+  return { ...network, options };
+}

@@ -1,0 +1,151 @@
+/** From what a container asks of its networks to its endpoints; addresses are taken on the way. */
+import { Failure } from "../base/mod.ts";
+import { formatAddress, macOf, parseAddress } from "./address.ts";
+import { bridgeOptions, plansOf } from "./define.ts";
+import type { Ipam, Owned } from "./ipam.ts";
+import { isBridge, randomId } from "./networks.ts";
+import type { Attachment } from "./records.ts";
+import type { Endpoint, EndpointSpec, Network } from "./types.ts";
+
+/** An endpoint to be made, with its network. */
+export interface Planned extends Attachment {
+  readonly network: Network;
+}
+
+const interfaceOption = "com.docker.network.endpoint.ifname";
+
+/**
+ * Takes addresses for an endpoint and decides its names. Nothing is in the kernel yet.
+ *
+ * @throws "invalid" — an address or MAC that cannot be; "conflict" | "exhausted" from the addresses
+ */
+export function planEndpoint(
+  spec: EndpointSpec,
+  place: {
+    readonly network: Network;
+    readonly container: { readonly id: string; readonly name: string };
+    readonly usedNames: ReadonlySet<string>;
+    readonly ipam: Ipam;
+  },
+): Planned {
+  const { network, container, ipam } = place;
+  const base = {
+    ...spec,
+    networkId: network.id,
+    networkName: network.name,
+    endpointId: randomId(),
+    dnsNames: isBridge(network) && network.name !== "bridge" ? dnsNames(spec, container) : [],
+  };
+  if (!isBridge(network)) return { network, link: "", endpoint: { ...base, ...nowhere } };
+  checkWishes(spec, network);
+  const owned = takeAddresses(spec, { network, container: container.id, ipam });
+  const mac = spec.macAddress ? parseMac(spec.macAddress) : macOf(owned[0]!.address);
+  const [four, six] = [sideOf(owned, 4, network), sideOf(owned, 6, network)];
+  const endpoint: Endpoint = {
+    ...base,
+    address: four.address,
+    prefix: four.prefix,
+    gateway: four.gateway,
+    address6: six.address,
+    prefix6: six.prefix,
+    gateway6: six.gateway,
+    interfaceName: interfaceNameOf(spec, place.usedNames),
+    mac,
+  };
+  return { network, endpoint, link: `veth${base.endpointId.slice(0, 7)}` };
+}
+
+const nowhere = {
+  interfaceName: "",
+  address: "",
+  prefix: 0,
+  gateway: "",
+  address6: "",
+  prefix6: 0,
+  gateway6: "",
+  mac: "",
+};
+
+function sideOf(owned: readonly Owned[], family: 4 | 6, network: Network) {
+  const mine = owned.find((one) => one.address.family === family);
+  if (!mine) return { address: "", prefix: 0, gateway: "" };
+  // Nothing leaves an internal network, so it has no gateway.
+  const gateway = network.internal ? "" : formatAddress(mine.plan.gateway);
+  return { address: formatAddress(mine.address), prefix: mine.plan.subnet.prefix, gateway };
+}
+
+function checkWishes({ ipv4, ipv6 }: EndpointSpec, network: Network): void {
+  if ((ipv4 || ipv6) && network.name === "bridge") {
+    const reason = "user specified IP address is supported on user defined networks only";
+    throw new Failure("invalid", reason, { hint: "Create a network with a subnet first" });
+  }
+}
+
+function takeAddresses(
+  { ipv4, ipv6 }: EndpointSpec,
+  { network, container, ipam }: { network: Network; container: string; ipam: Ipam },
+): Owned[] {
+  const plans = plansOf(network);
+  const owned: Owned[] = [];
+  try {
+    for (const [family, text] of [
+      [4, ipv4],
+      [6, ipv6],
+    ] as const) {
+      const fitting = plans.filter(({ subnet }) => subnet.base.family === family);
+      const wanted = text ? parseAddress(text) : undefined;
+      if (wanted && wanted.family !== family) {
+        throw new Failure("invalid", `invalid IPv${family} address: ${text}`);
+      }
+      if (fitting.length === 0 && !wanted) continue;
+      owned.push(ipam.take(network.id, fitting, container, wanted));
+    }
+    return owned;
+  } catch (error) {
+    for (const { address } of owned) ipam.release(network.id, formatAddress(address));
+    throw error;
+  }
+}
+
+function dnsNames({ aliases = [] }: EndpointSpec, { id, name }: { id: string; name: string }) {
+  return [...new Set([name, ...aliases, id.slice(0, 12)])];
+}
+
+function parseMac(text: string): string {
+  if (!/^([0-9a-f]{2}[:-]){5}[0-9a-f]{2}$/i.test(text)) {
+    throw new Failure("invalid", `invalid MAC address: ${text}`);
+  }
+  const mac = text.toLowerCase().replaceAll("-", ":");
+  if (Number.parseInt(mac.slice(0, 2), 16) & 1) {
+    throw new Failure("invalid", `invalid MAC address: ${text} is a multicast address`);
+  }
+  return mac;
+}
+
+function interfaceNameOf({ driverOptions }: EndpointSpec, used: ReadonlySet<string>): string {
+  const wanted = driverOptions?.[interfaceOption];
+  if (wanted !== undefined) {
+    if (!/^[\w.-]{1,15}$/.test(wanted) || /^\.+$/.test(wanted) || used.has(wanted)) {
+      throw new Failure("invalid", `invalid interface name "${wanted}"`);
+    }
+    return wanted;
+  }
+  let at = 0;
+  while (used.has(`eth${at}`)) at++;
+  return `eth${at}`;
+}
+
+/** The endpoint a container leaves by: highest priority, then not internal, then by network name. */
+export function gatewayOf(attachments: readonly Attachment[]): Attachment | undefined {
+  const able = attachments.filter(({ endpoint }) => endpoint.gateway || endpoint.gateway6);
+  const priority = ({ endpoint }: Attachment) => endpoint.gatewayPriority ?? 0;
+  const name = ({ endpoint }: Attachment) => endpoint.networkName;
+  return able.toSorted(
+    (one, other) => priority(other) - priority(one) || (name(one) < name(other) ? -1 : 1),
+  )[0];
+}
+
+/** How a network's ports behave on the bridge. */
+export function portOf(network: Network, publishes: boolean) {
+  return { hairpin: publishes, isolated: !bridgeOptions(network).icc };
+}

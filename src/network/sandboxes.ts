@@ -1,0 +1,339 @@
+import { assert, Failure, isFailure, KeyedLock, log } from "../base/mod.ts";
+import { closeNamespace, type NetworkNamespace } from "../sys/mod.ts";
+import { bridgeOptions } from "./define.ts";
+import { filePaths, removeFiles } from "./files.ts";
+import { changeGateway, countersInside, setUpInside } from "./inside.ts";
+import type { Ipam } from "./ipam.ts";
+import { Namespaces } from "./namespaces.ts";
+import { isBridge, type Networks } from "./networks.ts";
+import { gatewayOf, type Planned, planEndpoint, portOf } from "./plan.ts";
+import { type Binding, Ports } from "./ports.ts";
+import { Reaper } from "./reaper.ts";
+import type { Attachment, Records, SandboxRecord } from "./records.ts";
+import type { EndpointSpec, Sandbox, SandboxSpec } from "./types.ts";
+import type { Wire } from "./wire.ts";
+import type { Writer } from "./writer.ts";
+
+/** A sandbox that is there. */
+export interface Live {
+  spec: SandboxSpec;
+  /** Undefined on the host's network, and for one that a restart did not find again. */
+  namespace: NetworkNamespace | undefined;
+  attachments: readonly Attachment[];
+  bindings: readonly Binding[];
+}
+
+export interface Parts {
+  readonly directory: string;
+  readonly records: Records;
+  readonly wire: Wire;
+  readonly ipam: Ipam;
+  readonly networks: Networks;
+  readonly writer: Writer;
+}
+
+/** How long a container that starts again waits for what it left behind. */
+const leftoverMs = 250;
+
+/** Containers' places on the network: open, change, close. */
+export class Sandboxes {
+  readonly live = new Map<string, Live>();
+  readonly ports: Ports;
+  readonly reaper: Reaper;
+  readonly #parts: Parts;
+  readonly #namespaces = new Namespaces();
+  readonly #locks = new KeyedLock();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.ports = new Ports(parts.wire.table);
+    this.reaper = new Reaper(parts.wire, parts.ipam);
+  }
+
+  prepare(): void {
+    this.#namespaces.prepare();
+  }
+
+  open(spec: SandboxSpec): Promise<Sandbox> {
+    if (!/^[\w.-]+$/.test(spec.containerId) || /^\.+$/.test(spec.containerId)) {
+      throw new Failure("invalid", `invalid container ID "${spec.containerId}"`);
+    }
+    return this.#locks.run(spec.containerId, async () => {
+      if (this.live.has(spec.containerId)) this.#close(spec.containerId);
+      await this.reaper.settled(spec.containerId, leftoverMs);
+      for (const { network, ipv4, ipv6 } of spec.endpoints) {
+        await this.#awaitAddresses(network, [ipv4, ipv6]);
+      }
+      return await this.#open(spec);
+    });
+  }
+
+  /** An address asked for by name may be about to become free. */
+  async #awaitAddresses(network: string, addresses: readonly (string | undefined)[]) {
+    const { id } = this.#parts.networks.resolve(network);
+    for (const address of addresses) {
+      const owner = address && this.#parts.ipam.ownerOf(id, address);
+      if (owner) await this.reaper.settled(owner, leftoverMs * 10);
+    }
+  }
+
+  async #open(spec: SandboxSpec): Promise<Sandbox> {
+    const { records, wire } = this.#parts;
+    const networks = spec.endpoints.map(({ network }) => this.#parts.networks.resolve(network));
+    const isHost = networks.some(({ driver }) => driver === "host");
+    if (networks.some(isBridge)) await wire.ensureRules(() => this.elements());
+    const namespace = isHost ? undefined : this.#namespaces.take();
+    const live: Live = { spec, namespace, attachments: [], bindings: [] };
+    try {
+      records.together(() => {
+        for (const endpoint of spec.endpoints) this.#plan(live, endpoint);
+        records.saveSandbox(recordOf(live));
+      });
+      this.live.set(spec.containerId, live);
+      this.#attach(live, live.attachments, spec.sysctl);
+      await this.#publish(live);
+      this.#parts.writer.write(live);
+      return this.sandboxOf(live);
+    } catch (error) {
+      this.#undo(live);
+      throw error;
+    }
+  }
+
+  /** Adds an endpoint to `live`, with its addresses. */
+  #plan(live: Live, spec: EndpointSpec): Planned {
+    const { networks, ipam } = this.#parts;
+    const network = networks.resolve(spec.network);
+    if (live.attachments.some(({ endpoint }) => endpoint.networkId === network.id)) {
+      const reason = `endpoint with name ${live.spec.containerName} already exists in network ${network.name}`;
+      throw new Failure("denied", reason);
+    }
+    const usedNames = new Set(live.attachments.map(({ endpoint }) => endpoint.interfaceName));
+    const container = { id: live.spec.containerId, name: live.spec.containerName };
+    const planned = planEndpoint(spec, { network, container, usedNames, ipam });
+    live.attachments = [...live.attachments, { endpoint: planned.endpoint, link: planned.link }];
+    return planned;
+  }
+
+  /** Makes the links and sets them up inside. No `await`: nothing comes between. */
+  #attach(live: Live, added: readonly Attachment[], sysctl: SandboxSpec["sysctl"] = {}): void {
+    const { namespace } = live;
+    if (!namespace) return;
+    const wired = added.filter(({ link }) => link !== "");
+    for (const attachment of wired) this.#connectLink(attachment, namespace, live);
+    const endpoints = wired.map(({ endpoint }) => endpoint);
+    const gateway = gatewayOf(live.attachments)?.endpoint;
+    if (endpoints.length === 0 && Object.keys(sysctl).length === 0) return;
+    setUpInside(namespace, { endpoints, gateway, sysctl });
+  }
+
+  #connectLink({ endpoint, link }: Attachment, namespace: NetworkNamespace, live: Live): void {
+    const { wire, networks } = this.#parts;
+    const network = networks.resolve(endpoint.networkId);
+    const { bridge, mtu } = bridgeOptions(network);
+    // Somebody may have deleted the bridge: it comes back with the next container.
+    const bridgeIndex = wire.find(bridge)?.index ?? wire.ensureBridge(network);
+    const { interfaceName: name, mac } = endpoint;
+    wire.connect({ link, bridgeIndex, namespaceFd: namespace.fd, name, mac, mtu });
+    wire.changePort(link, portOf(network, live.spec.ports.length > 0));
+  }
+
+  /** Binds the ports on the endpoint that leads out, and tells the kernel. */
+  async #publish(live: Live, again = false): Promise<void> {
+    const gateway = gatewayOf(live.attachments);
+    if (live.spec.ports.length === 0 || !gateway) return;
+    const { records, wire, networks } = this.#parts;
+    const { endpoint } = gateway;
+    const { hostBinding } = bridgeOptions(networks.resolve(endpoint.networkId));
+    const endpointName = `${live.spec.containerName} (${endpoint.endpointId})`;
+    const { address, address6 } = endpoint;
+    const publisher = { endpointName, address, address6, hostBinding };
+    const before = live.bindings.map(({ port }) => port);
+    live.bindings = again
+      ? await this.ports.restore(before, publisher)
+      : await this.ports.bindAll(live.spec.ports, publisher);
+    const elements = live.bindings.flatMap((binding) => binding.elements);
+    try {
+      wire.addElements(elements);
+    } catch (error) {
+      if (!isFailure(error, "not_found")) throw error;
+      await wire.ensureRules(() => this.elements());
+    }
+    records.saveSandbox(recordOf(live));
+  }
+
+  sandboxOf({ spec, namespace, attachments, bindings }: Live): Sandbox {
+    return {
+      containerId: spec.containerId,
+      netnsPath: namespace?.path ?? "",
+      endpoints: attachments.map(({ endpoint }) => endpoint),
+      ports: bindings.map(({ port }) => port),
+      ...filePaths(this.#parts.directory, spec.containerId),
+    };
+  }
+
+  #undo(live: Live): void {
+    this.live.delete(live.spec.containerId);
+    this.#release(live);
+  }
+
+  close(containerId: string): Promise<void> {
+    return this.#locks.run(containerId, () => this.#close(containerId));
+  }
+
+  #close(containerId: string): void {
+    const live = this.live.get(containerId);
+    if (!live) return;
+    this.live.delete(containerId);
+    this.#release(live);
+  }
+
+  /** What is quick is done now; links and addresses go when the kernel has let go of them. */
+  #release(live: Live): void {
+    const { records, directory, writer } = this.#parts;
+    const { containerId } = live.spec;
+    records.removeSandbox(containerId);
+    writer.stop(containerId);
+    this.#unpublish(live);
+    if (live.namespace) closeNamespace(live.namespace);
+    removeFiles(directory, containerId);
+    this.reaper.take(containerId, live.attachments);
+  }
+
+  #unpublish(live: Live): void {
+    this.#parts.wire.removeElements(live.bindings.flatMap((binding) => binding.elements));
+    for (const binding of live.bindings) binding.close();
+    live.bindings = [];
+  }
+
+  connect(containerId: string, spec: EndpointSpec): Promise<Sandbox> {
+    return this.#locks.run(containerId, async () => {
+      const live = this.#get(containerId);
+      const { records, wire } = this.#parts;
+      const network = this.#parts.networks.resolve(spec.network);
+      if (!isBridge(network) || !live.namespace) {
+        const reason =
+          "container cannot be disconnected from host network or connected to host network";
+        throw new Failure("denied", reason);
+      }
+      await wire.ensureRules(() => this.elements());
+      await this.#awaitAddresses(spec.network, [spec.ipv4, spec.ipv6]);
+      const before = live.attachments;
+      try {
+        const planned = records.together(() => this.#plan(live, spec));
+        const added = live.attachments.filter(({ link }) => link === planned.link);
+        this.#attach(live, added);
+        records.saveSandbox(recordOf(live));
+        await this.#changeGateway(live, before);
+        this.#parts.writer.write(live);
+        return this.sandboxOf(live);
+      } catch (error) {
+        await this.#detach(
+          live,
+          live.attachments.filter((one) => !before.includes(one)),
+        );
+        throw error;
+      }
+    });
+  }
+
+  disconnect(containerId: string, networkId: string): Promise<Sandbox> {
+    return this.#locks.run(containerId, async () => {
+      const live = this.#get(containerId);
+      const { id, name } = this.#parts.networks.resolve(networkId);
+      const gone = live.attachments.filter(({ endpoint }) => endpoint.networkId === id);
+      if (gone.length === 0) {
+        throw new Failure("denied", `container ${containerId} is not connected to network ${name}`);
+      }
+      const before = live.attachments;
+      await this.#detach(live, gone);
+      await this.#changeGateway(live, before);
+      this.#parts.writer.write(live);
+      return this.sandboxOf(live);
+    });
+  }
+
+  async #detach(live: Live, gone: readonly Attachment[]): Promise<void> {
+    const { ipam, wire, records } = this.#parts;
+    live.attachments = live.attachments.filter((one) => !gone.includes(one));
+    records.saveSandbox(recordOf(live));
+    await wire.deleteLinks(gone.flatMap(({ link }) => (link ? [link] : [])));
+    for (const { endpoint } of gone) {
+      for (const address of [endpoint.address, endpoint.address6]) {
+        if (address) ipam.release(endpoint.networkId, address);
+      }
+    }
+  }
+
+  /** Routes and published ports follow the endpoint that leads out. */
+  async #changeGateway(live: Live, before: readonly Attachment[]): Promise<void> {
+    const [old, now] = [gatewayOf(before), gatewayOf(live.attachments)];
+    if (old === now || !live.namespace) return;
+    changeGateway(live.namespace, now?.endpoint);
+    const ports = live.bindings.map(({ port }) => port);
+    this.#unpublish(live);
+    if (!now || live.spec.ports.length === 0) return;
+    if (ports.length === 0) return await this.#publish(live);
+    // The same ports as before: a random one stays what it was.
+    live.bindings = ports.map((port) => ({ port, elements: [], close() {} }));
+    await this.#publish(live, true);
+  }
+
+  rename(containerId: string, name: string): void {
+    const live = this.live.get(containerId);
+    if (!live) return;
+    const old = live.spec.containerName;
+    live.spec = { ...live.spec, containerName: name };
+    live.attachments = live.attachments.map(({ endpoint, link }) => {
+      const dnsNames = endpoint.dnsNames.map((one) => (one === old ? name : one));
+      return { link, endpoint: { ...endpoint, dnsNames } };
+    });
+    this.#parts.records.saveSandbox(recordOf(live));
+  }
+
+  counters(containerId: string) {
+    const { namespace } = this.#get(containerId);
+    return namespace ? countersInside(namespace) : {};
+  }
+
+  #get(containerId: string): Live {
+    const live = this.live.get(containerId);
+    if (!live) throw new Failure("not_found", `container ${containerId} is not on any network now`);
+    return live;
+  }
+
+  /** Takes a sandbox back that an earlier daemon opened. */
+  async restore(record: SandboxRecord, namespace: NetworkNamespace | undefined): Promise<void> {
+    const { spec, attachments, ports } = record;
+    const bindings = ports.map((port) => ({ port, elements: [], close() {} }));
+    const live: Live = { spec, namespace, attachments, bindings };
+    assert(!this.live.has(spec.containerId), "a sandbox is restored once");
+    this.live.set(spec.containerId, live);
+    await this.#publish(live, true);
+    this.#parts.writer.write(live);
+  }
+
+  /** What the rules must hold for the networks and ports that are there. */
+  elements() {
+    const ports = [...this.live.values()].flatMap(({ bindings }) => bindings);
+    return [...this.#parts.networks.elements(), ...ports.flatMap(({ elements }) => elements)];
+  }
+
+  /** Lets go of everything but the containers' namespaces. */
+  async shutdown(): Promise<void> {
+    this.#namespaces.close();
+    for (const live of this.live.values()) {
+      for (const binding of live.bindings) binding.close();
+      if (live.namespace) closeNamespace(live.namespace);
+      this.#parts.writer.stop(live.spec.containerId);
+    }
+    await this.reaper.finish().catch((error: unknown) => {
+      log("warn", "Cannot delete links", { error });
+    });
+  }
+}
+
+export function recordOf({ spec, namespace, attachments, bindings }: Live): SandboxRecord {
+  const ports = bindings.map(({ port }) => port);
+  return { spec, inode: namespace?.inode ?? 0, attachments, ports };
+}

@@ -1,0 +1,195 @@
+import type { Database } from "bun:sqlite";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { log } from "../base/mod.ts";
+import { closeNamespace, findNamespaces, type NetworkNamespace, removeTables } from "../sys/mod.ts";
+import { bridgeOptions } from "./define.ts";
+import { macInside } from "./inside.ts";
+import { Ipam } from "./ipam.ts";
+import { isBridge, Networks } from "./networks.ts";
+import { Records, type SandboxRecord } from "./records.ts";
+import { families, tableName } from "./ruleset.ts";
+import { Sandboxes } from "./sandboxes.ts";
+import type { Endpoint, NetworkStore, SandboxSpec } from "./types.ts";
+import { Wire } from "./wire.ts";
+import { Writer } from "./writer.ts";
+
+export interface NetworkOptions {
+  readonly database: Database;
+  /** For containers' hosts, hostname and resolv.conf; `files/` in it is this folder's. */
+  readonly directory: string;
+  /** The default network's bridge device, which also names the engine's nftables. */
+  readonly bridge: string;
+  /** Name servers for containers that name none; the host's otherwise. */
+  readonly dns?: readonly string[];
+}
+
+/**
+ * Opens the networks: the default bridge stands and the rules are in place when it returns. What an
+ * earlier daemon left is untouched until `reconcile`, which is due next.
+ *
+ * @throws Failure "denied" — not root; "unavailable" — nft is not installed; "exhausted" — no subnet
+ */
+export async function openNetworkStore(options: NetworkOptions): Promise<NetworkStore> {
+  const { database, directory, bridge, dns = [] } = options;
+  mkdirSync(`${directory}/files`, { recursive: true, mode: 0o711 });
+  const records = new Records(database);
+  const wire = new Wire(tableName(bridge));
+  try {
+    const ipam = new Ipam(records);
+    const networks = new Networks({ records, wire, ipam });
+    networks.start(bridge, (id) => ipam.count(id) > 0);
+    const writer = new Writer({ directory, networks, dns });
+    const parts = { directory, records, wire, ipam, networks, writer };
+    const sandboxes = new Sandboxes(parts);
+    await wire.ensureRules(() => networks.elements());
+    sandboxes.prepare();
+    return storeOf({ ...parts, sandboxes });
+  } catch (error) {
+    wire[Symbol.dispose]();
+    throw error;
+  }
+}
+
+interface All {
+  readonly directory: string;
+  readonly records: Records;
+  readonly wire: Wire;
+  readonly ipam: Ipam;
+  readonly networks: Networks;
+  readonly writer: Writer;
+  readonly sandboxes: Sandboxes;
+}
+
+function storeOf(all: All): NetworkStore {
+  const { networks, sandboxes, writer } = all;
+  return {
+    list: () => networks.list(),
+    resolve: (nameOrId) => networks.resolve(nameOrId),
+    create: (spec) => networks.create(spec),
+    remove: async (id) => {
+      const network = networks.resolve(id);
+      await networks.remove(network.id, endpointsOf(sandboxes, network.id));
+    },
+    endpointsOf: (networkId) => endpointsOf(sandboxes, networkId),
+    open: async (spec) => await sandboxes.open(spec),
+    sandbox: (containerId) => {
+      const live = sandboxes.live.get(containerId);
+      return live && sandboxes.sandboxOf(live);
+    },
+    files: async (spec) => writer.hostFiles(spec),
+    close: (containerId) => sandboxes.close(containerId),
+    connect: (containerId, endpoint) => sandboxes.connect(containerId, endpoint),
+    disconnect: (containerId, networkId) => sandboxes.disconnect(containerId, networkId),
+    rename: (containerId, name) => sandboxes.rename(containerId, name),
+    openForBuild: async (id, how) => await sandboxes.open(buildSpec(id, how)),
+    counters: async (containerId) => sandboxes.counters(containerId),
+    reconcile: (containerIds) => reconcile(all, containerIds),
+    shutdown: () => shutdown(all),
+  };
+}
+
+function endpointsOf({ live }: Sandboxes, networkId: string) {
+  const found = new Map<string, { name: string; endpoint: Endpoint }>();
+  for (const { spec, attachments } of live.values()) {
+    for (const { endpoint } of attachments) {
+      if (endpoint.networkId !== networkId) continue;
+      found.set(spec.containerId, { name: spec.containerName, endpoint });
+    }
+  }
+  return found;
+}
+
+function buildSpec(id: string, how: "default" | "none"): SandboxSpec {
+  return {
+    containerId: id,
+    containerName: id,
+    hostname: "buildkitsandbox",
+    domainname: "",
+    endpoints: [{ network: how === "default" ? "bridge" : "none" }],
+    ports: [],
+    dns: [],
+    dnsSearch: [],
+    dnsOptions: [],
+    extraHosts: [],
+    sysctl: {},
+  };
+}
+
+async function reconcile(all: All, containerIds: ReadonlySet<string>): Promise<string[]> {
+  const { records, sandboxes, wire, networks } = all;
+  const done: string[] = [];
+  const kept = records.sandboxes().filter(({ spec }) => containerIds.has(spec.containerId));
+  const known = kept.filter(({ spec }) => !sandboxes.live.has(spec.containerId));
+  const namespaces = findNamespaces(new Set(known.map(({ inode }) => inode).filter(Boolean)));
+  for (const record of known) {
+    const namespace = verified(record, namespaces);
+    await sandboxes.restore(record, namespace);
+    const how = namespace || record.inode === 0 ? "Took back" : "Lost the namespace of";
+    done.push(`${how} the network of container ${record.spec.containerId.slice(0, 12)}`);
+  }
+  done.push(...dropRecords(all));
+  done.push(...(await dropLinks(all)));
+  if (networks.list().some(isBridge)) {
+    await wire.ensureRules(() => []);
+    wire.setElements(sandboxes.elements());
+  }
+  for (const line of done) log("debug", line);
+  return done;
+}
+
+/** Inodes are used again: the namespace is the right one when our interface is in it. */
+function verified(record: SandboxRecord, found: Map<number, NetworkNamespace>) {
+  const namespace = found.get(record.inode);
+  const first = record.attachments.find(({ link }) => link !== "")?.endpoint;
+  if (!namespace || !first) return namespace;
+  if (macInside(namespace, first.interfaceName) === first.mac) return namespace;
+  closeNamespace(namespace);
+  return undefined;
+}
+
+/** Forgets sandboxes that nobody has: their addresses and files. */
+function dropRecords({ records, sandboxes, ipam, directory }: All): string[] {
+  const { live } = sandboxes;
+  const gone = records.sandboxes().filter(({ spec }) => !live.has(spec.containerId));
+  const orphans = records
+    .addresses()
+    .filter(({ container }) => !live.has(container) && !sandboxes.reaper.has(container));
+  records.together(() => {
+    for (const { spec } of gone) records.removeSandbox(spec.containerId);
+    for (const { network, address } of orphans) ipam.release(network, address);
+  });
+  const files = readdirSync(`${directory}/files`).filter((name) => !live.has(name));
+  for (const name of files) rmSync(`${directory}/files/${name}`, { recursive: true, force: true });
+  return gone.map(({ spec }) => `Forgot the network of container ${spec.containerId.slice(0, 12)}`);
+}
+
+/** Deletes ports of our bridges that belong to no sandbox. */
+async function dropLinks({ wire, networks, sandboxes }: All): Promise<string[]> {
+  const links = wire.links();
+  const bridges = new Set(networks.bridges());
+  const masters = new Set(links.filter(({ name }) => bridges.has(name)).map(({ index }) => index));
+  const ours = new Set(
+    [...sandboxes.live.values()].flatMap(({ attachments }) => attachments.map(({ link }) => link)),
+  );
+  const stray = links.filter(
+    ({ kind, master, name }) => kind === "veth" && masters.has(master) && !ours.has(name),
+  );
+  await wire.deleteLinks(stray.map(({ name }) => name));
+  return stray.map(({ name }) => `Deleted link ${name}`);
+}
+
+/** A stopped engine without containers leaves nothing in the kernel; one with them leaves theirs. */
+async function shutdown({ sandboxes, wire, networks }: All): Promise<void> {
+  const isUsed = sandboxes.live.size > 0;
+  await sandboxes.shutdown();
+  if (!isUsed) {
+    await wire.deleteLinks(
+      networks
+        .list()
+        .filter(isBridge)
+        .map((one) => bridgeOptions(one).bridge),
+    );
+    await removeTables(families.map((family) => [family, wire.table] as const));
+  }
+  wire[Symbol.dispose]();
+}

@@ -1,0 +1,234 @@
+/**
+ * Networks in the kernel: bridges, pairs of links, addresses, and the elements of our nftables. One
+ * rtnetlink and one nfnetlink socket in the host's namespace, held open.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { Failure, isFailure, log } from "../base/mod.ts";
+import {
+  addAddress,
+  addElement,
+  changeLink,
+  changePort,
+  changeRules,
+  createBridge,
+  createVeth,
+  decodeAddress,
+  decodeLink,
+  decodeRoute,
+  deleteLink,
+  executeSlowly,
+  flushSet,
+  getChain,
+  getLink,
+  type Link,
+  listAddresses,
+  listLinks,
+  listRoutes,
+  type Netlink,
+  type NftElement,
+  nftBatch,
+  openNetlink,
+  removeAddress,
+  removeElement,
+} from "../sys/mod.ts";
+import { type Cidr, cidrOf, fromBytes, macOf, toBytes } from "./address.ts";
+import { bridgeOptions, type Plan, plansOf } from "./define.ts";
+import { families, rulesText, setNames, versionChain } from "./ruleset.ts";
+import type { Network } from "./types.ts";
+
+export class Wire implements Disposable {
+  readonly #links: Netlink;
+  readonly #filter: Netlink;
+  readonly table: string;
+
+  constructor(table: string) {
+    this.table = table;
+    this.#links = openNetlink("rtnetlink");
+    this.#filter = openNetlink("netfilter");
+  }
+
+  [Symbol.dispose](): void {
+    this.#links.close();
+    this.#filter.close();
+  }
+
+  /** Makes the bridge of a network, or finds it. Returns its index. @throws "conflict" */
+  ensureBridge(network: Network): number {
+    const { bridge, mtu } = bridgeOptions(network);
+    const plans = plansOf(network);
+    const found = this.find(bridge);
+    if (found && found.kind !== "bridge") {
+      throw new Failure(
+        "conflict",
+        `Cannot use "${bridge}" as a bridge: it is a ${found.kind || "link"}`,
+      );
+    }
+    const mac = macOf(plans[0]!.gateway);
+    if (!found) this.#links.execute([createBridge({ name: bridge, mac, mtu })]);
+    const { index } = found ?? this.find(bridge)!;
+    // Before the addresses: no IPv6 on a bridge without means no link-local door to the host.
+    writeSetting(`net/ipv6/conf/${bridge}/disable_ipv6`, network.enableIPv6 ? "0" : "1");
+    writeSetting(`net/ipv4/conf/${bridge}/route_localnet`, "1");
+    this.#links.execute([...plans.map((plan) => gatewayAddress(index, plan)), changeLink(index)]);
+    forwardPackets(network.enableIPv6);
+    return index;
+  }
+
+  find(name: string): Link | undefined {
+    try {
+      return decodeLink(this.#links.get(getLink(name)));
+    } catch (error) {
+      if (isFailure(error, "not_found")) return undefined;
+      throw error;
+    }
+  }
+
+  links(): Link[] {
+    return this.#links.dump(listLinks).map(decodeLink);
+  }
+
+  /**
+   * What the host's routes lead to, default routes left out, and what its interfaces are on; without
+   * `bridge` itself, and without the interfaces from `fromIndex` on.
+   */
+  surroundings(bridge: string, fromIndex = Number.MAX_SAFE_INTEGER) {
+    const own = this.find(bridge)?.index;
+    const isOther = ({ index }: { index: number }) => index !== own && index < fromIndex;
+    const read = (bytes: Uint8Array, prefix: number) => cidrOf(fromBytes(bytes), prefix);
+    const [routes, interfaces]: [Cidr[], Cidr[]] = [[], []];
+    for (const family of [4, 6] as const) {
+      for (const route of this.#links.dump(listRoutes(family)).map(decodeRoute)) {
+        if (!isOther(route) || route.prefix === 0 || route.destination.length === 0) continue;
+        routes.push(read(route.destination, route.prefix));
+      }
+      for (const held of this.#links.dump(listAddresses(family)).map(decodeAddress)) {
+        if (isOther(held)) interfaces.push(read(held.address, held.prefix));
+      }
+    }
+    return { routes, interfaces };
+  }
+
+  /** Takes the addresses off a bridge that chose wrong. */
+  clearBridge(bridge: string): void {
+    const own = this.find(bridge)?.index;
+    const held = this.#links.dump(listAddresses(4)).map(decodeAddress);
+    const ours = held.filter(({ index }) => index === own);
+    if (ours.length > 0) this.#links.execute(ours.map(removeAddress));
+  }
+
+  /** A pair of links: one a port of the bridge, the other in the namespace. */
+  connect(pair: {
+    readonly link: string;
+    readonly bridgeIndex: number;
+    readonly namespaceFd: number;
+    readonly name: string;
+    readonly mac: string;
+    readonly mtu: number;
+  }): void {
+    const { mtu, mac } = pair;
+    const near = { name: pair.link, master: pair.bridgeIndex, mtu };
+    const far = { name: pair.name, mac, mtu, namespaceFd: pair.namespaceFd };
+    this.#links.execute([createVeth({ near, far })]);
+  }
+
+  /** Sets what differs from a new port: isolation from other ports, hairpin for the way to oneself. */
+  changePort(link: string, port: { hairpin: boolean; isolated: boolean }): void {
+    if (!port.hairpin && !port.isolated) return;
+    const found = this.find(link);
+    if (found) this.#links.execute([changePort(found.index, port)]);
+  }
+
+  /** Deletes links, which takes the kernel some milliseconds each; absent is fine. */
+  async deleteLinks(names: readonly string[]): Promise<void> {
+    if (names.length === 0) return;
+    const failures = await executeSlowly(names.map(deleteLink));
+    const bad = failures.find((failure) => failure && failure.code !== "not_found");
+    if (bad) throw bad;
+  }
+
+  /** Installs the rules unless they are there. Costs 20 µs then, and a process otherwise. */
+  async ensureRules(elements: () => readonly NftElement[]): Promise<void> {
+    if (this.#hasRules()) return;
+    await this.installRules();
+    this.setElements(elements());
+  }
+
+  #hasRules(): boolean {
+    try {
+      for (const family of families) this.#filter.get(getChain(family, this.table, versionChain));
+      return true;
+    } catch (error) {
+      if (isFailure(error, "not_found")) return false;
+      throw error;
+    }
+  }
+
+  async installRules(): Promise<void> {
+    await changeRules(families.map((family) => rulesText(family, this.table)).join(""));
+  }
+
+  /** Makes the elements exactly these, in one transaction. */
+  setElements(elements: readonly NftElement[]): void {
+    const { table } = this;
+    const flushes = families.flatMap((family) =>
+      setNames.map((set) => flushSet({ family, table, set })),
+    );
+    this.#filter.transact([...flushes, ...elements.map(addElement)], nftBatch);
+  }
+
+  addElements(elements: readonly NftElement[]): void {
+    this.#filter.transact(elements.map(addElement), nftBatch);
+  }
+
+  /** Absent is fine: someone may have flushed the rules. */
+  removeElements(elements: readonly NftElement[]): void {
+    for (const element of elements) {
+      try {
+        this.#filter.transact([removeElement(element)], nftBatch);
+      } catch (error) {
+        if (!isFailure(error, "not_found")) throw error;
+      }
+    }
+  }
+}
+
+function gatewayAddress(index: number, { subnet, gateway }: Plan) {
+  return addAddress({ index, address: toBytes(gateway), prefix: subnet.prefix });
+}
+
+/** Writes below /proc/sys when it is not so already. */
+export function writeSetting(path: string, value: string): void {
+  const file = `/proc/sys/${path}`;
+  try {
+    if (readFileSync(file, "utf8").trim() !== value) writeFileSync(file, value);
+  } catch (error) {
+    // A kernel without IPv6 has no such file, and nothing to switch.
+    const isMissing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    log(isMissing ? "debug" : "warn", "Cannot write a kernel setting", { path, error });
+  }
+}
+
+/** Bridges need the host to forward. IPv6 hosts that forward ignore router advertisements: not with 2. */
+function forwardPackets(withIPv6: boolean): void {
+  writeSetting("net/ipv4/ip_forward", "1");
+  if (!withIPv6) return;
+  const forwarding = "/proc/sys/net/ipv6/conf/all/forwarding";
+  if (readFileSync(forwarding, "utf8").trim() === "1") return;
+  for (const name of ["all", "default"]) keepAdvertisements(name);
+  for (const { name } of interfaceNames()) keepAdvertisements(name);
+  writeSetting("net/ipv6/conf/all/forwarding", "1");
+}
+
+function keepAdvertisements(name: string): void {
+  const path = `net/ipv6/conf/${name}/accept_ra`;
+  try {
+    if (readFileSync(`/proc/sys/${path}`, "utf8").trim() === "1") writeSetting(path, "2");
+  } catch (error) {
+    log("debug", "Cannot keep router advertisements", { interface: name, error });
+  }
+}
+
+function interfaceNames(): { name: string }[] {
+  using netlink = openNetlink("rtnetlink");
+  return netlink.dump(listLinks).map(decodeLink);
+}
