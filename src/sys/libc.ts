@@ -1,6 +1,6 @@
 import { dlopen, read, FFIType as T } from "bun:ffi";
 import { constants } from "node:os";
-import { type Code, Failure } from "../base/mod.ts";
+import { type Code, encodeName, Failure } from "../base/mod.ts";
 
 /** The C library that the other files of this folder open their symbols from. */
 export const libcPath = "libc.so.6";
@@ -67,5 +67,5 @@ export function errnoOf(error: unknown): string | undefined {
 /** A NUL-terminated string for a syscall. @throws Failure "invalid" when it holds a NUL itself */
 export function cstr(text: string): Uint8Array {
   if (text.includes("\0")) throw new Failure("invalid", "Cannot use a name with a NUL byte in it");
-  return Buffer.from(`${text}\0`, "utf8");
+  return encodeName(`${text}\0`);
 }

@@ -2,8 +2,52 @@
  * The kernel and other programs: the only folder that knows system calls, and that it runs on Bun.
  * Data in, data or `Failure` out; each function names its man page.
  */
+
+export {
+  atCwd,
+  chmodAt,
+  chmodFile,
+  chownAt,
+  chownFile,
+  closeFile,
+  linkAt,
+  makeDirectoryAt,
+  makeNodeAt,
+  open,
+  openAt,
+  openPath,
+  openWithin,
+  pathOf,
+  readLinkAt,
+  renameAt,
+  resolve,
+  setTime,
+  setTimeAt,
+  symlinkAt,
+  truncateFile,
+  unlinkAt,
+} from "./files.ts";
+export {
+  cloneFile,
+  copyRange,
+  nextData,
+  readInto,
+  readNext,
+  syncFileSystem,
+  writeAt,
+  writeNext,
+} from "./files-data.ts";
 export { check, cstr, errnoName, errnoOf, failureOf, lastErrno, libcPath } from "./libc.ts";
-export type { Mount } from "./mount.ts";
+export {
+  listMounts,
+  type Mount,
+  type MountPoint,
+  mountDataBytesMax,
+  mountFlag,
+  mountNow,
+  parseMountInfo,
+  unmountNow,
+} from "./mount.ts";
 export { Netlink, type NetlinkSocket } from "./netlink.ts";
 export {
   addAddress,
@@ -50,3 +94,13 @@ export {
 } from "./nft-element.ts";
 export { lockFile, replaceProcess } from "./process.ts";
 export { type Outcome, run, runAny } from "./run.ts";
+export {
+  type DirectoryEntry,
+  type FileType,
+  fileSystemMagic,
+  findAt,
+  listDirectory,
+  type Stat,
+  statAt,
+} from "./stat.ts";
+export { getXattr, listXattrs, removeXattr, setFileXattr, setXattr } from "./xattr.ts";

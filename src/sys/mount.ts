@@ -1,3 +1,7 @@
+import { dlopen, FFIType as T } from "bun:ffi";
+import { readFileSync } from "node:fs";
+import { check, cstr, errnoName, failureOf, lastErrno, libcPath } from "./libc.ts";
+
 /** A mount as the OCI runtime specification writes it; what snapshot and volume give to runtime. */
 export interface Mount {
   readonly type: string;
@@ -5,4 +9,89 @@ export interface Mount {
   /** Absolute path inside the container. */
   readonly target: string;
   readonly options: readonly string[];
+}
+
+const { symbols: libc } = dlopen(libcPath, {
+  mount: { args: [T.ptr, T.ptr, T.ptr, T.u64, T.ptr], returns: T.i32 },
+  umount2: { args: [T.ptr, T.i32], returns: T.i32 },
+});
+
+/** mount(2) flags. */
+export const mountFlag = {
+  readOnly: 1,
+  noSuid: 2,
+  noDev: 4,
+  noExec: 8,
+  remount: 32,
+  bind: 4096,
+  recursive: 16384,
+  private: 1 << 18,
+  slave: 1 << 19,
+} as const;
+
+/** Bytes of mount options that fit: the kernel takes one page with its NUL. */
+export const mountDataBytesMax = 4095;
+
+/**
+ * Mounts a file system now, on this thread. mount(2), https://man7.org/linux/man-pages/man2/mount.2.html
+ * @throws Failure "denied" | "not_found" | "invalid" | …
+ */
+export function mountNow(m: {
+  type: string;
+  source: string;
+  target: string;
+  flags?: number;
+  data?: string;
+}): void {
+  const data = m.data === undefined ? null : cstr(m.data);
+  const result = libc.mount(cstr(m.source), cstr(m.target), cstr(m.type), m.flags ?? 0, data);
+  check(`mount ${m.type} on`, result, m.target);
+}
+
+/**
+ * Unmounts now: false when nothing is mounted there. With `detach` also what is in use: it goes when the
+ * last user goes, and that user waits for the file system's sync. umount2(2)
+ */
+export function unmountNow(target: string, { detach }: { detach: boolean }): boolean {
+  const noFollow = 8;
+  if (libc.umount2(cstr(target), noFollow | (detach ? 2 : 0)) === 0) return true;
+  const errno = lastErrno();
+  if (["EINVAL", "ENOENT"].includes(errnoName(errno))) return false;
+  throw failureOf("unmount", errno, target);
+}
+
+/** One line of mountinfo. */
+export interface MountPoint {
+  readonly target: string;
+  readonly type: string;
+  readonly source: string;
+  readonly options: string;
+}
+
+/** What is mounted in this process's namespace, in order of mounting. proc_pid_mountinfo(5) */
+export function listMounts(): MountPoint[] {
+  return parseMountInfo(readFileSync("/proc/self/mountinfo", "utf8"));
+}
+
+/** Parses `/proc/<pid>/mountinfo`. */
+export function parseMountInfo(text: string): MountPoint[] {
+  const lines = text.split("\n").filter((line) => line !== "");
+  return lines.map((line) => {
+    const words = line.split(" ");
+    const dash = words.indexOf("-", 6);
+    return {
+      target: unescapeOctal(words[4] ?? ""),
+      type: words[dash + 1] ?? "",
+      source: unescapeOctal(words[dash + 2] ?? ""),
+      options: words[dash + 3] ?? "",
+    };
+  });
+}
+
+/** Space, tab, newline and backslash stand as `\040` and so on. */
+function unescapeOctal(text: string): string {
+  if (!text.includes("\\")) return text;
+  return text.replace(/\\([0-7]{3})/g, (_, digits) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
 }
