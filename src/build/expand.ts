@@ -140,7 +140,8 @@ class Expander {
       throw this.#bad(`unsupported modifier (${form}) in substitution`);
     }
     const word = this.until("}", isTrim).text;
-    const value = this.#get(name);
+    // A form that says what to do without a value makes no complaint.
+    const value = isTrim ? this.#get(name) : this.#options.lookup(name);
     const missing = value === undefined || (orEmpty && value === "");
     if (isTrim) return this.#trim(value ?? "", operator as "#" | "%", word);
     if (operator === "-") return missing ? word : value;

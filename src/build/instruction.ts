@@ -70,7 +70,8 @@ export type Action =
   | { readonly kind: "env" | "label"; readonly pairs: readonly Pair[] }
   | { readonly kind: "arg"; readonly args: readonly { name: string; value?: Raw }[] }
   | { readonly kind: "expose" | "volume"; readonly words: readonly Raw[] }
-  | { readonly kind: "workdir" | "user" | "stopsignal"; readonly word: Raw }
+  | { readonly kind: "workdir"; readonly path: Raw }
+  | { readonly kind: "user" | "stopsignal"; readonly word: Raw }
   | { readonly kind: "maintainer"; readonly name: string }
   | { readonly kind: "shell"; readonly args: readonly string[] }
   | { readonly kind: "onbuild"; readonly trigger: string };

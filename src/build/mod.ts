@@ -1,1 +1,9 @@
+/**
+ * The builder: a Dockerfile and a context become an image. Text → instructions (parse) → stages →
+ * steps with digests → layers from the cache or made here → an image in the store.
+ * Reference: https://docs.docker.com/reference/dockerfile/
+ */
+export { type BuilderOptions, openBuilder } from "./builder.ts";
+export { type Ignore, parseIgnore } from "./ignore.ts";
+export type { Pull } from "./tools.ts";
 export type { BuildEvent, Builder, BuildRequest } from "./types.ts";

@@ -81,7 +81,7 @@ const rules: Readonly<Record<string, Rule>> = {
   STOPSIGNAL: { flags: {}, read: (context) => ({ kind: "stopsignal", word: readOne(context) }) },
   USER: { flags: {}, read: (context) => ({ kind: "user", word: readOne(context) }) },
   VOLUME: { flags: {}, read: (context) => ({ kind: "volume", words: readList(context) }) },
-  WORKDIR: { flags: {}, read: (context) => ({ kind: "workdir", word: readOne(context) }) },
+  WORKDIR: { flags: {}, read: (context) => ({ kind: "workdir", path: readOne(context) }) },
 };
 
 function parseLine(line: LogicalLine, document: Omit<Document, "lines">): Instruction {

@@ -19,6 +19,10 @@ export interface BuildRequest {
   readonly shmSizeBytes: number;
   readonly memoryBytes: number;
   readonly cpuShares: number;
+  /** What `RUN --mount=type=secret,id=…` may read. Never stored, no part of the cache. */
+  readonly secrets?: ReadonlyMap<string, Uint8Array>;
+  /** The context folder stays as it is after the build: digests of its unchanged files are remembered. */
+  readonly contextStays?: boolean;
   readonly signal: AbortSignal;
 }
 

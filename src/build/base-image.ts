@@ -1,0 +1,68 @@
+import { Failure } from "../base/mod.ts";
+import type { Image } from "../image/mod.ts";
+import type { Platform } from "../oci/mod.ts";
+import { formatPlatform, readPlatform } from "./platform.ts";
+import { keyOf, type StageState } from "./state.ts";
+import type { Tools } from "./tools.ts";
+import type { BuildRequest } from "./types.ts";
+
+/** Finds the image that a FROM or `--from` names. @throws Failure "not_found" in Docker's words */
+export async function findImage(
+  { images, pull }: Tools,
+  request: BuildRequest,
+  { name, platform }: { name: string; platform: string },
+): Promise<Image> {
+  const asked = platform || request.platform;
+  const wanted = readPlatform(asked);
+  const local = request.pull && pull ? undefined : images.find(name);
+  if (local && (asked === "" || isSame(local.config, wanted))) return local;
+  if (pull) return await pull(name, wanted);
+  if (!local) {
+    throw new Failure("not_found", `No such image: ${name}`, {
+      hint: "Load or import it first: it is not in the local store",
+    });
+  }
+  const has = formatPlatform(local.config);
+  const text = `its platform (${has}) does not match the specified platform (${formatPlatform(wanted)})`;
+  throw new Failure("not_found", `image with reference ${name} was found but ${text}`);
+}
+
+function isSame(one: Platform, other: Platform): boolean {
+  return one.os === other.os && one.architecture === other.architecture;
+}
+
+/** What a program finds on its path when the image says nothing. */
+export const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+function emptyState(platform: Platform): StageState {
+  const key = keyOf("layers", []);
+  return {
+    platform,
+    config: { Env: [`PATH=${defaultPath}`], WorkingDir: "/" },
+    author: undefined,
+    layers: [],
+    history: [],
+    args: new Map(),
+    hasCommand: false,
+    key,
+    trail: key,
+    createdMs: 0,
+  };
+}
+
+function stateOf({ id, config }: Image): StageState {
+  const { os, architecture, variant } = config;
+  return {
+    platform: { os, architecture, ...(variant ? { variant } : {}) },
+    config: { ...config.config },
+    author: config.author,
+    layers: [...config.rootfs.diff_ids],
+    history: [...(config.history ?? [])],
+    args: new Map(),
+    hasCommand: false,
+    key: keyOf("layers", config.rootfs.diff_ids),
+    trail: id,
+    base: id,
+    createdMs: Date.parse(config.created ?? "") || 0,
+  };
+}

@@ -1,0 +1,364 @@
+import { mkdir, rm } from "node:fs/promises";
+import { Failure } from "../base/mod.ts";
+import type { Image } from "../image/mod.ts";
+import type { Digest, ImageConfig, Platform } from "../oci/mod.ts";
+import { emptyState, findImage, stateOf } from "./base-image.ts";
+import { type ConfigureOptions, configure, proxyArgs, resolveWorkdir, word } from "./configure.ts";
+import type { Context } from "./context.ts";
+import { copyStep } from "./copy-step.ts";
+import type { Instruction } from "./instruction.ts";
+import { type LayerWork, layerStep } from "./layer-step.ts";
+import { parseDockerfile } from "./parse.ts";
+import { hostPlatform, platformArgs, readPlatform } from "./platform.ts";
+import { makeFolders } from "./rooted.ts";
+import { runStep } from "./run-step.ts";
+import { locate, type Source } from "./source.ts";
+import { findStage, type Plan, plan, type Stage } from "./stages.ts";
+import { childOf, keyOf, record, type StageState, workdirOf } from "./state.ts";
+import { Teller } from "./teller.ts";
+import { openScratch, type Tools, throwIfAborted } from "./tools.ts";
+import type { BuildEvent, BuildRequest } from "./types.ts";
+
+/** One instruction while it is carried out: what a step may ask of its build. */
+export interface StepScope {
+  readonly build: Build;
+  readonly stage: Stage;
+  readonly state: StageState;
+  readonly number: number;
+  readonly options: ConfigureOptions;
+  /** Tells that the step came from the cache; at most once. */
+  cached(): void;
+  output(stream: 1 | 2, bytes: Uint8Array): void;
+  warn(text: string): void;
+}
+
+/**
+ * One build: the stages run as tasks that wait for each other; each step finds its layer in the cache
+ * or makes it. Ends with everything of its own released, however it ends.
+ */
+export class Build {
+  readonly tools: Tools;
+  readonly request: BuildRequest;
+  readonly context: Context;
+  readonly plan: Plan;
+  readonly signal: AbortSignal;
+  /** Keys of the steps that this build used. */
+  readonly used: Digest[] = [];
+  readonly #abort = new AbortController();
+  #work: string | undefined;
+  readonly #tasks = new Map<number, Promise<StageState>>();
+  readonly #numbers = new Map<Instruction, number>();
+  readonly #pinned: Digest[] = [];
+  readonly #report: (event: BuildEvent) => void;
+  readonly #teller: Teller;
+  readonly #platform: Platform;
+  readonly #total: number;
+  #failure: unknown;
+
+  constructor(
+    tools: Tools,
+    request: BuildRequest,
+    given: { context: Context; report: Build["report"] },
+  ) {
+    this.tools = tools;
+    this.request = request;
+    this.context = given.context;
+    this.#report = given.report;
+    this.#platform = readPlatform(request.platform);
+    this.plan = plan(given.context.dockerfile, {
+      buildArgs: request.buildArgs,
+      platformArgs: platformArgs(this.#platform),
+      target: request.target,
+    });
+    this.signal = AbortSignal.any([request.signal, this.#abort.signal]);
+    const { globals, stages, used } = this.plan;
+    const needed = stages.filter(({ index }) => used.has(index));
+    const order = [
+      ...globals,
+      ...needed.flatMap(({ from, instructions }) => [from, ...instructions]),
+    ];
+    for (const [index, instruction] of order.entries()) this.#numbers.set(instruction, index + 1);
+    this.#total = order.length;
+    this.#teller = new Teller(given.report, [...used]);
+  }
+
+  /** Tells an event at once. */
+  get report(): (event: BuildEvent) => void {
+    return this.#report;
+  }
+
+  async run(): Promise<Image> {
+    try {
+      for (const text of this.context.dockerfile.warnings) this.#report({ kind: "warning", text });
+      this.#tellGlobals();
+      const states = await this.#runStages();
+      const image = await this.#finish(states);
+      this.tools.cache.touch(this.used);
+      return image;
+    } finally {
+      this.tools.pins.release(this.#pinned);
+      if (this.#work) await rm(this.#work, { recursive: true, force: true });
+    }
+  }
+
+  /** A folder for files on the way; gone when the build ends. */
+  async workFolder(): Promise<string> {
+    this.#work ??= `${this.tools.directory}/work/${newId()}`;
+    await mkdir(this.#work, { recursive: true, mode: 0o700 });
+    return this.#work;
+  }
+
+  /** The result of another stage, started if it is not yet. */
+  stage(index: number): Promise<StageState> {
+    const known = this.#tasks.get(index);
+    if (known) return known;
+    const task = this.#runStage(this.plan.stages[index]!).finally(() => this.#teller.finish(index));
+    this.#tasks.set(index, task);
+    task.catch((error) => {
+      // The first failure is the one to tell; it stops the others.
+      this.#failure ??= error;
+      this.#abort.abort(error);
+    });
+    return task;
+  }
+
+  /** An image by the name in a Dockerfile. @throws Failure "not_found" in Docker's words */
+  image(name: string, platform = ""): Promise<Image> {
+    return findImage(this.tools, this.request, { name, platform });
+  }
+
+  /** The layers and file-system key behind a `--from`: an earlier stage, else an image. */
+  async source(from: string, stage: Stage): Promise<{ layers: readonly Digest[]; key: Digest }> {
+    const index = findStage(this.plan.stages, from, stage.index);
+    if (index !== undefined) return await this.stage(index);
+    const { diff_ids: layers } = (await this.image(from)).config.rootfs;
+    this.pin(layers);
+    return { layers, key: keyOf("layers", layers) };
+  }
+
+  /** Keeps layers from being pruned until the build has ended. */
+  pin(layers: readonly Digest[]): void {
+    this.#pinned.push(...layers);
+    this.tools.pins.add(layers);
+  }
+
+  #tellGlobals(): void {
+    for (const instruction of this.plan.globals) {
+      const number = this.#numbers.get(instruction)!;
+      this.#report({ kind: "step", number, total: this.#total, text: instruction.text });
+      this.#report({ kind: "done", number, id: "" });
+    }
+  }
+
+  async #runStages(): Promise<StageState> {
+    const tasks = [...this.plan.used].sort((a, b) => a - b).map((index) => this.stage(index));
+    await Promise.allSettled(tasks);
+    await Promise.allSettled(this.#tasks.values()); // and those that triggers asked for
+    this.#teller.end();
+    if (this.#failure !== undefined) {
+      throwIfAborted(this.request.signal);
+      throw this.#failure;
+    }
+    return await this.stage(this.plan.target.index);
+  }
+
+  async #runStage(stage: Stage): Promise<StageState> {
+    const { source } = this.context.dockerfile;
+    const scope = (instruction: Instruction) => ({ stage, instruction, source });
+    const state = await this.#step(scope(stage.from), async () => await this.#start(stage));
+    const triggers = state.config.OnBuild ?? [];
+    delete state.config.OnBuild;
+    const number = this.#numbers.get(stage.from) ?? this.#total;
+    if (triggers.length > 0) {
+      const plural = triggers.length === 1 ? "" : "s";
+      const bytes = Buffer.from(`# Executing ${triggers.length} build trigger${plural}\n`);
+      this.#teller.tell(stage.index, { kind: "output", number, stream: 1, bytes });
+    }
+    for (const trigger of triggers) {
+      const parsed = parseDockerfile(trigger, `ONBUILD of ${stage.image}`);
+      for (const instruction of parsed.instructions) {
+        const at = { stage, instruction, source: parsed.source, number };
+        await this.#step(at, async (step) => await this.#carryOut(instruction, step(state)));
+      }
+    }
+    for (const instruction of stage.instructions) {
+      await this.#step(scope(instruction), async (step) => {
+        await this.#carryOut(instruction, step(state));
+        return state;
+      });
+    }
+    return state;
+  }
+
+  /** Tells that an instruction begins and ends, and puts its place into its errors. */
+  async #step<T>(
+    at: { stage: Stage; instruction: Instruction; source: Source; number?: number },
+    work: (scope: (state: StageState) => StepScope) => Promise<T>,
+  ): Promise<T> {
+    const { stage, instruction, source } = at;
+    const number = at.number ?? this.#numbers.get(instruction) ?? this.#total;
+    const tell = (event: BuildEvent) => this.#teller.tell(stage.index, event);
+    throwIfAborted(this.signal);
+    const isTrigger = at.number !== undefined;
+    if (!isTrigger) tell({ kind: "step", number, total: this.#total, text: instruction.text });
+    try {
+      const result = await work((state) => ({
+        build: this,
+        stage,
+        state,
+        number,
+        options: this.#configureOptions(tell, instruction),
+        cached: () => !isTrigger && tell({ kind: "cached", number }),
+        output: (stream, bytes) => tell({ kind: "output", number, stream, bytes }),
+        warn: (text) => tell({ kind: "warning", text }),
+      }));
+      // The last step's id is the image's, which is not known yet.
+      const last = this.plan.target.instructions.at(-1) ?? this.plan.target.from;
+      const isLast = instruction === last;
+      const id = (result as StageState | undefined)?.trail ?? "";
+      if (!isTrigger && !isLast) tell({ kind: "done", number, id: shortId(id) });
+      return result;
+    } catch (error) {
+      throw locate(error, source, instruction.range);
+    }
+  }
+
+  #configureOptions(tell: (event: BuildEvent) => void, instruction: Instruction): ConfigureOptions {
+    return {
+      escape: this.context.dockerfile.directives.escape,
+      buildArgs: this.request.buildArgs,
+      globalArgs: this.plan.globalArgs,
+      platformArgs: platformArgs(this.#platform),
+      unset: (names) => {
+        for (const name of names) {
+          const text = `Usage of undefined variable '$${name}' on line ${instruction.range.start.line}`;
+          tell({ kind: "warning", text });
+        }
+      },
+    };
+  }
+
+  /** The state that a FROM begins with. */
+  async #start(stage: Stage): Promise<StageState> {
+    const platform = stage.platform === "" ? this.#platform : readPlatform(stage.platform);
+    if (stage.base !== undefined) return childOf(await this.stage(stage.base), platform);
+    if (stage.image === "scratch") return emptyState(platform);
+    const image = await this.image(stage.image, stage.platform);
+    this.pin(image.config.rootfs.diff_ids);
+    return stateOf(image);
+  }
+
+  async #carryOut(instruction: Instruction, scope: StepScope): Promise<void> {
+    const { state } = scope;
+    switch (instruction.kind) {
+      case "from":
+        throw new Failure("invalid", "FROM isn't allowed as an ONBUILD trigger");
+      case "run":
+        return await this.#layer(scope, await runStep(instruction, scope));
+      case "copy":
+        return await this.#layer(scope, await copyStep(instruction, scope));
+      case "workdir": {
+        state.config.WorkingDir = resolveWorkdir(
+          state,
+          word(state, instruction.path, scope.options),
+        );
+        return await this.#layer(scope, this.#workdir(scope));
+      }
+      default:
+        return this.#configured(configure(state, instruction, scope.options), scope);
+    }
+  }
+
+  #configured(text: string, { state, cached }: StepScope): void {
+    const { cache } = this.tools;
+    state.trail = keyOf(state.trail, text);
+    const known = this.request.noCache ? undefined : cache.find(state.trail);
+    const createdMs = known?.createdMs ?? Date.now();
+    if (known) cached();
+    else cache.put({ key: state.trail, layer: undefined, description: text, createdMs });
+    this.used.push(state.trail);
+    record(state, { text, createdMs, withLayer: false });
+  }
+
+  async #layer(scope: StepScope, work: LayerWork): Promise<void> {
+    const { state } = scope;
+    const step = await layerStep(scope, work);
+    state.key = step.key;
+    state.trail = keyOf(state.trail, step.key);
+    if (step.layer) state.layers.push(step.layer);
+    this.used.push(step.key);
+    record(state, {
+      text: work.history,
+      createdMs: step.createdMs,
+      withLayer: step.layer !== undefined,
+    });
+  }
+
+  #workdir({ state }: StepScope): LayerWork {
+    const path = workdirOf(state);
+    const history = `WORKDIR ${path}`;
+    return {
+      key: keyOf(state.key, "workdir", path),
+      history,
+      make: async () => {
+        await using scratch = await openScratch(this.tools, state.layers);
+        const { count } = makeFolders(scratch.root, path);
+        if (count === 0) return undefined;
+        return (await this.tools.snapshots.commit(scratch.key, { how: "move" })).diffId;
+      },
+    };
+  }
+
+  async #finish(state: StageState): Promise<Image> {
+    throwIfAborted(this.request.signal);
+    this.#warnOfUnusedArgs();
+    const { labels, tags } = this.request;
+    const number = this.#numbers.get(
+      this.plan.target.instructions.at(-1) ?? this.plan.target.from,
+    )!;
+    if (state.base && Object.keys(labels).length === 0) {
+      for (const tag of tags) this.tools.images.tag(state.base, tag);
+      return this.#tellImage(this.tools.images.resolve(state.base), number);
+    }
+    const Labels = { ...state.config.Labels, ...labels };
+    const hasLabels = Object.keys(Labels).length > 0;
+    const config: ImageConfig = {
+      created: new Date(state.createdMs).toISOString(),
+      ...(state.author === undefined ? {} : { author: state.author }),
+      ...state.platform,
+      config: { ...state.config, ...(hasLabels ? { Labels } : {}) },
+      rootfs: { type: "layers", diff_ids: state.layers },
+      history: state.history,
+    };
+    const image = await this.tools.images.add(config, { tags });
+    return this.#tellImage(image, number);
+  }
+
+  #tellImage(image: Image, number: number): Image {
+    this.#report({ kind: "done", number, id: shortId(image.id) });
+    this.#report({ kind: "image", image });
+    return image;
+  }
+
+  #warnOfUnusedArgs(): void {
+    const { stages, globals } = this.plan;
+    const all = [...globals, ...stages.flatMap(({ instructions }) => instructions)];
+    const declared = all.flatMap((one) =>
+      one.kind === "arg" ? one.args.map(({ name }) => name) : [],
+    );
+    const known = new Set([
+      ...declared,
+      ...proxyArgs,
+      ...Object.keys(platformArgs(hostPlatform())),
+    ]);
+    const unused = Object.keys(this.request.buildArgs).filter((name) => !known.has(name));
+    if (unused.length === 0) return;
+    const text = `One or more build-args [${unused.join(" ")}] were not consumed`;
+    this.#report({ kind: "warning", text });
+  }
+}
+
+/** The twelve digits that classic clients show. */
+function shortId(id: string): string {
+  return id.replace(/^sha256:/, "").slice(0, 12);
+}

@@ -1,0 +1,107 @@
+import type { Database } from "bun:sqlite";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { Gate, log } from "../base/mod.ts";
+import type { ContentStore } from "../content/mod.ts";
+import type { ImageStore } from "../image/mod.ts";
+import type { NetworkStore } from "../network/mod.ts";
+import type { Digest } from "../oci/mod.ts";
+import type { Runtime } from "../runtime/mod.ts";
+import type { SnapshotStore } from "../snapshot/mod.ts";
+import { Build } from "./build.ts";
+import { StepCache } from "./cache.ts";
+import { readContext } from "./context.ts";
+import { Flights } from "./flight.ts";
+import { Folders } from "./folders.ts";
+import { listCache, pruneCache } from "./prune.ts";
+import { type LayerStep, Pins, type Pull, type Tools, throwIfAborted } from "./tools.ts";
+import { TreePool } from "./tree-pool.ts";
+import type { Builder } from "./types.ts";
+
+export interface BuilderOptions {
+  readonly database: Database;
+  /** `build/` under the data root. */
+  readonly directory: string;
+  readonly content: ContentStore;
+  readonly images: ImageStore;
+  readonly snapshots: SnapshotStore;
+  readonly runtime: Runtime;
+  readonly networks: NetworkStore;
+  /** Fetches base images that are not here. Absent: they are "not_found". */
+  readonly pull?: Pull;
+  /** The cache is pruned to this after each build. */
+  readonly cacheBytesMax?: number;
+}
+
+/** Builds that run at once; more wait. */
+const buildsMax = 16;
+
+/** Opens the builder: one for a daemon. */
+export async function openBuilder(options: BuilderOptions): Promise<Builder> {
+  const { database, directory, images, snapshots, runtime, networks, pull } = options;
+  const { cacheBytesMax = 20 * 2 ** 30 } = options;
+  await mkdir(`${directory}/work`, { recursive: true, mode: 0o700 });
+  const cores = availableParallelism();
+  const cache = new StepCache(database);
+  const trees = new TreePool(Math.min(cores, 2));
+  const tools: Tools = {
+    directory,
+    databasePath: database.filename === ":memory:" ? "" : database.filename,
+    images,
+    snapshots,
+    runtime,
+    networks,
+    pull,
+    cache,
+    folders: new Folders(directory, cache, trees),
+    flights: new Flights<LayerStep>(),
+    trees,
+    gate: new Gate(cores),
+    pins: new Pins(),
+  };
+  const builds = new Gate(buildsMax);
+  const trim = trimmer(tools, cacheBytesMax);
+  return {
+    build: (request, report) =>
+      builds.run(async () => {
+        throwIfAborted(request.signal);
+        const context = await readContext(request);
+        const image = await new Build(tools, request, { context, report }).run();
+        void trim();
+        return image;
+      }),
+    cache: () => listCache(tools),
+    prune: (how) => pruneCache(tools, how),
+    reconcile: () => reconcile(tools),
+  };
+}
+
+const trimEveryMs = 60_000;
+
+/** Keeps the cache in its bound, now and then. A build that succeeded stays a success when this fails. */
+function trimmer(tools: Tools, bytesMax: number): () => Promise<void> {
+  let lastMs = 0;
+  return async () => {
+    if (Date.now() - lastMs < trimEveryMs) return;
+    lastMs = Date.now();
+    try {
+      await pruneCache(tools, { all: true, keepBytes: bytesMax });
+    } catch (error) {
+      log("warn", "Cannot prune the build cache", { error });
+    }
+  };
+}
+
+/** Removes what a crash left: folders of builds, unknown cache folders, steps whose layer has gone. */
+async function reconcile(tools: Tools): Promise<string[]> {
+  const { directory, cache, snapshots } = tools;
+  const left = await readdir(`${directory}/work`);
+  for (const name of left) await rm(`${directory}/work/${name}`, { recursive: true, force: true });
+  const done = left.map(
+    (name) => `Removed the folder of an interrupted build ${name.slice(0, 12)}`,
+  );
+  const isGone = (layer: Digest | undefined) => layer !== undefined && !snapshots.layer(layer);
+  const lost = cache.list().filter(({ layer }) => isGone(layer));
+  cache.forget(lost.map(({ key }) => key));
+  return [...done, ...(await tools.folders.reconcile())];
+}

@@ -1,0 +1,147 @@
+import type { Database } from "bun:sqlite";
+import type { Digest } from "../oci/mod.ts";
+
+/** What a step with this key once made. */
+export interface CachedStep {
+  readonly key: Digest;
+  /** The layer that it made; undefined: it changed no file. */
+  readonly layer: Digest | undefined;
+  /** Another key for the same result, when this one is only a shorter way to it. */
+  readonly sameAs?: Digest | undefined;
+  readonly description: string;
+  readonly createdMs: number;
+  readonly usedMs: number;
+}
+
+/** A folder that `RUN --mount=type=cache` keeps. */
+export interface CacheFolder {
+  readonly id: string;
+  readonly folder: string;
+  readonly sizeBytes: number;
+  readonly usedMs: number;
+}
+
+/** Rows kept at most; the least recently used go first. A row is about 200 bytes. */
+const rowsMax = 100_000;
+
+/**
+ * Which step made which layer: the tables `build_step` and `build_folder`. It knows no file: whether a
+ * layer still exists is for the caller to ask.
+ */
+export class StepCache {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+    database.run(
+      `CREATE TABLE IF NOT EXISTS build_step (key TEXT PRIMARY KEY, layer TEXT, same_as TEXT, description TEXT NOT NULL,
+       created_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL) WITHOUT ROWID`,
+    );
+    database.run("CREATE INDEX IF NOT EXISTS build_step_used ON build_step (used_ms)");
+    database.run(
+      `CREATE TABLE IF NOT EXISTS build_folder (id TEXT PRIMARY KEY, folder TEXT NOT NULL UNIQUE,
+       size_bytes INTEGER NOT NULL, used_ms INTEGER NOT NULL) WITHOUT ROWID`,
+    );
+  }
+
+  find(key: Digest): CachedStep | undefined {
+    const row = this.#database
+      .query<StepRow, [string]>("SELECT * FROM build_step WHERE key = ?")
+      .get(key);
+    return row ? stepOf(row) : undefined;
+  }
+
+  /** Notes a step. An equal key is replaced. */
+  put(step: Omit<CachedStep, "usedMs">): void {
+    this.#database
+      .query("INSERT OR REPLACE INTO build_step VALUES (?, ?, ?, ?, ?, ?)")
+      .run(
+        step.key,
+        step.layer ?? null,
+        step.sameAs ?? null,
+        step.description,
+        step.createdMs,
+        Date.now(),
+      );
+  }
+
+  /** Notes that the steps were used now: one write at the end of a build. */
+  touch(keys: readonly Digest[]): void {
+    const now = Date.now();
+    const update = this.#database.query("UPDATE build_step SET used_ms = ? WHERE key = ?");
+    this.#database.transaction(() => {
+      for (const key of keys) update.run(now, key);
+    })();
+    this.#database
+      .query(
+        `DELETE FROM build_step WHERE used_ms < (SELECT used_ms FROM build_step
+         ORDER BY used_ms DESC LIMIT 1 OFFSET ?)`,
+      )
+      .run(rowsMax);
+  }
+
+  /** All steps, least recently used first. */
+  list(): CachedStep[] {
+    return this.#database
+      .query<StepRow, []>("SELECT * FROM build_step ORDER BY used_ms, key")
+      .all()
+      .map(stepOf);
+  }
+
+  forget(keys: readonly Digest[]): void {
+    const remove = this.#database.query("DELETE FROM build_step WHERE key = ?");
+    this.#database.transaction(() => {
+      for (const key of keys) remove.run(key);
+    })();
+  }
+
+  folders(): CacheFolder[] {
+    return this.#database
+      .query<FolderRow, []>("SELECT * FROM build_folder ORDER BY used_ms, id")
+      .all()
+      .map(({ id, folder, size_bytes: sizeBytes, used_ms: usedMs }) => {
+        return { id, folder, sizeBytes, usedMs };
+      });
+  }
+
+  folder(id: string): CacheFolder | undefined {
+    return this.folders().find((folder) => folder.id === id);
+  }
+
+  putFolder({ id, folder, sizeBytes }: Omit<CacheFolder, "usedMs">): void {
+    this.#database
+      .query("INSERT OR REPLACE INTO build_folder VALUES (?, ?, ?, ?)")
+      .run(id, folder, sizeBytes, Date.now());
+  }
+
+  forgetFolder(id: string): void {
+    this.#database.query("DELETE FROM build_folder WHERE id = ?").run(id);
+  }
+}
+
+interface StepRow {
+  readonly key: string;
+  readonly layer: string | null;
+  readonly same_as: string | null;
+  readonly description: string;
+  readonly created_ms: number;
+  readonly used_ms: number;
+}
+
+interface FolderRow {
+  readonly id: string;
+  readonly folder: string;
+  readonly size_bytes: number;
+  readonly used_ms: number;
+}
+
+function stepOf(row: StepRow): CachedStep {
+  return {
+    key: row.key as Digest,
+    layer: (row.layer ?? undefined) as Digest | undefined,
+    sameAs: (row.same_as ?? undefined) as Digest | undefined,
+    description: row.description,
+    createdMs: row.created_ms,
+    usedMs: row.used_ms,
+  };
+}

@@ -1,0 +1,257 @@
+import { chmod, chown, mkdir, rm, writeFile } from "node:fs/promises";
+import { posix } from "node:path";
+import { Failure } from "../base/mod.ts";
+import type { Digest } from "../oci/mod.ts";
+import type { Mount } from "../sys/mod.ts";
+import type { StepScope } from "./build.ts";
+import { word } from "./configure.ts";
+import { scanSources } from "./copy-step.ts";
+import type { MountFlag } from "./instruction.ts";
+import { resolveInside } from "./rooted.ts";
+import { bind } from "./run-step.ts";
+import { workdirOf } from "./state.ts";
+import { newId, openScratch } from "./tools.ts";
+
+/** What a mount needs while the command runs; `cleanup` ends it. */
+export interface OpenMount {
+  readonly cleanup: AsyncDisposableStack;
+  readonly root: string;
+}
+
+/** One `--mount`: what the step's key depends on, and how to make it. */
+export interface PlannedMount {
+  readonly key: readonly unknown[];
+  readonly open: (at: OpenMount) => Promise<{ mounts: Mount[]; env?: string[] }>;
+}
+
+/** Plans the mounts of a RUN, in order. @throws Failure "unsupported" | "not_found" | "invalid" */
+export async function planMounts(
+  flags: readonly MountFlag[],
+  scope: StepScope,
+): Promise<PlannedMount[]> {
+  const planned: PlannedMount[] = [];
+  for (const { type, options: written } of flags) {
+    const options: Record<string, string> = {};
+    for (const [key, value] of Object.entries(written)) {
+      options[key] = word(scope.state, value, scope.options);
+    }
+    const ask = { options, scope };
+    if (type === "bind") planned.push(await planBind(ask));
+    else if (type === "cache") planned.push(await planCache(ask));
+    else if (type === "tmpfs") planned.push(planTmpfs(ask));
+    else if (type === "secret") planned.push(planSecret(ask));
+    else {
+      throw new Failure("unsupported", "Cannot mount ssh: builds have no SSH agent here", {
+        hint: "Use a secret mount for a key, or fetch before the build and COPY",
+      });
+    }
+  }
+  return planned;
+}
+
+interface Ask {
+  readonly options: Readonly<Record<string, string>>;
+  readonly scope: StepScope;
+}
+
+const isOn = (value: string | undefined) =>
+  value !== undefined && value !== "false" && value !== "0";
+
+function targetOf({ options, scope }: Ask): string {
+  return posix.resolve(workdirOf(scope.state), options["target"]!);
+}
+
+async function planBind(ask: Ask): Promise<PlannedMount> {
+  const { options, scope } = ask;
+  const target = targetOf(ask);
+  const source = options["source"] ?? "/";
+  const writable = isOn(options["readwrite"]) || options["readonly"] === "false";
+  const mode = writable ? "rw" : "ro";
+  const { from } = options;
+  if (from !== undefined && from !== "") {
+    const { layers, key } = await scope.build.source(from, scope.stage);
+    const open = async ({ cleanup }: OpenMount) => {
+      const path = await openLayers(layers, { scope, cleanup, source });
+      return { mounts: [bind(path, target, [mode])] };
+    };
+    return { key: ["bind", key, source, target, mode], open };
+  }
+  const { digest, open: copyTo } = await scanContext(source, scope);
+  const open = async ({ cleanup }: OpenMount) => {
+    // A copy: what .dockerignore leaves out is not there, and what is written is thrown away.
+    const scratch = cleanup.use(await openScratch(scope.build.tools, []));
+    const path = await copyTo(scratch.root);
+    return { mounts: [bind(path, target, [mode])] };
+  };
+  return { key: ["bind", digest, source, target, mode], open };
+}
+
+/** The part of the context at `source`: its digest, and a way to copy it. */
+async function scanContext(source: string, scope: StepScope) {
+  const { build } = scope;
+  const { root, ignore } = build.context;
+  const { scanned, request } = await scanSources(scope, {
+    root,
+    words: [source],
+    ignore: ignore.rules,
+    exclude: [],
+    parents: false,
+    owners: false,
+    archives: false,
+  });
+  const found = scanned.found[0];
+  if (!found) throw missing(source);
+  const open = async (targetRoot: string): Promise<string> => {
+    const [one] = found;
+    const name = one && !one.isFolder ? "/mounted-file" : "/mounted";
+    await build.tools.trees.run(
+      "copy",
+      {
+        ...request,
+        found,
+        documents: [],
+        downloads: [],
+        targetRoot,
+        target: name,
+        chown: "",
+        chmod: "",
+        unpack: false,
+      },
+      build.signal,
+    );
+    return `${targetRoot}${name}`;
+  };
+  return { digest: scanned.digest, open };
+}
+
+function missing(source: string): Failure {
+  return new Failure("not_found", `failed to mount: "${source}": not found`);
+}
+
+async function openLayers(
+  layers: readonly Digest[],
+  at: { scope: StepScope; cleanup: AsyncDisposableStack; source: string },
+): Promise<string> {
+  const scratch = at.cleanup.use(await openScratch(at.scope.build.tools, layers));
+  const place = resolveInside(scratch.root, at.source, { followLast: true });
+  if (!place.stat) throw missing(at.source);
+  return place.full;
+}
+
+function numberOf(options: Ask["options"], name: string, fallback: number): number {
+  const text = options[name];
+  if (text === undefined) return fallback;
+  const value = name === "mode" ? Number.parseInt(text, 8) : Number(text);
+  const isWhole = name === "mode" ? /^[0-7]{1,5}$/.test(text) : /^\d{1,10}$/.test(text);
+  if (isWhole) return value;
+  throw new Failure("invalid", `invalid value for ${name}: "${text}"`);
+}
+
+async function planCache(ask: Ask): Promise<PlannedMount> {
+  const { options, scope } = ask;
+  const target = targetOf(ask);
+  const sharing = options["sharing"] ?? "shared";
+  if (sharing !== "shared" && sharing !== "private" && sharing !== "locked") {
+    throw new Failure("invalid", `unsupported sharing value "${sharing}"`, {
+      hint: "It is shared, private or locked",
+    });
+  }
+  const id = options["id"] || target;
+  const wish = {
+    id,
+    sharing,
+    mode: numberOf(options, "mode", 0o755),
+    uid: numberOf(options, "uid", 0),
+    gid: numberOf(options, "gid", 0),
+  } as const;
+  const { from, source = "/" } = options;
+  const mode = isOn(options["readonly"]) ? "ro" : "rw";
+  const { build, stage } = scope;
+  const content = from ? await build.source(from, stage) : undefined;
+  const open = async ({ cleanup }: OpenMount) => {
+    const held = cleanup.use(await build.tools.folders.hold(wish));
+    if (held.isNew && content) {
+      const { layers } = content;
+      await using base = await openScratch(build.tools, layers);
+      const { found } = await build.tools.trees.run("scan", {
+        ...noFilter,
+        root: base.root,
+        words: [source],
+      });
+      const copy = { ...noFilter, root: base.root, found: found[0] ?? [], targetRoot: held.path };
+      await build.tools.trees.run("copy", { ...copy, ...plainCopy });
+    }
+    return { mounts: [bind(held.path, target, [mode])] };
+  };
+  return { key: ["cache", id, target, mode], open };
+}
+
+const noFilter = {
+  ignore: [],
+  exclude: [],
+  parents: false,
+  owners: true,
+  archives: false,
+} as const;
+const plainCopy = {
+  documents: [],
+  downloads: [],
+  target: "/",
+  chown: "",
+  chmod: "",
+  unpack: false,
+} as const;
+
+function planTmpfs(ask: Ask): PlannedMount {
+  const target = targetOf(ask);
+  const { size } = ask.options;
+  if (size !== undefined && !/^\d{1,12}[bkmg]?$/i.test(size)) {
+    throw new Failure("invalid", `invalid value for size: "${size}"`, { hint: "For example 64m" });
+  }
+  const options = ["nosuid", "nodev", ...(size ? [`size=${size.replace(/b$/i, "")}`] : [])];
+  const mounts = [{ type: "tmpfs", source: "tmpfs", target, options }];
+  return { key: ["tmpfs", target, size ?? ""], open: async () => ({ mounts }) };
+}
+
+function planSecret(ask: Ask): PlannedMount {
+  const { options, scope } = ask;
+  const id = options["id"] ?? posix.basename(options["target"] ?? "");
+  if (id === "")
+    throw new Failure("invalid", "a secret mount needs an id", { hint: "Add id=name" });
+  const content = scope.build.request.secrets?.get(id);
+  const { env } = options;
+  const hasTarget = options["target"] !== undefined || env === undefined;
+  const target = posix.resolve(workdirOf(scope.state), options["target"] ?? `/run/secrets/${id}`);
+  // The value is no part of the key: a new token must not rebuild everything.
+  const key = ["secret", id, hasTarget ? target : "", env ?? ""];
+  if (!content) {
+    if (isOn(options["required"])) {
+      const hint = `Give it with --secret id=${id},src=FILE`;
+      throw new Failure("not_found", `secret ${id}: not found`, { hint });
+    }
+    return { key, open: async () => ({ mounts: [] }) };
+  }
+  const owner = { uid: numberOf(options, "uid", 0), gid: numberOf(options, "gid", 0) };
+  const mode = numberOf(options, "mode", 0o400);
+  const open = async ({ cleanup }: OpenMount) => {
+    const variables = env ? [`${env}=${Buffer.from(content).toString("utf8")}`] : [];
+    if (!hasTarget) return { mounts: [], env: variables };
+    const path = await writeSecret(content, { scope, cleanup, mode, ...owner });
+    return { mounts: [bind(path, target, ["ro"])], env: variables };
+  };
+  return { key, open };
+}
+
+async function writeSecret(
+  content: Uint8Array,
+  at: { scope: StepScope; cleanup: AsyncDisposableStack; mode: number; uid: number; gid: number },
+): Promise<string> {
+  const folder = `${at.scope.build.tools.directory}/work/${newId()}`;
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  at.cleanup.defer(async () => await rm(folder, { recursive: true, force: true }));
+  const path = `${folder}/secret`;
+  await writeFile(path, content, { mode: 0o600 });
+  await chown(path, at.uid, at.gid);
+  await chmod(path, at.mode);
+  return path;
+}

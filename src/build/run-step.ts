@@ -1,0 +1,323 @@
+import { appendFile, mkdir, rm, writeFile } from "node:fs/promises";
+import { posix } from "node:path";
+import { Failure } from "../base/mod.ts";
+import type { Sandbox } from "../network/mod.ts";
+import type { BundleSpec } from "../runtime/mod.ts";
+import type { Mount } from "../sys/mod.ts";
+import { defaultPath } from "./base-image.ts";
+import type { StepScope } from "./build.ts";
+import { proxyArgs } from "./configure.ts";
+import type { Listener } from "./flight.ts";
+import type { Action, Command } from "./instruction.ts";
+import type { LayerWork } from "./layer-step.ts";
+import { chomped, heredocWord } from "./lines.ts";
+import { findPerson } from "./passwd.ts";
+import { type PlannedMount, planMounts } from "./run-mounts.ts";
+import { environmentOf, keyOf, type StageState, shellOf, workdirOf } from "./state.ts";
+import { clearStubs, noteStubs } from "./stubs.ts";
+import { newId, openScratch, type Scratch } from "./tools.ts";
+
+type RunAction = Extract<Action, { kind: "run" }>;
+
+/** A script of a heredoc with `#!`: it is mounted, not written to the image. */
+interface Script {
+  readonly path: string;
+  readonly content: string;
+}
+
+/** Plans a RUN: what it depends on, and how to do it. */
+export async function runStep(action: RunAction, scope: StepScope): Promise<LayerWork> {
+  const { state, build } = scope;
+  const { request } = build;
+  const { argv, script } = commandOf(state, action.command);
+  const network = networkOf(action, request.networkMode);
+  const mounts = await planMounts(action.mounts, scope);
+  const args = [...state.args].flatMap(([name, value]) => {
+    return value === undefined || proxyArgs.includes(name) ? [] : [`${name}=${value}`];
+  });
+  const { User: user = "", Env: env = [] } = state.config;
+  const key = keyOf(state.key, "run", {
+    argv,
+    script: script?.content ?? "",
+    env,
+    args,
+    user,
+    workdir: workdirOf(state),
+    network,
+    hosts: request.extraHosts,
+    mounts: mounts.map((mount) => mount.key),
+    platform: state.platform,
+  });
+  const prefix = args.length === 0 ? "" : `|${args.length} ${args.join(" ")} `;
+  const history = `RUN ${prefix}${argv.join(" ")} # buildkit`;
+  const run = { argv, args, script, network, mounts };
+  return { key, history, make: async (tell) => await execute(run, { scope, tell }) };
+}
+
+interface Run {
+  readonly argv: readonly string[];
+  readonly args: readonly string[];
+  readonly script: Script | undefined;
+  readonly network: "default" | "none" | "host";
+  readonly mounts: readonly PlannedMount[];
+}
+
+/** The argument list, heredocs folded in, as the shell is to see it. */
+function commandOf(
+  state: StageState,
+  command: Command,
+): { argv: readonly string[]; script: Script | undefined } {
+  if (command.form === "exec") return { argv: command.args, script: undefined };
+  const [first] = command.heredocs;
+  if (!first) return { argv: [...shellOf(state), command.text], script: undefined };
+  if (heredocWord(command.text) === undefined) {
+    // More than the document alone: the shell gets it as it stands and does the rest.
+    const documents = command.heredocs.map(({ content, name }) => `\n${content}${name}`);
+    return { argv: [...shellOf(state), command.text + documents.join("")], script: undefined };
+  }
+  const content = chomped(first);
+  if (!content.startsWith("#!")) return { argv: [...shellOf(state), content], script: undefined };
+  const path = `/dev/pipes/${first.name}`;
+  return { argv: [path], script: { path, content } };
+}
+
+function networkOf(action: RunAction, mode: string): Run["network"] {
+  const whole = mode === "host" || mode === "none" ? mode : "default";
+  if (action.network === "host" && whole !== "host") {
+    throw new Failure("denied", "network.host is not allowed", {
+      hint: "Allow it for the whole build with --network host",
+    });
+  }
+  return action.network === "default" ? whole : action.network;
+}
+
+/** Runs the command in a snapshot of its own and turns what it wrote into a layer. */
+async function execute(run: Run, { scope, tell }: { scope: StepScope; tell: Listener }) {
+  const { build, state } = scope;
+  const { tools } = build;
+  const id = newId();
+  await using cleanup = new AsyncDisposableStack();
+  const [opened, joined] = await Promise.allSettled([
+    openScratch(tools, state.layers, id),
+    openNetwork(run.network, { id, scope }),
+  ]);
+  if (joined.status === "fulfilled") cleanup.defer(async () => await tools.networks.close(id));
+  if (opened.status === "rejected") throw opened.reason;
+  const scratch = cleanup.use(opened.value);
+  if (joined.status === "rejected") throw joined.reason;
+  const mounts = [
+    ...joined.value.mounts,
+    ...(await scriptMount(run.script, { id, scope, cleanup })),
+  ];
+  const env: string[] = [];
+  for (const planned of run.mounts) {
+    const ready = await planned.open({ cleanup, root: scratch.root });
+    mounts.push(...ready.mounts);
+    env.push(...(ready.env ?? []));
+  }
+  const targets = mounts.map(({ target }) => target).filter((path) => !path.startsWith("/dev/"));
+  const stubs = noteStubs(scratch.root, [...targets, "/proc", "/sys", "/dev"]);
+  const spec = bundle(run, { id, scope, scratch, mounts, env, netns: joined.value.netns });
+  await carryOut(spec, { scope, tell, words: run.argv });
+  clearStubs(scratch.root, stubs);
+  const layer = await tools.snapshots.commit(scratch.key, { how: "move" });
+  return layer.diffId;
+}
+
+async function scriptMount(
+  script: Script | undefined,
+  { id, scope, cleanup }: { id: string; scope: StepScope; cleanup: AsyncDisposableStack },
+): Promise<Mount[]> {
+  if (!script) return [];
+  const folder = `${scope.build.tools.directory}/work/${id}`;
+  await mkdir(folder, { recursive: true });
+  cleanup.defer(async () => await rm(folder, { recursive: true, force: true }));
+  await writeFile(`${folder}/script`, script.content, { mode: 0o755 });
+  return [bind(`${folder}/script`, script.path, ["ro"])];
+}
+
+/** A bind mount for the runtime. */
+export function bind(source: string, target: string, options: readonly string[]): Mount {
+  return { type: "bind", source, target, options: ["rbind", "rprivate", ...options] };
+}
+
+async function openNetwork(
+  how: Run["network"],
+  { id, scope }: { id: string; scope: StepScope },
+): Promise<{ netns: string | undefined; mounts: Mount[] }> {
+  const { networks } = scope.build.tools;
+  const files: Pick<Sandbox, "hostsPath" | "resolvConfPath"> & Partial<Sandbox> =
+    how === "host" ? await networks.files(hostSandbox(id)) : await networks.openForBuild(id, how);
+  const gateway = files.endpoints?.[0]?.gateway || "127.0.0.1";
+  const lines = scope.build.request.extraHosts.map((entry) => {
+    const [, name = "", address = ""] = /^([^:=]+)[:=](.+)$/.exec(entry) ?? [];
+    const plain = address.replace(/^\[(.*)\]$/, "$1");
+    return `${plain === "host-gateway" ? gateway : plain}\t${name}\n`;
+  });
+  if (lines.length > 0) await appendFile(files.hostsPath, lines.join(""));
+  return {
+    netns: files.netnsPath,
+    mounts: [
+      bind(files.hostsPath, "/etc/hosts", []),
+      bind(files.resolvConfPath, "/etc/resolv.conf", []),
+    ],
+  };
+}
+
+function hostSandbox(id: string) {
+  return {
+    containerId: id,
+    containerName: `build-${id.slice(0, 12)}`,
+    hostname,
+    domainname: "",
+    endpoints: [{ network: "host" }],
+    ports: [],
+    dns: [],
+    dnsSearch: [],
+    dnsOptions: [],
+    extraHosts: [],
+    sysctl: {},
+  };
+}
+
+/** Always the same, so that a build that writes it down is the same everywhere. BuildKit's name. */
+const hostname = "buildkitsandbox";
+
+const capabilities = [
+  "CHOWN",
+  "DAC_OVERRIDE",
+  "FOWNER",
+  "FSETID",
+  "KILL",
+  "SETGID",
+  "SETUID",
+  "SETPCAP",
+  "NET_BIND_SERVICE",
+  "NET_RAW",
+  "SYS_CHROOT",
+  "MKNOD",
+  "AUDIT_WRITE",
+  "SETFCAP",
+].map((name) => `CAP_${name}`);
+
+const maskedPaths = [
+  "/proc/asound",
+  "/proc/acpi",
+  "/proc/interrupts",
+  "/proc/kcore",
+  "/proc/keys",
+  "/proc/latency_stats",
+  "/proc/timer_list",
+  "/proc/timer_stats",
+  "/proc/sched_debug",
+  "/proc/scsi",
+  "/sys/firmware",
+  "/sys/devices/virtual/powercap",
+];
+const readonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+interface Sandboxed {
+  readonly id: string;
+  readonly scope: StepScope;
+  readonly scratch: Scratch;
+  readonly mounts: readonly Mount[];
+  readonly env: readonly string[];
+  readonly netns: string | undefined;
+}
+
+function bundle(run: Run, { id, scope, scratch, mounts, env, netns }: Sandboxed): BundleSpec {
+  const { state, build } = scope;
+  const { memoryBytes, cpuShares, shmSizeBytes, buildArgs } = build.request;
+  const { home, ...user } = findPerson(scratch.root, state.config.User ?? "");
+  const proxies = proxyArgs.flatMap((name) => {
+    const value = buildArgs[name];
+    return typeof value === "string" ? [`${name}=${value}`] : [];
+  });
+  return {
+    id,
+    rootfs: scratch.root,
+    readonlyRootfs: false,
+    process: {
+      args: run.argv,
+      env: environment(state, [...proxies, ...run.args, ...env], home),
+      cwd: workdirOf(state),
+      user,
+      terminal: false,
+      capabilities,
+      noNewPrivileges: false,
+      rlimits: [],
+    },
+    hostname,
+    mounts: [...mounts].sort((a, b) => depth(a.target) - depth(b.target)),
+    shmSizeBytes: shmSizeBytes || 64 << 20,
+    namespaces: {
+      network: netns === undefined ? "host" : { path: netns },
+      pid: "private",
+      ipc: "private",
+      uts: "private",
+      cgroup: "private",
+    },
+    cgroupParent: "",
+    resources: {
+      ...(memoryBytes > 0 ? { memory: { limit: memoryBytes } } : {}),
+      ...(cpuShares > 0 ? { cpu: { shares: cpuShares } } : {}),
+    },
+    devices: [],
+    privileged: false,
+    seccomp: "default",
+    maskedPaths,
+    readonlyPaths,
+    sysctl: {},
+    init: false,
+  };
+}
+
+const depth = (path: string) => posix.normalize(path).split("/").length;
+
+/** ENV wins over what comes from the build; PATH and HOME have defaults. */
+function environment(state: StageState, extra: readonly string[], home: string): string[] {
+  const given = extra.map((entry) => {
+    const equals = entry.indexOf("=");
+    return [entry.slice(0, equals), entry.slice(equals + 1)] as const;
+  });
+  const all = new Map([["PATH", defaultPath], ["HOME", home], ...given, ...environmentOf(state)]);
+  return [...all].map(([name, value]) => `${name}=${value}`);
+}
+
+/** Starts the process, passes its output on, and ends it when the build ends. */
+async function carryOut(
+  spec: BundleSpec,
+  { scope, tell, words }: { scope: StepScope; tell: Listener; words: readonly string[] },
+): Promise<void> {
+  const { runtime } = scope.build.tools;
+  const { signal } = scope.build;
+  try {
+    const process = await runtime.start(spec, { stdin: false, logging: { kind: "none" } });
+    const kill = () => process.signal(9);
+    signal.addEventListener("abort", kill);
+    if (signal.aborted) kill();
+    try {
+      const query = { stdout: true, stderr: true, from: "start", follow: true } as const;
+      for await (const { stream, bytes } of process.read(query)) tell(stream, bytes);
+      const { exitCode, oomKilled } = await process.exited;
+      if (exitCode !== 0) throw failed(words, exitCode, oomKilled);
+    } finally {
+      signal.removeEventListener("abort", kill);
+    }
+  } catch (error) {
+    // The program is not there, or not executable: for the user that is an exit code.
+    if (error instanceof Failure && (error.code === "not_found" || error.code === "denied")) {
+      tell(2, Buffer.from(`${error.message}\n`));
+      throw failed(words, error.code === "not_found" ? 127 : 126, false);
+    }
+    throw error;
+  } finally {
+    await runtime.remove(spec.id);
+  }
+}
+
+function failed(words: readonly string[], exitCode: number, oomKilled: boolean): Failure {
+  const text = `The command '${words.join(" ")}' returned a non-zero code: ${exitCode}`;
+  const hint = "It ran out of memory: raise --memory";
+  return new Failure("invalid", text, oomKilled ? { hint } : {});
+}

@@ -1,0 +1,97 @@
+import { randomBytes } from "node:crypto";
+import { Failure, type Gate } from "../base/mod.ts";
+import type { Image, ImageStore } from "../image/mod.ts";
+import type { NetworkStore } from "../network/mod.ts";
+import type { Digest, Platform } from "../oci/mod.ts";
+import type { Runtime } from "../runtime/mod.ts";
+import type { SnapshotStore } from "../snapshot/mod.ts";
+import type { StepCache } from "./cache.ts";
+import type { Flights } from "./flight.ts";
+import type { Folders } from "./folders.ts";
+import { cancelled, type TreePool } from "./tree-pool.ts";
+
+/** Fetches an image that is not here; comes with the registry. */
+export type Pull = (reference: string, platform: Platform) => Promise<Image>;
+
+/** What every build of one daemon works with. */
+export interface Tools {
+  readonly directory: string;
+  readonly databasePath: string;
+  readonly images: ImageStore;
+  readonly snapshots: SnapshotStore;
+  readonly runtime: Runtime;
+  readonly networks: NetworkStore;
+  readonly pull: Pull | undefined;
+  readonly cache: StepCache;
+  readonly folders: Folders;
+  readonly flights: Flights<LayerStep>;
+  readonly trees: TreePool;
+  /** Steps that keep a core busy. */
+  readonly gate: Gate;
+  readonly pins: Pins;
+}
+
+/** What a step that may change files came to. */
+export interface LayerStep {
+  readonly key: Digest;
+  readonly layer: Digest | undefined;
+  readonly createdMs: number;
+}
+
+/** Layers that running builds need: not to be pruned, though no image has them yet. */
+export class Pins {
+  readonly #counts = new Map<Digest, number>();
+
+  add(layers: readonly Digest[]): void {
+    for (const layer of layers) this.#counts.set(layer, (this.#counts.get(layer) ?? 0) + 1);
+  }
+
+  release(layers: readonly Digest[]): void {
+    for (const layer of layers) {
+      const left = (this.#counts.get(layer) ?? 1) - 1;
+      if (left > 0) this.#counts.set(layer, left);
+      else this.#counts.delete(layer);
+    }
+  }
+
+  has(layer: Digest): boolean {
+    return this.#counts.has(layer);
+  }
+
+  all(): ReadonlySet<Digest> {
+    return new Set(this.#counts.keys());
+  }
+}
+
+/** A snapshot of a build, mounted; gone with its scope. */
+export interface Scratch extends AsyncDisposable {
+  readonly key: string;
+  readonly root: string;
+}
+
+/** Mounts a new snapshot above `layers`, for one step. */
+export async function openScratch(
+  { snapshots }: Pick<Tools, "snapshots">,
+  layers: readonly Digest[],
+  id = newId(),
+): Promise<Scratch> {
+  const key = `build-${id}`;
+  await snapshots.prepare(key, layers, { volatile: true });
+  const dispose = () => snapshots.remove(key);
+  try {
+    return { key, root: await snapshots.mount(key), [Symbol.asyncDispose]: dispose };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
+/** 64 hexadecimal digits, as a container's. */
+export function newId(): string {
+  return randomBytes(32).toString("hex");
+}
+
+/** @throws Failure "unavailable" when the client has gone */
+export function throwIfAborted(signal: AbortSignal): void {
+  if (signal.aborted) throw signal.reason instanceof Failure ? signal.reason : cancelled();
+}

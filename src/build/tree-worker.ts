@@ -1,0 +1,42 @@
+/**
+ * The thread that walks, hashes and copies trees for `tree-pool.ts`, so that the daemon's own thread
+ * never waits for a disk. One request at a time.
+ */
+import { rmSync } from "node:fs";
+import { toFailure } from "../base/mod.ts";
+import { type CopyRequest, copy } from "./copy.ts";
+import { measure } from "./measure.ts";
+import { findPerson } from "./passwd.ts";
+import { makeFolders } from "./rooted.ts";
+import { type ScanRequest, scan } from "./scan.ts";
+import { clearStubs, noteStubs, type Stub } from "./stubs.ts";
+
+declare const self: Worker;
+
+/** What each kind of request takes and gives. */
+export const work = {
+  scan: (request: ScanRequest) => scan(request),
+  copy: (request: CopyRequest) => copy(request),
+  makeFolders: ({ root, path }: { root: string; path: string }) => makeFolders(root, path).count,
+  person: ({ root, user }: { root: string; user: string }) => findPerson(root, user),
+  measure: ({ path }: { path: string }) => measure(path),
+  noteStubs: ({ root, paths }: { root: string; paths: string[] }) => noteStubs(root, paths),
+  clearStubs: ({ root, stubs }: { root: string; stubs: Stub[] }) => clearStubs(root, stubs),
+  remove: ({ path }: { path: string }) => rmSync(path, { recursive: true, force: true }),
+};
+
+export type Work = typeof work;
+export type Reply =
+  | { readonly value: unknown }
+  | { readonly failure: { code: string; message: string; hint: string | undefined } };
+
+self.onmessage = ({ data }: MessageEvent<{ kind: keyof Work; request: never }>) => {
+  let reply: Reply;
+  try {
+    reply = { value: work[data.kind](data.request) };
+  } catch (error) {
+    const { code, message, hint } = toFailure(error);
+    reply = { failure: { code, message, hint } };
+  }
+  self.postMessage(reply);
+};
