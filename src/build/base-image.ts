@@ -34,7 +34,8 @@ function isSame(one: Platform, other: Platform): boolean {
 /** What a program finds on its path when the image says nothing. */
 export const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-function emptyState(platform: Platform): StageState {
+/** What FROM scratch begins with. */
+export function emptyState(platform: Platform): StageState {
   const key = keyOf("layers", []);
   return {
     platform,
@@ -50,7 +51,8 @@ function emptyState(platform: Platform): StageState {
   };
 }
 
-function stateOf({ id, config }: Image): StageState {
+/** What FROM an image begins with. */
+export function stateOf({ id, config }: Image): StageState {
   const { os, architecture, variant } = config;
   return {
     platform: { os, architecture, ...(variant ? { variant } : {}) },

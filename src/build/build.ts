@@ -16,7 +16,7 @@ import { locate, type Source } from "./source.ts";
 import { findStage, type Plan, plan, type Stage } from "./stages.ts";
 import { childOf, keyOf, record, type StageState, workdirOf } from "./state.ts";
 import { Teller } from "./teller.ts";
-import { openScratch, type Tools, throwIfAborted } from "./tools.ts";
+import { newId, openScratch, type Tools, throwIfAborted } from "./tools.ts";
 import type { BuildEvent, BuildRequest } from "./types.ts";
 
 /** One instruction while it is carried out: what a step may ask of its build. */
