@@ -344,7 +344,13 @@ async function failureOf(reply: Reply): Promise<Failure> {
   const tail = hint === undefined ? "" : `. ${hint}`;
   const isTold = tail !== "" && body.message.endsWith(tail);
   const message = isTold ? body.message.slice(0, -tail.length) : body.message;
-  return new Failure(codeOf(reply.status), message, hint === undefined ? {} : { hint });
+  // The cause tells an answer of the engine from a failure of the connection.
+  const cause = { status: reply.status };
+  return new Failure(
+    codeOf(reply.status),
+    message,
+    hint === undefined ? { cause } : { hint, cause },
+  );
 }
 
 function codeOf(status: number): Failure["code"] {

@@ -1,0 +1,20 @@
+/** Picks the command: the engine and its check, else the command line. Loads only what was called. */
+import type { runCli } from "./cli/mod.ts";
+
+type Cli = { runCli: typeof runCli };
+
+async function main(argv: readonly string[]): Promise<number> {
+  const [name, ...rest] = argv;
+  if (name === "daemon") return (await import("./daemon.ts")).runDaemon(rest);
+  if (name === "doctor") return (await import("./daemon.ts")).runDoctor(rest);
+  // `require` loads in half the time of `import()`, which short commands feel.
+  return (require("./cli/mod.ts") as Cli).runCli(argv);
+}
+
+main(process.argv.slice(2)).then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    console.error(`lading: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(1);
+  },
+);
