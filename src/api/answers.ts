@@ -1,0 +1,83 @@
+/** What every answer begins with, and how a Failure becomes a status and a body. */
+import { type Code, Failure, log, toFailure } from "../base/mod.ts";
+
+export const apiVersion = "1.51";
+export const apiVersionMin = "1.24";
+
+const reasons: Readonly<Record<number, string>> = {
+  101: "UPGRADED",
+  200: "OK",
+  201: "Created",
+  204: "No Content",
+  304: "Not Modified",
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  409: "Conflict",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+  503: "Service Unavailable",
+};
+
+const statuses: Readonly<Record<Code, number>> = {
+  invalid: 400,
+  not_found: 404,
+  conflict: 409,
+  denied: 403,
+  unsupported: 501,
+  unavailable: 503,
+  timeout: 500,
+  corrupt: 500,
+  exhausted: 500,
+  not_modified: 304,
+  internal: 500,
+};
+
+let dateSecond = 0;
+let dateText = "";
+let serverName = "Lading";
+
+/** Sets the `Server` header. */
+export function nameServer(version: string): void {
+  serverName = `Lading/${version} (linux)`;
+}
+
+/** The first line and the headers of all answers; without the empty line. */
+export function answerHead(status: number): string {
+  const second = Math.floor(Date.now() / 1000);
+  if (second !== dateSecond) {
+    dateSecond = second;
+    dateText = new Date(second * 1000).toUTCString();
+  }
+  return (
+    `HTTP/1.1 ${status} ${reasons[status] ?? "Unknown"}\r\nApi-Version: ${apiVersion}\r\n` +
+    `Docker-Experimental: false\r\nOstype: linux\r\nServer: ${serverName}\r\nDate: ${dateText}\r\n`
+  );
+}
+
+/** A failure that carries the exit code which `docker run` shall end with. */
+type WithExitCode = { readonly exitCode?: number };
+
+/** The status for a Failure. */
+export function statusOf(failure: Failure): number {
+  // A command that cannot be found or run is the caller's mistake, as Docker has it.
+  const { exitCode } = failure as WithExitCode;
+  if (exitCode === 126 || exitCode === 127) return 400;
+  return statuses[failure.code];
+}
+
+/** Message and hint as one text, for clients that know only messages. */
+export function messageOf(failure: Failure): string {
+  if (failure.hint === undefined) return failure.message;
+  return `${failure.message.replace(/[.\s]+$/, "")}. ${failure.hint}`;
+}
+
+/** Status and JSON for whatever was thrown. */
+export function errorAnswer(error: unknown): { status: number; text: string } {
+  const failure = toFailure(error);
+  const status = statusOf(failure);
+  if (!(error instanceof Failure)) log("error", "A request failed unexpectedly", { error });
+  const hint = failure.hint === undefined ? {} : { hint: failure.hint };
+  return { status, text: `${JSON.stringify({ message: messageOf(failure), ...hint })}\n` };
+}

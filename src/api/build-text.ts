@@ -1,0 +1,31 @@
+/** What a build tells, in the words of Docker's classic builder, which clients and scripts read. */
+import type { BuildEvent } from "../build/mod.ts";
+import { hexOf } from "../oci/mod.ts";
+
+const shortDigits = 12;
+
+/** Twelve digits of an ID, with or without `sha256:`. */
+export function shortId(id: string): string {
+  return id.replace(/^sha256:/, "").slice(0, shortDigits);
+}
+
+/** Turns events into text. Output bytes of the two streams may be cut within a character. */
+export function buildTexts(): (event: BuildEvent) => string {
+  const decoders = { 1: new TextDecoder(), 2: new TextDecoder() };
+  return (event) => {
+    switch (event.kind) {
+      case "step":
+        return `Step ${event.number}/${event.total} : ${event.text}\n`;
+      case "cached":
+        return " ---> Using cache\n";
+      case "output":
+        return decoders[event.stream].decode(event.bytes, { stream: true });
+      case "done":
+        return ` ---> ${shortId(event.id)}\n`;
+      case "warning":
+        return `[Warning] ${event.text}\n`;
+      case "image":
+        return `Successfully built ${hexOf(event.image.id).slice(0, shortDigits)}\n`;
+    }
+  };
+}

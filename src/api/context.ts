@@ -1,0 +1,50 @@
+/** What the API's endpoints call. */
+import type { Builder } from "../build/mod.ts";
+import type { ContentStore } from "../content/mod.ts";
+import type { Engine } from "../engine/mod.ts";
+import type { ImageStore, Report } from "../image/mod.ts";
+import type { NetworkStore } from "../network/mod.ts";
+import type { SnapshotStore } from "../snapshot/mod.ts";
+import type { VolumeStore } from "../volume/mod.ts";
+import type { AuthBody } from "./schema.ts";
+
+/** What an engine tells about itself. */
+export interface EngineInfo {
+  readonly version: string;
+  /** A stable name for this engine, as `info` shows it. */
+  readonly id?: string;
+  readonly dataRoot: string;
+  readonly defaultRuntime?: string;
+  readonly runtimes?: Readonly<Record<string, { readonly path: string }>>;
+  readonly gitCommit?: string;
+  readonly buildTime?: string;
+  readonly liveRestore?: boolean;
+  readonly debug?: boolean;
+}
+
+/** What reaches registries; absent until Lading can. Each throws Failures with the registry's reason. */
+export interface Registries {
+  pull(
+    reference: string,
+    options: { platform: string; auth: AuthBody; report: Report; signal: AbortSignal },
+  ): Promise<void>;
+  push(
+    reference: string,
+    options: { auth: AuthBody; report: Report; signal: AbortSignal },
+  ): Promise<void>;
+  login(auth: AuthBody): Promise<{ identityToken: string }>;
+}
+
+export interface Context {
+  readonly engine: Engine;
+  readonly images: ImageStore;
+  readonly builder: Builder;
+  readonly networks: NetworkStore;
+  readonly volumes: VolumeStore;
+  readonly content: ContentStore;
+  readonly snapshots: SnapshotStore;
+  readonly info: EngineInfo;
+  /** Where bodies are put that are too large for memory; emptied at the start. */
+  readonly directory: string;
+  readonly registries?: Partial<Registries>;
+}

@@ -1,0 +1,158 @@
+/** `GET /info`: the host and the engine in numbers. */
+import { readFileSync } from "node:fs";
+import { cpus, hostname, release, totalmem } from "node:os";
+import type { Context } from "./context.ts";
+import type { SystemInfo } from "./schema.ts";
+import { storageDriver } from "./wire-container.ts";
+
+interface HostFacts {
+  readonly kernel: string;
+  readonly system: string;
+  readonly systemVersion: string;
+  /** Go's name of it, as in image configs. */
+  readonly architecture: string;
+  readonly cgroupVersion: "1" | "2";
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly hasSwapLimit: boolean;
+}
+
+let known: HostFacts | undefined;
+
+/** What does not change while the host is up. */
+export function hostFacts(): HostFacts {
+  known ??= readHost();
+  return known;
+}
+
+function readHost(): HostFacts {
+  const system = textOf("/etc/os-release");
+  const field = (name: string) =>
+    new RegExp(`^${name}="?([^"\n]*)"?$`, "m").exec(system)?.[1] ?? "";
+  const isV2 = / \/sys\/fs\/cgroup cgroup2 /.test(textOf("/proc/mounts"));
+  return {
+    kernel: release(),
+    system: field("PRETTY_NAME") || "Linux",
+    systemVersion: field("VERSION_ID"),
+    architecture: process.arch === "x64" ? "amd64" : process.arch,
+    cgroupVersion: isV2 ? "2" : "1",
+    cpus: cpus().length,
+    memoryBytes: totalmem(),
+    hasSwapLimit: isV2 || textOf("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes") !== "",
+  };
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return ""; // a host without the file lacks what it tells
+  }
+}
+
+const machineNames: Readonly<Record<string, string>> = { amd64: "x86_64", arm64: "aarch64" };
+
+/** All of `GET /info`. */
+export function systemInfo(context: Context): SystemInfo {
+  const { info } = context;
+  const host = hostFacts();
+  return {
+    ID: info.id ?? "",
+    ...counts(context),
+    Driver: storageDriver,
+    DriverStatus: [["Backing Filesystem", "overlayfs on the data root"]],
+    Plugins: {
+      Volume: ["local"],
+      Network: ["bridge", "host", "null"],
+      Authorization: null,
+      Log: ["json-file", "local", "none"],
+    },
+    ...hostPart(host),
+    Debug: info.debug ?? false,
+    NFd: 0,
+    NGoroutines: 0,
+    NEventsListener: 0,
+    SystemTime: new Date().toISOString().replace("Z", "000000Z"),
+    LoggingDriver: "json-file",
+    CgroupDriver: "cgroupfs",
+    CgroupVersion: host.cgroupVersion,
+    IndexServerAddress: "https://index.docker.io/v1/",
+    RegistryConfig: registryConfig,
+    GenericResources: null,
+    DockerRootDir: info.dataRoot,
+    HttpProxy: "",
+    HttpsProxy: "",
+    NoProxy: "",
+    Name: hostname(),
+    Labels: [],
+    ExperimentalBuild: false,
+    ServerVersion: info.version,
+    Runtimes: info.runtimes ?? { crun: { path: "crun" } },
+    DefaultRuntime: info.defaultRuntime ?? "crun",
+    Swarm: swarm,
+    LiveRestoreEnabled: info.liveRestore ?? true,
+    Isolation: "",
+    InitBinary: "lading-init",
+    ContainerdCommit: { ID: "" },
+    RuncCommit: { ID: "" },
+    InitCommit: { ID: "" },
+    SecurityOptions: ["name=seccomp,profile=builtin", "name=cgroupns"],
+    CDISpecDirs: [],
+    Warnings: null,
+  };
+}
+
+function counts({ engine, images }: Context) {
+  const by: Record<string, number> = {};
+  const containers = engine.list();
+  for (const { state } of containers) by[state.status] = (by[state.status] ?? 0) + 1;
+  const running = (by["running"] ?? 0) + (by["restarting"] ?? 0);
+  const paused = by["paused"] ?? 0;
+  return {
+    Containers: containers.length,
+    ContainersRunning: running,
+    ContainersPaused: paused,
+    ContainersStopped: containers.length - running - paused,
+    Images: images.list().length,
+  };
+}
+
+function hostPart(host: HostFacts) {
+  return {
+    MemoryLimit: true,
+    SwapLimit: host.hasSwapLimit,
+    CpuCfsPeriod: true,
+    CpuCfsQuota: true,
+    CPUShares: true,
+    CPUSet: true,
+    PidsLimit: true,
+    OomKillDisable: host.cgroupVersion === "1",
+    IPv4Forwarding: textOf("/proc/sys/net/ipv4/ip_forward").trim() === "1",
+    BridgeNfIptables: false,
+    BridgeNfIp6tables: false,
+    KernelVersion: host.kernel,
+    OperatingSystem: host.system,
+    OSVersion: host.systemVersion,
+    OSType: "linux",
+    Architecture: machineNames[host.architecture] ?? host.architecture,
+    NCPU: host.cpus,
+    MemTotal: host.memoryBytes,
+  };
+}
+
+const registryConfig = {
+  InsecureRegistryCIDRs: ["::1/128", "127.0.0.0/8"],
+  IndexConfigs: {
+    "docker.io": { Name: "docker.io", Mirrors: [], Secure: true, Official: true },
+  },
+  Mirrors: null,
+};
+
+const swarm = {
+  NodeID: "",
+  NodeAddr: "",
+  LocalNodeState: "inactive",
+  ControlAvailable: false,
+  Error: "",
+  RemoteManagers: null,
+};

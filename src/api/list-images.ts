@@ -1,0 +1,82 @@
+/** Which images a list shows, and what of their size they share. */
+import type { Image, ImageStore } from "../image/mod.ts";
+import type { Context } from "./context.ts";
+import {
+  anyOf,
+  booleanFilter,
+  type FilterMap,
+  flag,
+  matchesGlob,
+  matchesLabels,
+  parseFilters,
+  parseTimeNs,
+} from "./query.ts";
+
+const knownFilters = ["before", "dangling", "label", "label!", "reference", "since", "until"];
+
+/** Newest first. @throws Failure "invalid" — an unknown filter; "not_found" */
+export function chooseImages(images: ImageStore, query: URLSearchParams): Image[] {
+  const filters = parseFilters(query, knownFilters);
+  const matches = matcherOf(images, filters);
+  const list = images.list();
+  const parents = new Set(list.map(({ parent }) => parent));
+  const all = flag(query, "all");
+  return list
+    .filter((image) => {
+      // A step between two images is no image that anybody made.
+      const isBetween = image.tags.length === 0 && parents.has(image.id);
+      return (all || !isBetween) && matches(image);
+    })
+    .toSorted((a, b) => createdMs(b) - createdMs(a));
+}
+
+function createdMs({ config }: Image): number {
+  const ms = Date.parse(config.created ?? "");
+  return Number.isNaN(ms) ? 0 : ms;
+}
+
+function matcherOf(images: ImageStore, filters: FilterMap) {
+  const dangling = booleanFilter(filters, "dangling");
+  const timesOf = (name: string) =>
+    filters.get(name)?.map((value) => createdMs(images.resolve(value)));
+  const before = timesOf("before");
+  const since = timesOf("since");
+  const until = filters
+    .get("until")
+    ?.map((value) => Number((parseTimeNs(value) ?? 0n) / 1_000_000n));
+  return (image: Image): boolean => {
+    const created = createdMs(image);
+    return (
+      (dangling === undefined || (image.tags.length === 0) === dangling) &&
+      matchesLabels(filters, image.config.config?.Labels ?? {}) &&
+      (before === undefined || before.some((time) => created < time)) &&
+      (since === undefined || since.some((time) => created > time)) &&
+      (until === undefined || until.some((time) => created < time)) &&
+      anyOf(filters, "reference", (value) => hasReference(image, value))
+    );
+  };
+}
+
+/** Docker matches a pattern with the whole familiar name, and with it less its tag or digest. */
+function hasReference({ tags, repoDigests }: Image, pattern: string): boolean {
+  const without = (name: string) => name.replace(/(@[^@]+|:[^:/]+)$/, "");
+  return [...tags, ...repoDigests].some(
+    (name) => matchesGlob(pattern, name) || matchesGlob(pattern, without(name)),
+  );
+}
+
+/** For each image the bytes of its layers that another image has too. */
+export function sharedBytesOf({ images, snapshots }: Context): Map<string, number> {
+  const list = images.list();
+  const users = new Map<string, number>();
+  for (const image of list) {
+    for (const layer of new Set(image.config.rootfs.diff_ids)) {
+      users.set(layer, (users.get(layer) ?? 0) + 1);
+    }
+  }
+  const shared = (image: Image) =>
+    image.config.rootfs.diff_ids
+      .filter((layer) => (users.get(layer) ?? 0) > 1)
+      .reduce((sum, layer) => sum + (snapshots.layer(layer)?.sizeBytes ?? 0), 0);
+  return new Map(list.map((image) => [image.id, shared(image)]));
+}

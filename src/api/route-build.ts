@@ -1,0 +1,123 @@
+/** The endpoints of builds. */
+import { mkdir } from "node:fs/promises";
+import { Failure, limits } from "../base/mod.ts";
+import type { BuildRequest } from "../build/mod.ts";
+import { unpackTar } from "../snapshot/mod.ts";
+import { buildTexts } from "./build-text.ts";
+import type { Context } from "./context.ts";
+import type { Exchange } from "./exchange.ts";
+import { Fields, parseJson, textOf } from "./fields.ts";
+import { ProgressAnswer } from "./progress.ts";
+import { flag, parseFilters, whole } from "./query.ts";
+import type { Route } from "./router.ts";
+import { openScratch, spool } from "./spool.ts";
+
+async function build(exchange: Exchange, context: Context): Promise<void> {
+  const { query, signal } = exchange;
+  refuseUnsupported(query);
+  const asked = parseBuild(query);
+  await using scratch = await openScratch(context.directory);
+  const archive = `${scratch.path}/context.tar`;
+  const contextPath = `${scratch.path}/context`;
+  await mkdir(contextPath, { mode: 0o755 });
+  const size = await spool(exchange.body(), archive, limits.layerBytesMax);
+  if (size > 0) await unpackTar(archive, contextPath, { signal });
+  const answer = new ProgressAnswer(exchange);
+  const isQuiet = flag(query, "q");
+  const textOfEvent = buildTexts();
+  await answer.run(async () => {
+    const image = await context.builder.build({ ...asked, contextPath, signal }, (event) => {
+      if (isQuiet) return;
+      if (event.kind === "image") answer.send({ aux: { ID: event.image.id } });
+      const text = textOfEvent(event);
+      if (text !== "") answer.send({ stream: text });
+    });
+    if (isQuiet) answer.send({ stream: `${image.id}\n` });
+    else for (const tag of asked.tags) answer.send({ stream: `Successfully tagged ${tag}\n` });
+  });
+}
+
+function refuseUnsupported(query: URLSearchParams): void {
+  if (query.get("version") === "2") {
+    throw new Failure(
+      "unsupported",
+      "Cannot build with BuildKit's protocol: this engine has none",
+      {
+        hint: "Set DOCKER_BUILDKIT=0: the engine's own builder does what BuildKit's Dockerfiles need",
+      },
+    );
+  }
+  const remote = query.get("remote") ?? "";
+  if (remote !== "" && remote !== "client-session") {
+    throw new Failure(
+      "unsupported",
+      `Cannot build from "${remote.slice(0, 300)}": only a body can be`,
+      {
+        hint: "Fetch it first, and send it as the build's context",
+      },
+    );
+  }
+  if (flag(query, "squash")) {
+    throw new Failure("unsupported", "Cannot squash an image: that was an experiment of Docker's");
+  }
+}
+
+type Asked = Omit<BuildRequest, "contextPath" | "signal">;
+
+/** The query of `POST /build`. @throws Failure "invalid" */
+export function parseBuild(query: URLSearchParams): Asked {
+  const object = (name: string) => new Fields({ [name]: parseJson(query.get(name) || "null") }, "");
+  return {
+    dockerfile: { path: query.get("dockerfile") || "Dockerfile" },
+    tags: query.getAll("t").filter((each) => each !== ""),
+    buildArgs:
+      object("buildargs").record("buildargs", (value, where) =>
+        value === null ? null : textOf(value, where),
+      ) ?? {},
+    labels: object("labels").labels("labels") ?? {},
+    target: query.get("target") ?? "",
+    noCache: flag(query, "nocache"),
+    pull: flag(query, "pull"),
+    platform: query.get("platform") ?? "",
+    networkMode: query.get("networkmode") ?? "",
+    extraHosts: query.getAll("extrahosts").flatMap(extraHosts),
+    shmSizeBytes: whole(query, "shmsize") ?? 0,
+    memoryBytes: whole(query, "memory") ?? 0,
+    cpuShares: whole(query, "cpushares") ?? 0,
+  };
+}
+
+/** One `name:address`, a list with commas, or a list in JSON: clients differ. */
+function extraHosts(text: string): string[] {
+  if (text.startsWith("[")) {
+    return new Fields({ extrahosts: parseJson(text) }, "").texts("extrahosts") ?? [];
+  }
+  return text.split(",").filter((each) => each !== "");
+}
+
+async function prune(exchange: Exchange, { builder, engine }: Context): Promise<void> {
+  const { query } = exchange;
+  parseFilters(query, [
+    "until",
+    "id",
+    "parent",
+    "type",
+    "description",
+    "inuse",
+    "shared",
+    "private",
+  ]);
+  const keepBytes = whole(query, "reserved-space") ?? whole(query, "keep-storage") ?? 0;
+  const { ids, reclaimedBytes } = await builder.prune({ all: flag(query, "all"), keepBytes });
+  engine.emit({
+    type: "builder",
+    action: "prune",
+    actor: { id: "", attributes: { reclaimed: String(reclaimedBytes) } },
+  });
+  exchange.json(200, { CachesDeleted: ids, SpaceReclaimed: reclaimedBytes });
+}
+
+export const routes: readonly Route[] = [
+  ["POST", "/build", build],
+  ["POST", "/build/prune", prune],
+];

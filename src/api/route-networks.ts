@@ -1,0 +1,220 @@
+/** The endpoints of networks. */
+import { Failure } from "../base/mod.ts";
+import type { Network, NetworkSpec, Subnet } from "../network/mod.ts";
+import type { Context } from "./context.ts";
+import type { Exchange } from "./exchange.ts";
+import { Fields, readFields } from "./fields.ts";
+import { parseEndpoint, withoutAbsent } from "./parse-container.ts";
+import {
+  anyOf,
+  booleanFilter,
+  type FilterMap,
+  matchesLabels,
+  matchesName,
+  parseFilters,
+  parseTimeNs,
+} from "./query.ts";
+import type { Route } from "./router.ts";
+import type { NetworkInspect } from "./schema.ts";
+
+type Parameters = readonly string[];
+
+const knownFilters = ["dangling", "driver", "id", "label", "label!", "name", "scope", "type"];
+
+/** A network as the wire has it, with those who are on it when `context` is given. */
+export function networkAnswer(network: Network, context?: Context): NetworkInspect {
+  return {
+    Name: network.name,
+    Id: network.id,
+    Created: network.created,
+    Scope: "local",
+    Driver: network.driver,
+    EnableIPv4: network.enableIPv4,
+    EnableIPv6: network.enableIPv6,
+    IPAM: {
+      Driver: "default",
+      Options: null,
+      Config: network.subnets.map((subnet) => ({
+        Subnet: subnet.subnet,
+        ...(subnet.ipRange ? { IPRange: subnet.ipRange } : {}),
+        ...(subnet.gateway ? { Gateway: subnet.gateway } : {}),
+        ...(subnet.auxAddresses ? { AuxiliaryAddresses: subnet.auxAddresses } : {}),
+      })),
+    },
+    Internal: network.internal,
+    Attachable: network.attachable,
+    Ingress: false,
+    ConfigFrom: { Network: "" },
+    ConfigOnly: false,
+    Containers: context ? containersOn(network, context) : {},
+    Options: network.options,
+    Labels: network.labels,
+  };
+}
+
+function containersOn(network: Network, { networks }: Context): NetworkInspect["Containers"] {
+  const entries = [...networks.endpointsOf(network.id)].map(([id, { name, endpoint }]) => {
+    const answer = {
+      Name: name,
+      EndpointID: endpoint.endpointId,
+      MacAddress: endpoint.mac,
+      IPv4Address: endpoint.address ? `${endpoint.address}/${endpoint.prefix}` : "",
+      IPv6Address: endpoint.address6 ? `${endpoint.address6}/${endpoint.prefix6}` : "",
+    };
+    return [id, answer] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+function list(exchange: Exchange, context: Context): void {
+  const filters = parseFilters(exchange.query, knownFilters);
+  const matches = matcherOf(filters, context);
+  const chosen = context.networks.list().filter(matches);
+  exchange.json(
+    200,
+    chosen.map((network) => networkAnswer(network)),
+  );
+}
+
+function matcherOf(filters: FilterMap, { networks }: Context) {
+  const dangling = booleanFilter(filters, "dangling");
+  const type = filters.get("type")?.find((value) => value !== "custom" && value !== "builtin");
+  if (type !== undefined) {
+    throw new Failure("invalid", `invalid filter: 'type'='${type.slice(0, 100)}'`);
+  }
+  return (network: Network): boolean => {
+    const { id, name, driver, labels, predefined } = network;
+    const isDangling = () => !predefined && networks.endpointsOf(id).size === 0;
+    return (
+      anyOf(filters, "driver", (value) => driver === value) &&
+      anyOf(filters, "id", (value) => id.startsWith(value)) &&
+      anyOf(filters, "name", (value) => name.includes(value) || matchesName(value, name)) &&
+      anyOf(filters, "scope", (value) => value === "local") &&
+      anyOf(filters, "type", (value) => (value === "builtin") === predefined) &&
+      matchesLabels(filters, labels) &&
+      (dangling === undefined || isDangling() === dangling)
+    );
+  };
+}
+
+function inspect(exchange: Exchange, context: Context, [name = ""]: Parameters): void {
+  exchange.json(200, networkAnswer(context.networks.resolve(name), context));
+}
+
+async function create(exchange: Exchange, { networks, engine }: Context): Promise<void> {
+  const spec = parseNetwork(await readFields(exchange));
+  const network = await networks.create(spec);
+  engine.emit({
+    type: "network",
+    action: "create",
+    actor: { id: network.id, attributes: { name: network.name, type: network.driver } },
+  });
+  exchange.json(201, { Id: network.id, Warning: "" });
+}
+
+function parseNetwork(body: Fields): NetworkSpec {
+  const name = body.text("Name") ?? "";
+  if (name === "") throw new Failure("invalid", "network name cannot be empty");
+  const unsupported = (["Ingress", "ConfigOnly"] as const).find((each) => body.flag(each));
+  if (unsupported) {
+    throw new Failure(
+      "unsupported",
+      `Cannot create network "${name}": ${unsupported} takes a swarm`,
+    );
+  }
+  const ipam = body.object("IPAM");
+  const ipamDriver = ipam?.text("Driver") ?? "default";
+  if (ipamDriver !== "default" && ipamDriver !== "") {
+    throw new Failure("invalid", `invalid IPAM driver: ${ipamDriver.slice(0, 100)}`);
+  }
+  return {
+    name,
+    driver: body.text("Driver") || "bridge",
+    internal: body.flag("Internal") ?? false,
+    attachable: body.flag("Attachable") ?? false,
+    enableIPv4: body.flag("EnableIPv4") ?? true,
+    enableIPv6: body.flag("EnableIPv6") ?? false,
+    subnets: ipam?.list("Config", parseSubnet) ?? [],
+    options: body.labels("Options") ?? {},
+    labels: body.labels("Labels") ?? {},
+  };
+}
+
+function parseSubnet(value: unknown, where: string): Subnet {
+  const fields = new Fields(value, where);
+  return withoutAbsent({
+    subnet: fields.text("Subnet") ?? "",
+    gateway: fields.text("Gateway") || undefined,
+    ipRange: fields.text("IPRange") || undefined,
+    auxAddresses: fields.labels("AuxiliaryAddresses"),
+  });
+}
+
+async function remove(
+  exchange: Exchange,
+  context: Context,
+  [name = ""]: Parameters,
+): Promise<void> {
+  await removeNetwork(context, context.networks.resolve(name));
+  exchange.empty(204);
+}
+
+async function removeNetwork({ networks, engine }: Context, network: Network): Promise<void> {
+  await networks.remove(network.id);
+  engine.emit({
+    type: "network",
+    action: "destroy",
+    actor: { id: network.id, attributes: { name: network.name, type: network.driver } },
+  });
+}
+
+async function connect(
+  exchange: Exchange,
+  { engine, networks }: Context,
+  [name = ""]: Parameters,
+): Promise<void> {
+  const body = await readFields(exchange);
+  const network = networks.resolve(name);
+  const container = engine.resolve(body.text("Container") ?? "");
+  const config = body.object("EndpointConfig") ?? new Fields({}, "EndpointConfig");
+  await engine.connect(network.id, container.id, parseEndpoint(network.name, config));
+  exchange.empty(200);
+}
+
+async function disconnect(
+  exchange: Exchange,
+  { engine, networks }: Context,
+  [name = ""]: Parameters,
+): Promise<void> {
+  const body = await readFields(exchange);
+  const network = networks.resolve(name);
+  const container = engine.resolve(body.text("Container") ?? "");
+  await engine.disconnect(network.id, container.id, body.flag("Force") ?? false);
+  exchange.empty(200);
+}
+
+async function prune(exchange: Exchange, context: Context): Promise<void> {
+  const filters = parseFilters(exchange.query, ["until", "label", "label!"]);
+  const { networks } = context;
+  const until = filters.get("until")?.map((value) => parseTimeNs(value) ?? 0n);
+  const isOldEnough = ({ created }: Network) =>
+    until === undefined || until.every((time) => BigInt(Date.parse(created)) * 1_000_000n < time);
+  const deleted: string[] = [];
+  for (const network of networks.list()) {
+    const isIdle = !network.predefined && networks.endpointsOf(network.id).size === 0;
+    if (!isIdle || !isOldEnough(network) || !matchesLabels(filters, network.labels)) continue;
+    await removeNetwork(context, network);
+    deleted.push(network.name);
+  }
+  exchange.json(200, { NetworksDeleted: deleted });
+}
+
+export const routes: readonly Route[] = [
+  ["GET", "/networks", list],
+  ["POST", "/networks/create", create],
+  ["POST", "/networks/prune", prune],
+  ["GET", "/networks/{id}", inspect],
+  ["DELETE", "/networks/{id}", remove],
+  ["POST", "/networks/{id}/connect", connect],
+  ["POST", "/networks/{id}/disconnect", disconnect],
+];

@@ -1,0 +1,86 @@
+/** The endpoints of the engine as a whole. */
+import { Failure } from "../base/mod.ts";
+import { apiVersion, apiVersionMin } from "./answers.ts";
+import type { Context } from "./context.ts";
+import { diskUsage } from "./disk-usage.ts";
+import { events } from "./events.ts";
+import type { Exchange } from "./exchange.ts";
+import { readFields } from "./fields.ts";
+import { hostFacts, systemInfo } from "./info.ts";
+import { noRegistries } from "./progress.ts";
+import type { Route } from "./router.ts";
+import type { VersionAnswer } from "./schema.ts";
+
+const pingHeaders =
+  "Builder-Version: 1\r\nSwarm: inactive\r\n" +
+  "Cache-Control: no-cache, no-store, must-revalidate\r\nPragma: no-cache\r\n";
+
+/** `GET` and `HEAD /_ping`: the headers are what clients come for. */
+function ping(exchange: Exchange): void {
+  exchange.text(200, "OK", pingHeaders);
+}
+
+function version(exchange: Exchange, { info }: Context): void {
+  const { kernel, architecture } = hostFacts();
+  const gitCommit = info.gitCommit ?? "unknown";
+  const buildTime = info.buildTime ?? "";
+  const answer: VersionAnswer = {
+    Platform: { Name: "Lading" },
+    Components: [
+      {
+        Name: "Engine",
+        Version: info.version,
+        Details: {
+          ApiVersion: apiVersion,
+          Arch: architecture,
+          BuildTime: buildTime,
+          Experimental: "false",
+          GitCommit: gitCommit,
+          GoVersion: "",
+          KernelVersion: kernel,
+          MinAPIVersion: apiVersionMin,
+          Os: "linux",
+        },
+      },
+    ],
+    Version: info.version,
+    ApiVersion: apiVersion,
+    MinAPIVersion: apiVersionMin,
+    GitCommit: gitCommit,
+    GoVersion: "",
+    Os: "linux",
+    Arch: architecture,
+    KernelVersion: kernel,
+    Experimental: false,
+    BuildTime: buildTime,
+  };
+  exchange.json(200, answer);
+}
+
+function info(exchange: Exchange, context: Context): void {
+  exchange.json(200, systemInfo(context));
+}
+
+async function auth(exchange: Exchange, { registries }: Context): Promise<void> {
+  const body = await readFields(exchange);
+  const server = body.text("serveraddress") ?? "";
+  if (!registries?.login) throw noRegistries(`log in to "${server.slice(0, 300)}"`);
+  const username = body.text("username") ?? "";
+  if (username === "") throw new Failure("invalid", "Cannot log in: there is no user name");
+  const { identityToken } = await registries.login({
+    username,
+    password: body.text("password") ?? "",
+    serveraddress: server,
+  });
+  exchange.json(200, { Status: "Login Succeeded", IdentityToken: identityToken });
+}
+
+export const routes: readonly Route[] = [
+  ["GET", "/_ping", ping],
+  ["HEAD", "/_ping", ping],
+  ["GET", "/version", version],
+  ["GET", "/info", info],
+  ["POST", "/auth", auth],
+  ["GET", "/events", events],
+  ["GET", "/system/df", diskUsage],
+];

@@ -1,0 +1,117 @@
+/** The endpoints of volumes. */
+import { Failure } from "../base/mod.ts";
+import type { Volume } from "../volume/mod.ts";
+import type { Context } from "./context.ts";
+import type { Exchange } from "./exchange.ts";
+import { readOptionalFields } from "./fields.ts";
+import { anyOf, booleanFilter, flag, matchesLabels, matchesName, parseFilters } from "./query.ts";
+import type { Route } from "./router.ts";
+import type { VolumeAnswer } from "./schema.ts";
+
+type Parameters = readonly string[];
+
+/** A volume as the wire has it; its use only where it was reckoned. */
+export function volumeAnswer(
+  volume: Volume,
+  usage?: { readonly sizeBytes: number; readonly users: number },
+): VolumeAnswer {
+  const hasOptions = Object.keys(volume.options).length > 0;
+  return {
+    Name: volume.name,
+    Driver: volume.driver,
+    Mountpoint: volume.mountpoint,
+    CreatedAt: volume.createdAt,
+    Labels: labelsOf(volume),
+    Scope: "local",
+    Options: hasOptions ? volume.options : {},
+    ...(usage ? { UsageData: { Size: usage.sizeBytes, RefCount: usage.users } } : {}),
+  };
+}
+
+/** Docker marks a volume that nobody named by this label. */
+function labelsOf({ labels, anonymous }: Volume): Readonly<Record<string, string>> {
+  return anonymous ? { "com.docker.volume.anonymous": "", ...labels } : labels;
+}
+
+function list(exchange: Exchange, { volumes }: Context): void {
+  const filters = parseFilters(exchange.query, ["dangling", "driver", "label", "label!", "name"]);
+  const dangling = booleanFilter(filters, "dangling");
+  const chosen = volumes.list().filter((volume) => {
+    const isUnused = () => volumes.usersOf(volume.name).length === 0;
+    return (
+      anyOf(
+        filters,
+        "name",
+        (value) => volume.name.includes(value) || matchesName(value, volume.name),
+      ) &&
+      anyOf(filters, "driver", (value) => volume.driver === value) &&
+      matchesLabels(filters, labelsOf(volume)) &&
+      (dangling === undefined || isUnused() === dangling)
+    );
+  });
+  exchange.json(200, { Volumes: chosen.map((volume) => volumeAnswer(volume)), Warnings: null });
+}
+
+async function create(exchange: Exchange, { volumes, engine }: Context): Promise<void> {
+  const body = await readOptionalFields(exchange);
+  if (body.has("ClusterVolumeSpec")) {
+    throw new Failure("unsupported", "Cannot create a cluster volume: that takes a swarm");
+  }
+  const name = body.text("Name") ?? "";
+  const before = new Set(volumes.list().map((volume) => volume.name));
+  const volume = await volumes.create({
+    ...(name === "" ? {} : { name }),
+    driver: body.text("Driver") || "local",
+    labels: body.labels("Labels") ?? {},
+    options: body.labels("DriverOpts") ?? {},
+  });
+  if (!before.has(volume.name)) tell(engine, "create", volume);
+  exchange.json(201, volumeAnswer(volume));
+}
+
+function tell(engine: Context["engine"], action: string, { name, driver }: Volume): void {
+  engine.emit({ type: "volume", action, actor: { id: name, attributes: { driver } } });
+}
+
+function inspect(exchange: Exchange, { volumes }: Context, [name = ""]: Parameters): void {
+  exchange.json(200, volumeAnswer(volumes.get(name)));
+}
+
+async function remove(
+  exchange: Exchange,
+  { volumes, engine }: Context,
+  [name = ""]: Parameters,
+): Promise<void> {
+  const force = flag(exchange.query, "force");
+  const volume = volumes.list().find((each) => each.name === name);
+  // With force an absent volume is no error.
+  if (volume || !force) await volumes.remove(name, { force });
+  if (volume) tell(engine, "destroy", volume);
+  exchange.empty(204);
+}
+
+async function prune(exchange: Exchange, { volumes, engine }: Context): Promise<void> {
+  const filters = parseFilters(exchange.query, ["all", "label", "label!"]);
+  // Until 1.42 every unused volume went, since then anonymous ones unless all=true.
+  const all = exchange.minor < 42 || booleanFilter(filters, "all") === true;
+  const deleted: string[] = [];
+  let reclaimed = 0;
+  for (const volume of volumes.list()) {
+    if (volumes.usersOf(volume.name).length > 0 || (!all && !volume.anonymous)) continue;
+    if (!matchesLabels(filters, labelsOf(volume))) continue;
+    const sizeBytes = await volumes.usage(volume.name);
+    await volumes.remove(volume.name, { force: false });
+    tell(engine, "destroy", volume);
+    deleted.push(volume.name);
+    reclaimed += sizeBytes;
+  }
+  exchange.json(200, { VolumesDeleted: deleted, SpaceReclaimed: reclaimed });
+}
+
+export const routes: readonly Route[] = [
+  ["GET", "/volumes", list],
+  ["POST", "/volumes/create", create],
+  ["POST", "/volumes/prune", prune],
+  ["GET", "/volumes/{id}", inspect],
+  ["DELETE", "/volumes/{id}", remove],
+];

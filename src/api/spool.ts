@@ -1,0 +1,77 @@
+/** Bodies that are too large for memory, as files that go when the request does. */
+import { randomUUID } from "node:crypto";
+import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
+import { Failure } from "../base/mod.ts";
+
+const batchBytes = 1 << 20;
+
+/** A folder of one request under the API's directory. */
+export interface Scratch extends AsyncDisposable {
+  readonly path: string;
+}
+
+/** A new empty folder; removed, with all in it, when it is disposed of. */
+export async function openScratch(directory: string): Promise<Scratch> {
+  const path = `${directory}/${randomUUID()}`;
+  await mkdir(path, { mode: 0o700 });
+  return {
+    path,
+    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 3 }),
+  };
+}
+
+/**
+ * Writes all of `bytes` to the new file `path` and tells its size. Reading goes on while the disk writes.
+ * @throws Failure "exhausted" — more than `sizeBytesMax`, or no space left
+ */
+export async function spool(
+  bytes: AsyncIterable<Uint8Array>,
+  path: string,
+  sizeBytesMax: number,
+): Promise<number> {
+  await using file = await open(path, "wx", 0o600);
+  let batch: Uint8Array[] = [];
+  let batched = 0;
+  let size = 0;
+  let writing: Promise<void> = Promise.resolve();
+  for await (const piece of bytes) {
+    size += piece.length;
+    if (size > sizeBytesMax) {
+      throw new Failure("exhausted", `Cannot take the upload: it is over ${sizeBytesMax} bytes`);
+    }
+    batch.push(piece);
+    batched += piece.length;
+    if (batched < batchBytes) continue;
+    await writing;
+    writing = writeAll(file, batch, path);
+    writing.catch(() => {}); // it is awaited before the next batch, or at the end
+    batch = [];
+    batched = 0;
+  }
+  await writing;
+  if (batch.length > 0) await writeAll(file, batch, path);
+  return size;
+}
+
+async function writeAll(
+  file: FileHandle,
+  pieces: readonly Uint8Array[],
+  path: string,
+): Promise<void> {
+  try {
+    let rest = Buffer.concat(pieces);
+    while (rest.length > 0) {
+      const { bytesWritten } = await file.write(rest);
+      rest = rest.subarray(bytesWritten);
+    }
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code !== "ENOSPC" && code !== "EDQUOT") {
+      throw new Failure("internal", `Cannot write the upload to ${path}: ${message}`, { cause });
+    }
+    throw new Failure("exhausted", "Cannot take the upload: no space left on device", {
+      hint: `Free space where ${path.split("/").slice(0, -2).join("/")} is, for example by a prune`,
+      cause,
+    });
+  }
+}

@@ -1,0 +1,81 @@
+/** Images as the wire has them. */
+import type { HistoryRow, Image } from "../image/mod.ts";
+import type { HistoryItem, ImageInspect, ImageSummary } from "./schema.ts";
+import { storageDriver } from "./wire-container.ts";
+
+const secondsOf = (time: string | undefined) => {
+  const ms = time === undefined ? 0 : Date.parse(time);
+  return Number.isNaN(ms) ? 0 : Math.floor(ms / 1000);
+};
+
+/** Shared size and containers are -1 unless they were reckoned. */
+export function imageSummary(
+  image: Image,
+  {
+    minor,
+    sharedBytes = -1,
+    containers = -1,
+  }: {
+    minor: number;
+    sharedBytes?: number;
+    containers?: number;
+  },
+): ImageSummary {
+  // Until 1.43 an image without names had this for one (docs/api/version-history.md).
+  const isOld = minor < 43;
+  const tags = isOld && image.tags.length === 0 ? ["<none>:<none>"] : image.tags;
+  const digests = isOld && image.repoDigests.length === 0 ? ["<none>@<none>"] : image.repoDigests;
+  return {
+    Id: image.id,
+    ParentId: image.parent ?? "",
+    RepoTags: tags,
+    RepoDigests: digests,
+    Created: secondsOf(image.config.created),
+    Size: image.sizeBytes,
+    SharedSize: sharedBytes,
+    Labels: image.config.config?.Labels ?? {},
+    Containers: containers,
+    ...(minor < 44 ? { VirtualSize: image.sizeBytes } : {}),
+  };
+}
+
+export function imageInspect(image: Image, minor: number): ImageInspect {
+  const { config } = image;
+  const history = config.history ?? [];
+  return {
+    Id: image.id,
+    RepoTags: image.tags,
+    RepoDigests: image.repoDigests,
+    Parent: image.parent ?? "",
+    Comment: history.at(-1)?.comment ?? "",
+    ...(config.created === undefined ? {} : { Created: config.created }),
+    DockerVersion: "",
+    Author: config.author ?? "",
+    Config: config.config ?? {},
+    Architecture: config.architecture,
+    ...(config.variant ? { Variant: config.variant } : {}),
+    Os: config.os,
+    ...(config["os.version"] ? { OsVersion: config["os.version"] } : {}),
+    Size: image.sizeBytes,
+    ...(minor < 44 ? { VirtualSize: image.sizeBytes } : {}),
+    GraphDriver: { Name: storageDriver, Data: null },
+    RootFS: { Type: "layers", Layers: config.rootfs.diff_ids },
+    Metadata: {
+      LastTagTime:
+        image.lastTaggedMs > 0
+          ? new Date(image.lastTaggedMs).toISOString()
+          : "0001-01-01T00:00:00Z",
+    },
+  };
+}
+
+export function historyItem({ id, entry, sizeBytes, tags }: HistoryRow): HistoryItem {
+  return {
+    Id: id ?? "<missing>",
+    Created: secondsOf(entry.created),
+    CreatedBy: entry.created_by ?? "",
+    Tags: tags.length > 0 ? tags : null,
+    Size: sizeBytes,
+    Comment: entry.comment ?? "",
+  };
+}
