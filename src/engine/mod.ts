@@ -1,3 +1,8 @@
+/**
+ * Containers: the state machine that joins images, snapshots, the runtime, networks and volumes; with
+ * events, restart policies and health checks. docs/design/containers.md says what happens when.
+ */
+export { type EngineOptions, openEngine } from "./engine.ts";
 export type {
   Attachment,
   AttachRequest,

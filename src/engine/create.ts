@@ -1,0 +1,158 @@
+import { Failure } from "../base/mod.ts";
+import type { Image } from "../image/mod.ts";
+import { cleanPath } from "./binds.ts";
+import type { Core } from "./core.ts";
+import { checkLogConfig } from "./logging.ts";
+import { mergeRunConfig } from "./merge.ts";
+import { fillVolumes, makeVolumes, mountPoints, planMounts } from "./mount-plan.ts";
+import { releaseVolumes } from "./mounts.ts";
+import { makeId } from "./names.ts";
+import type { MountPlan } from "./plan.ts";
+import { hostnameFor } from "./process.ts";
+import { donorOf, networkModeOf, planEndpoints } from "./sandbox.ts";
+import { systemPaths } from "./security.ts";
+import { never, now } from "./times.ts";
+import type { Container, ContainerConfig, CreateRequest, HostConfig } from "./types.ts";
+import { verify } from "./verify.ts";
+
+const shmBytesDefault = 64 << 20;
+
+/** As `Engine.create`. All or nothing, also when the daemon is killed in the middle. */
+export async function create(
+  core: Core,
+  request: CreateRequest,
+): Promise<{ id: string; warnings: string[] }> {
+  const image = resolveImage(core, request);
+  const config = completeConfig(request.config, image);
+  const hostConfig = completeHostConfig(core, request.hostConfig);
+  verify(config, hostConfig);
+  const id = makeId();
+  const name = core.records.reserve(id, request.name);
+  let plans: readonly MountPlan[] = [];
+  try {
+    const asked = { ...request, config, hostConfig };
+    const endpoints = planEndpoints(core, asked);
+    plans = await planMounts(core, id, asked);
+    const container = compose(core, { id, name, image, config, hostConfig, endpoints });
+    const inside = { mounts: plans, restartDelayMs: 0 };
+    // Volumes made for this container are found again through the row, should we die in between.
+    const isMaking = plans.some(({ kind }) => kind === "volume");
+    if (isMaking) core.records.put(container, { ...inside, phase: "creating" });
+    const volatile = hostConfig.AutoRemove;
+    await core.snapshots.prepare(id, image.config.rootfs.diff_ids, { volatile });
+    await makeVolumes(core, id, plans);
+    await fillVolumes(core, id, plans);
+    const mounts = mountPoints(core, plans, hostConfig);
+    core.records.put({ ...container, mounts }, { ...inside, phase: "idle" });
+  } catch (error) {
+    await discard(core, id, { name, plans });
+    throw error;
+  }
+  core.events.container(core.records.get(id), "create");
+  return { id, warnings: warningsOf(hostConfig) };
+}
+
+async function discard(
+  core: Core,
+  id: string,
+  { name, plans }: { name: string; plans: readonly MountPlan[] },
+): Promise<void> {
+  try {
+    await releaseVolumes(core, id, plans, { anonymous: true });
+    await core.snapshots.remove(id);
+  } finally {
+    core.records.remove(id);
+    core.records.unreserve(id, name);
+  }
+}
+
+function resolveImage(core: Core, { config, platform }: CreateRequest): Image {
+  const image = core.images.resolve(config.Image);
+  const [os, architecture] = (platform ?? "").split("/");
+  const isOther =
+    (os && os !== image.config.os) || (architecture && architecture !== image.config.architecture);
+  if (!isOther) return image;
+  const found = `${image.config.os}/${image.config.architecture}`;
+  throw new Failure(
+    "not_found",
+    `image with reference ${config.Image} was found but does not provide the specified platform ` +
+      `(${platform}): it has ${found}`,
+  );
+}
+
+function completeConfig(asked: ContainerConfig, image: Image): ContainerConfig {
+  const merged = mergeRunConfig(image.config.config ?? {}, asked);
+  // [""] is how clients take an image's entrypoint away.
+  const isReset = merged.Entrypoint?.length === 1 && merged.Entrypoint[0] === "";
+  const config = { ...asked, ...merged, ...(isReset ? { Entrypoint: null } : {}) };
+  if ((config.Entrypoint ?? []).length === 0 && (config.Cmd ?? []).length === 0) {
+    throw new Failure("invalid", "no command specified", {
+      hint: "The image names no command: give one after the image's name",
+    });
+  }
+  return config;
+}
+
+function completeHostConfig(core: Core, asked: HostConfig): HostConfig {
+  const paths = systemPaths(asked);
+  donorOf(core, asked.NetworkMode);
+  for (const mode of [asked.IpcMode, asked.PidMode]) donorOf(core, mode);
+  return {
+    ...asked,
+    NetworkMode: networkModeOf(asked),
+    LogConfig: checkLogConfig(asked.LogConfig),
+    RestartPolicy: { ...asked.RestartPolicy, Name: asked.RestartPolicy.Name || "no" },
+    IpcMode: asked.IpcMode || "private",
+    CgroupnsMode: asked.CgroupnsMode || "private",
+    ShmSize: asked.ShmSize || shmBytesDefault,
+    MaskedPaths: paths.masked,
+    ReadonlyPaths: paths.readonly,
+    Runtime: asked.Runtime || "crun",
+  };
+}
+
+type Parts = Pick<Container, "id" | "name" | "config" | "hostConfig" | "endpoints"> & {
+  readonly image: Image;
+};
+
+function compose(core: Core, { image, ...parts }: Parts): Container {
+  const { id, config, hostConfig } = parts;
+  const donor = donorOf(core, hostConfig.NetworkMode);
+  const hostname =
+    donor?.config.Hostname ?? hostnameFor(id, config.Hostname, hostConfig.NetworkMode);
+  const [path = "", ...args] = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])];
+  return {
+    ...parts,
+    created: now(),
+    imageId: image.id,
+    imageName: config.Image,
+    path,
+    args,
+    config: {
+      ...config,
+      Hostname: hostname,
+      WorkingDir: config.WorkingDir ? cleanPath(config.WorkingDir) : "",
+    },
+    mounts: [],
+    state: {
+      status: "created",
+      pid: 0,
+      exitCode: 0,
+      error: "",
+      oomKilled: false,
+      startedAt: never,
+      finishedAt: never,
+    },
+    restartCount: 0,
+    manuallyStopped: false,
+    execIds: [],
+    logDirectory: `${core.directory}/logs/${id}`,
+  };
+}
+
+function warningsOf(host: HostConfig): string[] {
+  const hasPorts = Object.keys(host.PortBindings ?? {}).length > 0 || host.PublishAllPorts;
+  return hasPorts && host.NetworkMode === "host"
+    ? ["Published ports are discarded when using host network mode"]
+    : [];
+}

@@ -1,0 +1,104 @@
+import { mkdir } from "node:fs/promises";
+import { Failure } from "../base/mod.ts";
+import type { Digest } from "../oci/mod.ts";
+import type { Mount } from "../sys/mod.ts";
+import type { Core } from "./core.ts";
+import type { MountPlan } from "./plan.ts";
+import { bindSubpath } from "./subpaths.ts";
+
+/** Makes the plans of a container ready and gives them as the runtime mounts them. */
+export async function readyMounts(
+  core: Core,
+  id: string,
+  plans: readonly MountPlan[],
+): Promise<Mount[]> {
+  if (plans.length === 0) return [];
+  return await Promise.all(plans.map((plan) => readyMount(core, id, plan)));
+}
+
+async function readyMount(core: Core, id: string, plan: MountPlan): Promise<Mount> {
+  switch (plan.kind) {
+    case "bind":
+      if (plan.createSource) await makeSource(plan.source);
+      return bind(plan.source, plan.target, [
+        plan.recursive ? "rbind" : "bind",
+        plan.propagation,
+        ...readOnlyOptions(plan),
+      ]);
+    case "volume": {
+      const root = await core.volumes.acquire(plan.name, id);
+      const source = plan.subpath === "" ? root : bindSubpath(core, id, root, plan.subpath);
+      return bind(source, plan.target, ["rbind", "rprivate", ...(plan.readOnly ? ["ro"] : [])]);
+    }
+    case "tmpfs":
+      return { type: "tmpfs", source: "tmpfs", target: plan.target, options: plan.options };
+    default: {
+      const root = await mountImage(core, plan);
+      const source = plan.subpath === "" ? root : bindSubpath(core, id, root, plan.subpath);
+      return bind(source, plan.target, ["rbind", "rprivate", "ro"]);
+    }
+  }
+}
+
+function readOnlyOptions(plan: MountPlan & { kind: "bind" }): string[] {
+  if (!plan.readOnly) return [];
+  return plan.readOnlyRecursive ? ["ro", "rro"] : ["ro"];
+}
+
+function bind(source: string, target: string, options: readonly string[]): Mount {
+  return { type: "bind", source, target, options };
+}
+
+/** A `-v` whose source is missing gets a directory, as Docker does. */
+async function makeSource(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o755 });
+  } catch (cause) {
+    // A file, a socket or a device is a source too.
+    if ((cause as { code?: string }).code === "EEXIST") return;
+    throw new Failure("invalid", `error while creating mount source path '${path}': ${cause}`, {
+      cause,
+    });
+  }
+}
+
+async function mountImage(
+  core: Core,
+  plan: { key: string; image: Digest; source: string },
+): Promise<string> {
+  if (!core.snapshots.has(plan.key)) {
+    const image = core.images.resolve(plan.image);
+    await core.snapshots.prepare(plan.key, image.config.rootfs.diff_ids, { volatile: true });
+  }
+  return await core.snapshots.mount(plan.key);
+}
+
+/** Undoes `readyMounts` as far as it is this container's own. */
+export async function dropImageMounts(core: Core, plans: readonly MountPlan[]): Promise<void> {
+  for (const plan of plans) {
+    if (plan.kind === "image") await core.snapshots.remove(plan.key);
+  }
+}
+
+/** Keys of the snapshots that a container's mounts hold. */
+export function mountKeys(plans: readonly MountPlan[]): string[] {
+  return plans.flatMap((plan) => (plan.kind === "image" ? [plan.key] : []));
+}
+
+/** Lets go of a container's volumes, and with `anonymous` deletes those that were made for it. */
+export async function releaseVolumes(
+  core: Core,
+  id: string,
+  plans: readonly MountPlan[],
+  { anonymous }: { anonymous: boolean },
+): Promise<void> {
+  for (const plan of plans) {
+    if (plan.kind !== "volume") continue;
+    await core.volumes.release(plan.name, id);
+    const isOver = anonymous && plan.anonymous && core.volumes.usersOf(plan.name).length === 0;
+    if (!isOver) continue;
+    await core.volumes.remove(plan.name, { force: true });
+    const attributes = { driver: plan.driver };
+    core.events.emit({ type: "volume", action: "destroy", actor: { id: plan.name, attributes } });
+  }
+}

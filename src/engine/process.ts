@@ -1,0 +1,88 @@
+import { hostname as hostHostname } from "node:os";
+import type { ProcessSpec, Rlimit } from "../runtime/mod.ts";
+import { capabilities } from "./capabilities.ts";
+import { environment } from "./environment.ts";
+import { resolveUser } from "./passwd.ts";
+import { readRootText } from "./rootfs.ts";
+import { parseSecurity } from "./security.ts";
+import type { Container, ExecRequest } from "./types.ts";
+
+/** The first process of a container; `root` is where its root filesystem is mounted. */
+export function firstProcess(container: Container, root: string): ProcessSpec {
+  const { config, hostConfig } = container;
+  const { user, home } = lookUp(root, config.User ?? "", hostConfig.GroupAdd);
+  const security = parseSecurity(hostConfig.SecurityOpt, hostConfig.Privileged);
+  const { OomScoreAdj: oomScoreAdj } = hostConfig;
+  return {
+    args: [container.path, ...container.args],
+    env: environment({
+      hostname: config.Hostname,
+      terminal: config.Tty,
+      home,
+      layers: [config.Env],
+    }),
+    cwd: config.WorkingDir || "/",
+    user,
+    terminal: config.Tty,
+    capabilities: capabilities({
+      add: hostConfig.CapAdd,
+      drop: hostConfig.CapDrop,
+      privileged: hostConfig.Privileged,
+    }),
+    noNewPrivileges: security.noNewPrivileges,
+    rlimits: rlimits(container),
+    ...(oomScoreAdj !== 0 ? { oomScoreAdj } : {}),
+    ...(security.apparmorProfile ? { apparmorProfile: security.apparmorProfile } : {}),
+  };
+}
+
+/** One more process, that `exec` adds to a running container. */
+export function addedProcess(container: Container, request: ExecRequest, root: string) {
+  const { config, hostConfig } = container;
+  const spec = request.user || config.User || "";
+  const { user, home } = lookUp(root, spec, hostConfig.GroupAdd);
+  const first = parseSecurity(hostConfig.SecurityOpt, hostConfig.Privileged);
+  const process: ProcessSpec = {
+    args: request.cmd,
+    env: environment({
+      hostname: config.Hostname,
+      terminal: request.tty,
+      home,
+      layers: [config.Env, request.env],
+    }),
+    cwd: request.workingDir || config.WorkingDir || "/",
+    user,
+    terminal: request.tty,
+    capabilities: capabilities({
+      add: hostConfig.CapAdd,
+      drop: hostConfig.CapDrop,
+      privileged: hostConfig.Privileged || request.privileged,
+    }),
+    noNewPrivileges: first.noNewPrivileges,
+    rlimits: rlimits(container),
+    ...(first.apparmorProfile ? { apparmorProfile: first.apparmorProfile } : {}),
+  };
+  return process;
+}
+
+function lookUp(root: string, spec: string, groupAdd: readonly string[] | null) {
+  const files = {
+    passwd: readRootText(root, "/etc/passwd"),
+    group: readRootText(root, "/etc/group"),
+  };
+  return resolveUser(spec, files, groupAdd ?? []);
+}
+
+function rlimits({ hostConfig }: Container): Rlimit[] {
+  return (hostConfig.Ulimits ?? []).map(({ Name, Soft, Hard }) => ({
+    type: `RLIMIT_${Name.toUpperCase()}`,
+    soft: Soft,
+    hard: Hard,
+  }));
+}
+
+/** A container on the host's network has the host's name unless it asked for one. */
+export function hostnameFor(id: string, asked: string, mode: string): string {
+  if (asked !== "") return asked;
+  return mode === "host" ? hostHostname() : id.slice(0, 12);
+}

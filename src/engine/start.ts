@@ -1,0 +1,166 @@
+import { Failure, log, toFailure } from "../base/mod.ts";
+import type { RunningProcess } from "../runtime/mod.ts";
+import { makeBundle } from "./bundle.ts";
+import type { Core, Live } from "./core.ts";
+import { watchExit } from "./exit.ts";
+import { watchHealth } from "./health.ts";
+import { loggingOf } from "./logging.ts";
+import { readyMounts } from "./mounts.ts";
+import { removeInBackground } from "./remove.ts";
+import { makeDirectory } from "./rootfs.ts";
+import { closePlace, openPlace } from "./sandbox.ts";
+import { dropSubpaths } from "./subpaths.ts";
+import { now } from "./times.ts";
+import type { Container, StartFailure } from "./types.ts";
+
+/** As `Engine.start`. */
+export async function start(core: Core, id: string): Promise<void> {
+  await core.locks.run(id, () => startLocked(core, id, { isRestart: false }));
+}
+
+/** Starts a container; the caller holds its lock. */
+export async function startLocked(
+  core: Core,
+  id: string,
+  { isRestart }: { isRestart: boolean },
+): Promise<void> {
+  const container = core.records.get(id);
+  refuseUnstartable(core, container);
+  core.restarts.get(id)?.();
+  const startedMs = Date.now();
+  // From here on a crash leaves a process, a network or mounts behind: the phase says so.
+  const counts = isRestart ? {} : { restartCount: 0 };
+  const inside = isRestart ? {} : { restartDelayMs: 0 };
+  core.records.change(id, { ...counts, manuallyStopped: false }, { ...inside, phase: "starting" });
+  let process: RunningProcess;
+  try {
+    process = await launch(core, container);
+  } catch (error) {
+    throw await undo(core, id, error);
+  }
+  core.attachers.begin(id, process, BigInt(startedMs - 1) * 1_000_000n);
+  const live = enliven(core, id, { process, startedMs });
+  core.events.container(core.records.get(id), "start");
+  live.health = watchHealth(core, id, live);
+}
+
+/** Records that a container runs, and watches its process. */
+function enliven(
+  core: Core,
+  id: string,
+  { process, startedMs }: { process: RunningProcess; startedMs: number },
+): Live {
+  const live = watchExit(core, id, { process, startedMs });
+  const { config } = core.records.get(id);
+  const test = config.Healthcheck?.Test ?? [];
+  const isChecked = test.length > 0 && test[0] !== "NONE";
+  const health = { Status: "starting", FailingStreak: 0, Log: [] } as const;
+  core.records.change(
+    id,
+    {
+      execIds: [],
+      state: {
+        status: "running",
+        pid: process.pid,
+        exitCode: 0,
+        error: "",
+        oomKilled: false,
+        startedAt: now(),
+        ...(isChecked ? { health } : {}),
+      },
+    },
+    { phase: "running" },
+  );
+  return live;
+}
+
+function refuseUnstartable(core: Core, { id, state }: Container): void {
+  if (core.removing.has(id)) {
+    throw new Failure("conflict", "container is marked for removal and cannot be started");
+  }
+  if (state.status === "paused") {
+    throw new Failure("conflict", "cannot start a paused container, try unpause instead");
+  }
+  if (core.live.has(id)) throw new Failure("not_modified", `container ${id} is already running`);
+}
+
+/** Mount and network side by side: neither needs the other. */
+async function launch(core: Core, container: Container): Promise<RunningProcess> {
+  const { id, config, hostConfig } = container;
+  const { mounts: plans } = core.records.inside(id);
+  const [root, place, mounts] = await together(
+    core.snapshots.mount(id),
+    openPlace(core, container),
+    readyMounts(core, id, plans),
+  );
+  if (config.WorkingDir) makeDirectory(root, config.WorkingDir);
+  const bundle = await makeBundle(core, container, { root, place, mounts });
+  const [rows, columns] = hostConfig.ConsoleSize ?? [0, 0];
+  return await core.runtime.start(bundle, {
+    stdin: config.OpenStdin,
+    logging: loggingOf(container),
+    ...(config.Tty && rows > 0 && columns > 0 ? { size: { rows, columns } } : {}),
+  });
+}
+
+/** Like Promise.all, but a failure waits for the others: what they made can then be undone. */
+async function together<A, B, C>(a: Promise<A>, b: Promise<B>, c: Promise<C>): Promise<[A, B, C]> {
+  const all = [a, b, c] as const;
+  await Promise.allSettled(all);
+  return await Promise.all(all);
+}
+
+async function undo(core: Core, id: string, error: unknown): Promise<Failure> {
+  const container = core.records.get(id);
+  const failure = startFailure(container, error);
+  const undone = await Promise.allSettled([
+    core.runtime.remove(id),
+    closePlace(core, container),
+    core.snapshots.unmount(id),
+  ]);
+  dropSubpaths(core, id);
+  for (const part of undone) {
+    if (part.status === "rejected") {
+      log("warn", "Cannot undo a failed start", { id, error: part.reason });
+    }
+  }
+  const { status } = container.state;
+  core.records.change(
+    id,
+    {
+      state: {
+        status: status === "created" ? "created" : "exited",
+        pid: 0,
+        exitCode: failure.exitCode ?? 128,
+        error: failure.message,
+        ...(status === "restarting" ? { finishedAt: now() } : {}),
+      },
+    },
+    { phase: "idle" },
+  );
+  core.waiters.ended(id, { exitCode: failure.exitCode ?? 128, error: failure.message });
+  if (container.hostConfig.AutoRemove) removeInBackground(core, id);
+  return failure;
+}
+
+/** Says in Docker's words what the runtime refused, with the exit code that `docker run` ends with. */
+function startFailure({ path }: Container, error: unknown): StartFailure {
+  const failure = toFailure(error);
+  const known = (failure as StartFailure).exitCode;
+  const exitCode = known ?? guessExitCode(failure.message);
+  const words =
+    exitCode === 127 && !/no such file or directory|not found/.test(failure.message)
+      ? `: exec: "${path}": executable file not found in $PATH`
+      : exitCode === 126 && !failure.message.includes("permission denied")
+        ? `: exec: "${path}": permission denied`
+        : "";
+  const message = `${failure.message}${words}`;
+  const { code, hint } = failure;
+  const said = new Failure(code, message, { ...(hint ? { hint } : {}), cause: failure });
+  return Object.assign(said, { exitCode });
+}
+
+function guessExitCode(message: string): 126 | 127 | 128 {
+  if (/executable file .*not found|no such file or directory/i.test(message)) return 127;
+  return /permission denied/i.test(message) ? 126 : 128;
+}

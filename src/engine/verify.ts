@@ -1,0 +1,157 @@
+import { cpus } from "node:os";
+import { Failure } from "../base/mod.ts";
+import type { Healthcheck } from "../oci/mod.ts";
+import { capabilities } from "./capabilities.ts";
+import { parseDeviceRule } from "./devices.ts";
+import { checkEnvironment } from "./environment.ts";
+import { portsOf } from "./ports.ts";
+import { checkRestartPolicy } from "./restart-policy.ts";
+import { parseSecurity } from "./security.ts";
+import { parseSignal } from "./signals.ts";
+import type { ContainerConfig, HostConfig, ResourceRequest } from "./types.ts";
+
+const memoryBytesMin = 6 << 20;
+const healthMsMin = 1_000_000;
+
+/** Checks what `create` was asked for, as far as it needs no store. @throws "invalid" in Docker's words */
+export function verify(config: ContainerConfig, hostConfig: HostConfig): void {
+  verifyConfig(config);
+  verifyResources(hostConfig);
+  if (hostConfig.ShmSize < 0) throw bad("SHM size can not be less than 0");
+  if (hostConfig.AutoRemove && !["", "no"].includes(hostConfig.RestartPolicy.Name)) {
+    throw bad("can't create 'AutoRemove' container with restart policy");
+  }
+  checkRestartPolicy(hostConfig.RestartPolicy);
+  if (Math.abs(hostConfig.OomScoreAdj) > 1000) {
+    const range = "range for oom score adj is [-1000, 1000]";
+    throw bad(`Invalid value ${hostConfig.OomScoreAdj}, ${range}`);
+  }
+  capabilities({ add: hostConfig.CapAdd, drop: hostConfig.CapDrop, privileged: false });
+  parseSecurity(hostConfig.SecurityOpt, hostConfig.Privileged);
+  for (const rule of hostConfig.DeviceCgroupRules ?? []) parseDeviceRule(rule);
+  portsOf({ config, hostConfig });
+  for (const entry of hostConfig.ExtraHosts ?? []) parseExtraHost(entry);
+  verifyNetworkMode(config, hostConfig);
+}
+
+function verifyConfig(config: ContainerConfig): void {
+  const { WorkingDir: cwd = "", StopSignal: stopSignal = "" } = config;
+  if (cwd !== "" && !cwd.startsWith("/")) {
+    throw bad(`the working directory '${cwd}' is invalid, it needs to be an absolute path`);
+  }
+  if (stopSignal !== "") parseSignal(stopSignal);
+  checkEnvironment(config.Env);
+  if (config.Healthcheck) verifyHealthcheck(config.Healthcheck);
+  if (config.Hostname.length > 64 || /[^a-zA-Z0-9.-]/.test(config.Hostname)) {
+    throw bad(`invalid hostname: "${config.Hostname.slice(0, 100)}"`);
+  }
+}
+
+function verifyHealthcheck(check: Healthcheck): void {
+  for (const name of ["Interval", "Timeout", "StartPeriod", "StartInterval"] as const) {
+    const value = check[name] ?? 0;
+    if (value !== 0 && value < healthMsMin) {
+      throw bad(`${name} in Healthcheck cannot be less than 1ms`);
+    }
+  }
+  if ((check.Retries ?? 0) < 0) throw bad("Retries in Healthcheck cannot be negative");
+}
+
+/** Limits that contradict each other or that no kernel takes. */
+export function verifyResources(asked: ResourceRequest): void {
+  verifyMemory(asked);
+  const processors = cpus().length;
+  if (asked.NanoCpus < 0 || asked.NanoCpus > processors * 1e9) {
+    throw bad(
+      `range of CPUs is from 0.01 to ${processors}.00, as there are only ${processors} CPUs available`,
+    );
+  }
+  for (const [value, name] of [
+    [asked.CpuPeriod, "CPU Period"],
+    [asked.CpuQuota, "CPU Quota"],
+  ] as const) {
+    if (asked.NanoCpus > 0 && value > 0) {
+      throw bad(`Conflicting options: Nano CPUs and ${name} cannot both be set.`);
+    }
+  }
+  if (asked.CpuPeriod !== 0 && (asked.CpuPeriod < 1_000 || asked.CpuPeriod > 1_000_000)) {
+    throw bad(
+      "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
+    );
+  }
+  if (asked.CpuQuota > 0 && asked.CpuQuota < 1_000) {
+    throw bad("CPU cfs quota can not be less than 1ms (i.e. 1000)");
+  }
+  if (asked.BlkioWeight !== 0 && (asked.BlkioWeight < 10 || asked.BlkioWeight > 1000)) {
+    throw bad("Range of blkio weight is from 10 to 1000");
+  }
+  for (const { Name, Soft, Hard } of asked.Ulimits ?? []) {
+    const isWrong = Soft > Hard && Hard !== -1;
+    if (!/^[a-z]+$/.test(Name)) throw bad(`invalid ulimit type: ${Name}`);
+    if (isWrong)
+      throw bad(`ulimit soft limit must be less than or equal to hard limit: ${Soft} > ${Hard}`);
+  }
+}
+
+function verifyMemory({
+  Memory,
+  MemorySwap,
+  MemoryReservation,
+  MemorySwappiness,
+}: ResourceRequest) {
+  if (Memory !== 0 && Memory < memoryBytesMin) throw bad("Minimum memory limit allowed is 6MB");
+  if (Memory > 0 && MemorySwap > 0 && MemorySwap < Memory) {
+    throw bad("Minimum memoryswap limit should be larger than memory limit, see usage");
+  }
+  if (Memory === 0 && MemorySwap > 0) {
+    throw bad("You should always set the Memory limit when using Memoryswap limit, see usage");
+  }
+  const swappiness = MemorySwappiness ?? -1;
+  if (swappiness < -1 || swappiness > 100) {
+    throw bad(`invalid value: ${swappiness}, valid memory swappiness range is 0-100`);
+  }
+  if (MemoryReservation > 0 && MemoryReservation < memoryBytesMin) {
+    throw bad("Minimum memory reservation allowed is 6MB");
+  }
+  if (Memory > 0 && MemoryReservation > 0 && Memory < MemoryReservation) {
+    throw bad("Minimum memory limit can not be less than memory reservation limit, see usage");
+  }
+}
+
+function verifyNetworkMode(config: ContainerConfig, host: HostConfig): void {
+  const isShared = host.NetworkMode.startsWith("container:");
+  if (host.UTSMode === "host" && config.Hostname !== "") {
+    throw bad("conflicting options: hostname and the UTS mode");
+  }
+  const odd = Object.keys(host.Sysctls ?? {}).find((key) => key.startsWith("net."));
+  if (odd !== undefined && (isShared || host.NetworkMode === "host")) {
+    throw bad(`sysctl "${odd}" not allowed in host network namespace`);
+  }
+  if (!isShared) return;
+  if (config.Hostname !== "") throw bad("conflicting options: hostname and the network mode");
+  if ((host.Dns ?? []).length > 0) throw bad("conflicting options: dns and the network mode");
+  if ((host.ExtraHosts ?? []).length > 0) {
+    throw bad("conflicting options: custom host-to-IP mapping and the network mode");
+  }
+  if (Object.keys(host.PortBindings ?? {}).length > 0 || host.PublishAllPorts) {
+    throw bad("conflicting options: port publishing and the container type network mode");
+  }
+}
+
+/** `name:address`, `name=address`, or an address of `host-gateway`. @throws "invalid" */
+export function parseExtraHost(entry: string): readonly [name: string, address: string] {
+  const at = entry.search(/[:=]/);
+  const name = entry.slice(0, at);
+  const address = entry.slice(at + 1).replace(/^\[(.*)\]$/, "$1");
+  if (at <= 0 || address === "") throw bad(`bad format for add-host: "${entry.slice(0, 200)}"`);
+  const isAddress = /^[0-9a-fA-F.:]+(%\w+)?$/.test(address);
+  if (address !== "host-gateway" && !isAddress) {
+    throw bad(`invalid IP address in add-host: "${address.slice(0, 100)}"`);
+  }
+  if (/\s/.test(name)) throw bad(`bad format for add-host: "${entry.slice(0, 200)}"`);
+  return [name, address];
+}
+
+function bad(message: string): Failure {
+  return new Failure("invalid", message);
+}
