@@ -71,8 +71,8 @@ describe("parseMountRequest()", () => {
     [{ Type: "npipe", Source: "x", Target: "/x" }, "mount type unknown"],
   ];
   for (const [request, words] of bad) {
-    test(`refuses ${JSON.stringify(request)}`, () => {
-      expect(parseMountRequest(request)).rejects.toThrow(words);
+    test(`refuses ${JSON.stringify(request)}`, async () => {
+      await expect(parseMountRequest(request)).rejects.toThrow(words);
     });
   }
 });
