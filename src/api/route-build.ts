@@ -2,7 +2,6 @@
 import { mkdir } from "node:fs/promises";
 import { Failure, limits } from "../base/mod.ts";
 import type { BuildRequest } from "../build/mod.ts";
-import { unpackTar } from "../snapshot/mod.ts";
 import { buildTexts } from "./build-text.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
@@ -21,6 +20,7 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
   const contextPath = `${scratch.path}/context`;
   await mkdir(contextPath, { mode: 0o755 });
   const size = await spool(exchange.body(), archive, limits.layerBytesMax);
+  const { unpackTar } = await import("../snapshot/mod.ts");
   if (size > 0) await unpackTar(archive, contextPath, { signal });
   const answer = new ProgressAnswer(exchange);
   const isQuiet = flag(query, "q");

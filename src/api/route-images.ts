@@ -1,7 +1,6 @@
 /** The endpoints of images. */
 
 import { Failure, limits } from "../base/mod.ts";
-import { applyChanges } from "../build/mod.ts";
 import type { Digest, Platform } from "../oci/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
@@ -201,6 +200,7 @@ async function importImage(exchange: Exchange, context: Context): Promise<void> 
   const repo = query.get("repo") ?? "";
   const changes = query.getAll("changes").flatMap((each) => each.split("\n"));
   const platform = platformOf(query.get("platform") ?? "");
+  const { applyChanges } = await import("../build/mod.ts");
   const runConfig = applyChanges({}, changes);
   await using scratch = await openScratch(context.directory);
   const path = `${scratch.path}/archive`;
