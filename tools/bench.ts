@@ -1,0 +1,72 @@
+/**
+ * Measures an engine through the official docker client, in turns with a peer when one is given:
+ * `npm run bench -- [--against unix:///other.sock] [--against-pid PID] [--only WORD] [--host unix:///…]`.
+ * Without --host it starts an engine of its own. Prints medians, and ratios (above 1: Lading is better).
+ */
+import { parseArgs } from "node:util";
+import { TestEngine, whyNot } from "../test/engine.ts";
+import { cleanUp, type Job, jobs, ownClient, prepare, type Target } from "./bench-jobs.ts";
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}
+
+function ratio(job: Job, ours: number, theirs: number): number {
+  return job.unit === "ms" || job.unit === "MB" ? theirs / ours : ours / theirs;
+}
+
+const show = (value: number) => (value >= 100 ? value.toFixed(0) : value.toFixed(1)).padStart(9);
+
+async function measure(job: Job, targets: readonly Target[]): Promise<number[]> {
+  const values: number[][] = targets.map(() => []);
+  for (const target of targets) await job.setUp?.(target);
+  for (let round = 0; round < job.rounds; round++) {
+    for (const [index, target] of targets.entries())
+      values[index]!.push(await job.run(target, round));
+  }
+  for (const target of targets) await job.tearDown?.(target);
+  return values.map(median);
+}
+
+const { values: flags } = parseArgs({
+  options: {
+    against: { type: "string" },
+    "against-pid": { type: "string" },
+    host: { type: "string" },
+    only: { type: "string" },
+  },
+});
+if (whyNot) {
+  console.error(`bench: Cannot measure: ${whyNot}`);
+  process.exit(1);
+}
+const own = flags.host ? undefined : await TestEngine.open("bench");
+const targets: Target[] = [{ name: "lading", host: flags.host ?? own!.host, pid: own?.pid }];
+if (flags.against) {
+  const pid = flags["against-pid"] ? Number(flags["against-pid"]) : undefined;
+  targets.push({ name: "peer", host: flags.against, pid });
+}
+for (const target of targets) await prepare(target);
+console.log(`${"".padEnd(40)}${targets.map(({ name }) => name.padStart(9)).join(" ")}    ratio`);
+const wanted = jobs.filter(({ name }) => name.includes(flags.only ?? ""));
+for (const job of wanted) {
+  try {
+    const medians = await measure(job, targets);
+    const [ours, theirs] = medians as [number, number | undefined];
+    const compared = theirs === undefined ? "" : `${ratio(job, ours, theirs).toFixed(1)} x`;
+    console.log(
+      `${`${job.name} (${job.unit})`.padEnd(48).slice(0, 48)}${medians.map(show).join(" ")}  ${compared}`,
+    );
+  } catch (error) {
+    console.log(`${job.name.padEnd(48)} failed: ${(error as Error).message.trim().slice(0, 300)}`);
+  }
+}
+if (ownClient.name.includes(flags.only ?? "")) {
+  const [ours] = await measure(ownClient, [targets[0]!]);
+  console.log(`${`${ownClient.name} (ms)`.padEnd(48)}${show(ours!)}`);
+}
+for (const target of targets) await cleanUp(target);
+const left = (await own?.close()) ?? [];
+for (const line of left) console.error(`bench: left behind: ${line}`);
+process.exit(left.length > 0 ? 1 : 0);
