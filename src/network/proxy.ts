@@ -185,6 +185,7 @@ async function start(
     isClosed = true;
   };
   const server = await Bun.udpSocket({
+    hostname: target.hostname.includes(":") ? "::" : "0.0.0.0",
     connect: target,
     socket: {
       data(_own, bytes) {

@@ -19,6 +19,7 @@ const type = {
   newLink: 16,
   deleteLink: 17,
   getLink: 18,
+  setLink: 19,
   newAddress: 20,
   deleteAddress: 21,
   getAddress: 22,
@@ -147,7 +148,7 @@ export function changePort(
   const port = nested(link.protocolInfo, uint8(4, +hairpin), uint8(33, +isolated));
   const body = linkBody(index, 0, port);
   body[0] = 7; // AF_BRIDGE
-  return { type: type.newLink, flags: 0, body, what: "change bridge port", subject: `#${index}` };
+  return { type: type.setLink, flags: 0, body, what: "change bridge port", subject: `#${index}` };
 }
 
 export function deleteLink(name: string): NetlinkRequest {

@@ -1,6 +1,6 @@
 import { type Code, Failure } from "../base/mod.ts";
 import type { NetlinkRequest } from "./netlink-message.ts";
-import { currentNamespace } from "./netns.ts";
+import { closeNamespace, currentNamespace } from "./netns.ts";
 
 const idleMs = 2_000;
 const answerMs = 40_000;
@@ -8,7 +8,6 @@ const answerMs = 40_000;
 let worker: Worker | undefined;
 let idleTimer: ReturnType<typeof setTimeout> | undefined;
 let tail: Promise<unknown> = Promise.resolve();
-let homeFd = -1;
 
 /**
  * As `Netlink.attempt`, for what the kernel takes its time with: to delete a link waits until no CPU
@@ -18,15 +17,18 @@ let homeFd = -1;
 export function executeSlowly(
   requests: readonly NetlinkRequest[],
 ): Promise<(Failure | undefined)[]> {
-  const mine = tail.then(() => ask(requests));
+  const home = currentNamespace();
+  const mine = tail.then(() => ask(requests, home.fd)).finally(() => closeNamespace(home));
   tail = mine.catch(() => undefined); // The caller of this one hears of it; the next goes on.
   return mine;
 }
 
-async function ask(requests: readonly NetlinkRequest[]): Promise<(Failure | undefined)[]> {
+async function ask(
+  requests: readonly NetlinkRequest[],
+  namespaceFd: number,
+): Promise<(Failure | undefined)[]> {
   clearTimeout(idleTimer);
   worker ??= new Worker(new URL("./netlink-worker.ts", import.meta.url));
-  if (homeFd === -1) homeFd = currentNamespace().fd;
   const { promise, resolve, reject } = Promise.withResolvers<unknown>();
   const timer = setTimeout(
     () => reject(new Failure("timeout", `Cannot hear from the kernel within ${answerMs} ms`)),
@@ -34,7 +36,7 @@ async function ask(requests: readonly NetlinkRequest[]): Promise<(Failure | unde
   );
   worker.onmessage = ({ data }) => resolve(data);
   worker.onerror = ({ message }) => reject(new Failure("internal", `Cannot ask: ${message}`));
-  worker.postMessage({ namespaceFd: homeFd, requests });
+  worker.postMessage({ namespaceFd, requests });
   try {
     const answers = (await promise) as ({ code: Code; message: string } | undefined)[];
     return answers.map((answer) => answer && new Failure(answer.code, answer.message));

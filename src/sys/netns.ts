@@ -96,7 +96,7 @@ export function findNamespaces(inodes: ReadonlySet<number>): Map<number, Network
   for (const pid of readdirSync("/proc")) {
     if (!/^\d+$/.test(pid)) continue;
     const path = `/proc/${pid}/ns/net`;
-    const inode = statSync(path, { throwIfNoEntry: false })?.ino;
+    const inode = inodeOf(path);
     if (inode === undefined || !inodes.has(inode) || found.has(inode)) continue;
     const namespace = openIfThere(path);
     if (namespace?.inode === inode) found.set(inode, namespace);
@@ -104,6 +104,14 @@ export function findNamespaces(inodes: ReadonlySet<number>): Map<number, Network
     if (found.size === inodes.size) break;
   }
   return found;
+}
+
+function inodeOf(path: string): number | undefined {
+  try {
+    return statSync(path).ino;
+  } catch {
+    return undefined; // It ended meanwhile, or is not ours to look at.
+  }
 }
 
 function openIfThere(path: string): NetworkNamespace | undefined {
