@@ -117,7 +117,7 @@ async function openStores(options: DaemonOptions, database: Database) {
 
 async function stopAll({ engine }: Awaited<ReturnType<typeof openStores>>): Promise<void> {
   const running = engine.list().filter(({ state }) => state.pid !== 0);
-  await Promise.allSettled(running.map(({ id }) => engine.stop(id, {})));
+  await Promise.allSettled(running.map(({ id }) => engine.stop(id, { keepsPolicy: true })));
 }
 
 /** Settles with the name of the signal that asks this process to end. */

@@ -31,6 +31,8 @@ export interface Live {
   readonly recorded: Promise<Exit>;
   /** A restart follows at once: what it needs again may stay. */
   isRestarting: boolean;
+  /** The daemon ends: no restart now, whatever the policy says. */
+  isHeld: boolean;
   health: HealthMonitor | undefined;
 }
 

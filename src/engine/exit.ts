@@ -21,6 +21,7 @@ export function watchExit(
     startedAtMs: startedMs,
     recorded: recorded.promise,
     isRestarting: false,
+    isHeld: false,
     health: undefined,
   };
   core.live.set(id, live);
@@ -45,6 +46,7 @@ async function ended(core: Core, id: string, { live, exit, told }: Ending): Prom
   const isBack =
     !isRemoved &&
     !live.isRestarting &&
+    !live.isHeld &&
     shallRestart(container.hostConfig.RestartPolicy, { ...container, exitCode: exit.exitCode });
   if (isAutoRemoved) core.records.changeInMemory(id, { state: { status: "removing", pid: 0 } });
   else record(core, container, { exit, ranMs, isBack });

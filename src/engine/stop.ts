@@ -14,7 +14,11 @@ const SIGKILL = 9;
 type StopOptions = { readonly signal?: string; readonly timeoutS?: number };
 
 /** As `Engine.stop`. */
-export async function stop(core: Core, id: string, options: StopOptions): Promise<void> {
+export async function stop(
+  core: Core,
+  id: string,
+  options: StopOptions & { readonly keepsPolicy?: boolean },
+): Promise<void> {
   const container = core.records.get(id);
   if (await callOffRestart(core, id)) {
     core.events.container(container, "stop");
@@ -22,7 +26,8 @@ export async function stop(core: Core, id: string, options: StopOptions): Promis
   }
   const live = core.live.get(id);
   if (!live) throw new Failure("not_modified", `container ${id} is already stopped`);
-  core.records.change(id, { manuallyStopped: true });
+  if (options.keepsPolicy) live.isHeld = true;
+  else core.records.change(id, { manuallyStopped: true });
   await end(core, { container, live }, options);
   core.events.container(container, "stop");
 }

@@ -291,7 +291,11 @@ export interface Engine {
   create(request: CreateRequest): Promise<{ id: string; warnings: readonly string[] }>;
   /** @throws "not_modified" when it runs; "conflict"; a start error keeps `exitCode` 126, 127 or 128 */
   start(id: string): Promise<void>;
-  stop(id: string, options: { signal?: string; timeoutS?: number }): Promise<void>;
+  /** `keepsPolicy`: it is the daemon that ends, not a user that stops; the next daemon starts it again. */
+  stop(
+    id: string,
+    options: { signal?: string; timeoutS?: number; keepsPolicy?: boolean },
+  ): Promise<void>;
   restart(id: string, options: { signal?: string; timeoutS?: number }): Promise<void>;
   kill(id: string, signal: string): Promise<void>;
   pause(id: string): Promise<void>;
