@@ -10,7 +10,6 @@ import type { Instruction } from "./instruction.ts";
 import { type LayerWork, layerStep } from "./layer-step.ts";
 import { parseDockerfile } from "./parse.ts";
 import { hostPlatform, platformArgs, readPlatform } from "./platform.ts";
-import { makeFolders } from "./rooted.ts";
 import { runStep } from "./run-step.ts";
 import { locate, type Source } from "./source.ts";
 import { findStage, type Plan, plan, type Stage } from "./stages.ts";
@@ -18,6 +17,7 @@ import { childOf, keyOf, record, type StageState, workdirOf } from "./state.ts";
 import { Teller } from "./teller.ts";
 import { newId, openScratch, type Tools, throwIfAborted } from "./tools.ts";
 import type { BuildEvent, BuildRequest } from "./types.ts";
+import { makeWorkdir } from "./workdir.ts";
 
 /** One instruction while it is carried out: what a step may ask of its build. */
 export interface StepScope {
@@ -302,8 +302,7 @@ export class Build {
       history,
       make: async () => {
         await using scratch = await openScratch(this.tools, state.layers);
-        const { count } = makeFolders(scratch.root, path);
-        if (count === 0) return undefined;
+        if (!makeWorkdir(scratch.root, path)) return undefined;
         return (await this.tools.snapshots.commit(scratch.key, { how: "move" })).diffId;
       },
     };

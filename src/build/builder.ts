@@ -65,7 +65,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     build: (request, report) =>
       builds.run(async () => {
         throwIfAborted(request.signal);
-        const context = await readContext(request);
+        const context = readContext(request);
         const image = await new Build(tools, request, { context, report }).run();
         void trim();
         return image;

@@ -1,10 +1,9 @@
-import { readFile, stat } from "node:fs/promises";
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
 import { type Ignore, ignoreBytesMax, parseIgnore } from "./ignore.ts";
 import { dockerfileBytesMax } from "./lines.ts";
 import { type Dockerfile, parseDockerfile } from "./parse.ts";
-import { resolveInside } from "./rooted.ts";
+import { Root } from "./rooted.ts";
 import type { BuildRequest } from "./types.ts";
 
 /** The context with its Dockerfile read and its ignore rules known. */
@@ -15,18 +14,18 @@ export interface Context {
 }
 
 /** Reads what a build starts from. @throws Failure "invalid" — no Dockerfile, or mistakes in it */
-export async function readContext(request: BuildRequest): Promise<Context> {
+export function readContext(request: BuildRequest): Context {
   const root = request.contextPath;
   if ("text" in request.dockerfile) {
     const dockerfile = parseDockerfile(request.dockerfile.text);
-    return { root, dockerfile, ignore: await readIgnore(root, ["Dockerfile"]) };
+    return { root, dockerfile, ignore: readIgnore(root, ["Dockerfile"]) };
   }
   const asked = request.dockerfile.path || "Dockerfile";
   const path = asked.replace(/^\/+/, "");
   const text =
-    (await readInside(root, path, dockerfileBytesMax)) ??
+    readInside(root, path, dockerfileBytesMax) ??
     // As in Docker: the default name may be written in lower case.
-    (path === "Dockerfile" ? await readInside(root, "dockerfile", dockerfileBytesMax) : undefined);
+    (path === "Dockerfile" ? readInside(root, "dockerfile", dockerfileBytesMax) : undefined);
   if (text === undefined) {
     throw new Failure("invalid", `Cannot locate specified Dockerfile: ${asked}`, {
       hint: "Its path is relative to the context folder; -f names another",
@@ -35,30 +34,22 @@ export async function readContext(request: BuildRequest): Promise<Context> {
   if (text.trim() === "") {
     throw new Failure("invalid", `the Dockerfile (${asked}) cannot be empty`);
   }
-  return { root, dockerfile: parseDockerfile(text, path), ignore: await readIgnore(root, [path]) };
+  return { root, dockerfile: parseDockerfile(text, path), ignore: readIgnore(root, [path]) };
 }
 
 /** `<Dockerfile>.dockerignore` beside the Dockerfile goes before the context's `.dockerignore`. */
-async function readIgnore(root: string, dockerfiles: readonly string[]): Promise<Ignore> {
+function readIgnore(root: string, dockerfiles: readonly string[]): Ignore {
   for (const path of [...dockerfiles.map((name) => `${name}.dockerignore`), ".dockerignore"]) {
-    const text = await readInside(root, path, ignoreBytesMax);
+    const text = readInside(root, path, ignoreBytesMax);
     if (text !== undefined) return parseIgnore(text);
   }
   return parseIgnore("");
 }
 
-async function readInside(
-  root: string,
-  path: string,
-  bytesMax: number,
-): Promise<string | undefined> {
+function readInside(root: string, path: string, bytesMax: number): string | undefined {
   if (posix.normalize(path).startsWith("../")) {
     throw new Failure("invalid", `forbidden path outside the build context: ${path} ()`);
   }
-  const place = resolveInside(root, path, { followLast: true });
-  if (!place.stat?.isFile()) return undefined;
-  if ((await stat(place.full)).size > bytesMax) {
-    throw new Failure("exhausted", `Cannot read "${path}": more than ${bytesMax} bytes`);
-  }
-  return await readFile(place.full, "utf8");
+  using folder = new Root(root);
+  return folder.text(path, bytesMax);
 }

@@ -3,7 +3,9 @@
  * steps with digests → layers from the cache or made here → an image in the store.
  * Reference: https://docs.docker.com/reference/dockerfile/
  */
+
 export { type BuilderOptions, openBuilder } from "./builder.ts";
+export { applyChanges } from "./change.ts";
 export { type Ignore, parseIgnore } from "./ignore.ts";
 export type { Pull } from "./tools.ts";
 export type { BuildEvent, Builder, BuildRequest } from "./types.ts";

@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
-import { resolveInside } from "./rooted.ts";
+import type { Root } from "./rooted.ts";
 
 /** Whom a name stands for in a root filesystem. */
 export interface Person {
@@ -11,14 +10,14 @@ export interface Person {
 }
 
 const idMax = 2 ** 32 - 2;
-const databaseBytesMax = 8 << 20;
+const databaseBytesMax = 1 << 20;
 
 /**
- * Looks up `user[:group]`, names or numbers, in the /etc/passwd and /etc/group of the root filesystem
- * at `root`, which is hostile: links never lead out of it. "" is root.
+ * Looks up `user[:group]`, names or numbers, in the /etc/passwd and /etc/group of a root filesystem,
+ * which is hostile. "" is root.
  * @throws Failure "invalid" — no such user or group there
  */
-export function findPerson(root: string, text: string): Person {
+export function findPerson(root: Root, text: string): Person {
   const [user = "", group] = text.split(":", 2);
   const people = rows(root, "etc/passwd");
   const groups = rows(root, "etc/group");
@@ -46,10 +45,9 @@ export function findPerson(root: string, text: string): Person {
 }
 
 /** Owner for `--chown=user[:group]`: without a group, the group has the user's number, as in Docker. */
-export function findOwner(root: string, text: string): { uid: number; gid: number } {
-  const person = findPerson(root, text);
-  if (text.includes(":")) return person;
-  return /^\d+$/.test(text) ? { uid: person.uid, gid: person.uid } : person;
+export function findOwner(root: Root, text: string): { uid: number; gid: number } {
+  const { uid, gid } = findPerson(root, text);
+  return text.includes(":") || !/^\d+$/.test(text) ? { uid, gid } : { uid, gid: uid };
 }
 
 function findGroup(groups: readonly string[][], group: string): number {
@@ -66,10 +64,8 @@ function idOf(text: string): number | undefined {
   return Number(text) <= idMax ? Number(text) : undefined;
 }
 
-function rows(root: string, path: string): string[][] {
-  const place = resolveInside(root, path, { followLast: true });
-  if (!place.stat?.isFile() || place.stat.size > databaseBytesMax) return [];
-  const lines = readFileSync(place.full, "utf8").split("\n");
+function rows(root: Root, path: string): string[][] {
+  const lines = (root.text(path, databaseBytesMax) ?? "").split("\n");
   return lines
     .filter((line) => line !== "" && !line.startsWith("#"))
     .map((line) => line.split(":"));

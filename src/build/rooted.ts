@@ -1,88 +1,116 @@
-import { lstatSync, mkdirSync, readlinkSync, type Stats } from "node:fs";
-import { Failure } from "../base/mod.ts";
-
-/** Where a path leads inside a root: symlinks are followed as if the root were "/". */
-export interface Place {
-  /** Relative to the root, without links in it (but for the last part, if that was not followed). */
-  readonly path: string;
-  readonly full: string;
-  /** Undefined: nothing is there. */
-  readonly stat: Stats | undefined;
-}
+import { closeSync, fstatSync, readFileSync } from "node:fs";
+import { posix } from "node:path";
+import { decodeName, Failure } from "../base/mod.ts";
+import {
+  atCwd,
+  closeFile,
+  errnoOf,
+  findAt,
+  makeDirectoryAt,
+  open,
+  openPath,
+  openWithin,
+  pathOf,
+  readLinkAt,
+  resolve,
+  type Stat,
+  statAt,
+} from "../sys/mod.ts";
 
 const linksMax = 40; // the kernel's own bound
 
 /**
- * Follows a path inside `root`. Nothing leads out: ".." and absolute links stop at the root. Nobody may
- * change the tree meanwhile: contexts and snapshots are ours while a step works on them.
- * @throws Failure "invalid" — more than 40 links, or a file in the middle of the path
+ * A folder that somebody else filled: a context or a root filesystem. Paths are followed as if it were
+ * "/"; no link in it leads out, not even one that is changed meanwhile (openat2).
  */
-export function resolveInside(
-  root: string,
-  path: string,
-  { followLast }: { followLast: boolean },
-): Place {
-  const pending = path.split("/");
-  let real: string[] = [];
-  let links = 0;
-  let stat: Stats | undefined = lstatSync(root);
-  while (pending.length > 0) {
-    const part = pending.shift()!;
-    if (part === "" || part === ".") continue;
-    if (part === "..") {
-      real.pop();
-      stat = lstatIfThere(join(root, real));
-      continue;
-    }
-    if (stat && !stat.isDirectory()) {
-      throw new Failure("invalid", `Cannot use "${path}": "/${real.join("/")}" is not a directory`);
-    }
-    real.push(part);
-    stat = stat && lstatIfThere(join(root, real));
-    const isLast = pending.every((rest) => rest === "" || rest === ".");
-    if (!stat?.isSymbolicLink() || (isLast && !followLast)) continue;
-    if (++links > linksMax) {
-      throw new Failure("invalid", `Cannot use "${path}": too many levels of symbolic links`);
-    }
-    const target = readlinkSync(join(root, real));
-    real = target.startsWith("/") ? [] : real.slice(0, -1);
-    stat = lstatIfThere(join(root, real));
-    pending.unshift(...target.split("/"));
+export class Root implements Disposable {
+  readonly file: number;
+  readonly #real: string;
+
+  constructor(path: string) {
+    this.file = openPath(path, open.path | open.directory);
+    this.#real = this.#pathOf(this.file);
   }
-  return { path: real.join("/"), full: join(root, real), stat };
-}
 
-/** The entry itself, not what a link leads to; undefined when it is absent. */
-export function lstatIfThere(path: string): Stats | undefined {
-  return lstatSync(path, { throwIfNoEntry: false });
-}
-
-function join(root: string, parts: readonly string[]): string {
-  return parts.length === 0 ? root : `${root}/${parts.join("/")}`;
-}
-
-/**
- * Makes the folder at `path` inside `root` and those above it that are missing; tells how many it made.
- * @throws Failure "invalid" — something else than a folder is in the way
- */
-export function makeFolders(
-  root: string,
-  path: string,
-  made?: (full: string) => void,
-): { place: Place; count: number } {
-  let count = 0;
-  let at = "";
-  for (const part of path.split("/")) {
-    if (part === "" || part === ".") continue;
-    const place = resolveInside(root, `${at}/${part}`, { followLast: true });
-    if (!place.stat) {
-      mkdirSync(place.full, { recursive: true, mode: 0o755 }); // a dangling link's folder may be deep
-      made?.(place.full);
-      count++;
-    } else if (!place.stat.isDirectory()) {
-      throw new Failure("invalid", `Cannot make "${path}": "/${place.path}" is not a directory`);
+  /** Opens what a path leads to; undefined when nothing is there. The caller closes it. */
+  open(path: string, flags: number): number | undefined {
+    try {
+      return openWithin(this.file, path, { flags, resolve: resolve.inRoot });
+    } catch (error) {
+      const errno = errnoOf(error);
+      if (errno === "ENOENT" || errno === "ENOTDIR") return undefined;
+      throw error;
     }
-    at = place.path;
   }
-  return { place: resolveInside(root, at, { followLast: true }), count };
+
+  /** What a path leads to: its state and its path below the root, without links. "" is the root. */
+  find(path: string): { path: string; stat: Stat } | undefined {
+    const file = this.open(path, open.path);
+    if (file === undefined) return undefined;
+    try {
+      const real = this.#pathOf(file);
+      return { path: real.slice(this.#real.length).replace(/^\//, ""), stat: statAt(file, "") };
+    } finally {
+      closeFile(file);
+    }
+  }
+
+  /** The text of a file, undefined when there is none. @throws Failure "exhausted" over the bound */
+  text(path: string, bytesMax: number): string | undefined {
+    const file = this.open(path, open.readOnly | open.nonBlock);
+    if (file === undefined) return undefined;
+    try {
+      const stat = fstatSync(file);
+      if (!stat.isFile()) return undefined;
+      if (stat.size <= bytesMax) return readFileSync(file, "utf8");
+      throw new Failure("exhausted", `Cannot read "${path}": more than ${bytesMax} bytes`);
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  /**
+   * Makes a folder and those above it that are missing (mode 0755), and opens it: the caller closes it.
+   * `made` is told the descriptor of each new one.
+   * @throws Failure "invalid" — something else than a folder is in the way
+   */
+  makeFolders(path: string, made: (folder: number) => void = () => undefined): number {
+    return this.#makeFolders(path, made, 0);
+  }
+
+  #makeFolders(path: string, made: (folder: number) => void, links: number): number {
+    const flags = open.readOnly | open.directory;
+    const there = this.open(path, flags);
+    if (there !== undefined) return there;
+    const clean = posix.join("/", path);
+    const refuse = () =>
+      new Failure("invalid", `Cannot make the folder "${clean}": something else is there`);
+    if (clean === "/" || links > linksMax) throw refuse();
+    const name = posix.basename(clean);
+    const above = this.#makeFolders(posix.dirname(clean), made, links);
+    try {
+      const entry = findAt(above, name);
+      if (entry?.type === "symlink") {
+        // A link to a folder that is not there yet: make that, inside the root.
+        const real = this.#pathOf(above).slice(this.#real.length);
+        const target = posix.resolve("/", real, decodeName(readLinkAt(above, name)));
+        return this.#makeFolders(target, made, links + 1);
+      }
+      if (entry) throw refuse();
+      makeDirectoryAt(above, name, 0o755);
+      const folder = openWithin(above, name, { flags, resolve: resolve.noSymlinks });
+      made(folder);
+      return folder;
+    } finally {
+      closeFile(above);
+    }
+  }
+
+  #pathOf(file: number): string {
+    return decodeName(readLinkAt(atCwd, pathOf(file)));
+  }
+
+  [Symbol.dispose](): void {
+    closeFile(this.file);
+  }
 }

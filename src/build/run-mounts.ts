@@ -7,7 +7,7 @@ import type { StepScope } from "./build.ts";
 import { word } from "./configure.ts";
 import { scanSources } from "./copy-step.ts";
 import type { MountFlag } from "./instruction.ts";
-import { resolveInside } from "./rooted.ts";
+import { Root } from "./rooted.ts";
 import { bind } from "./run-step.ts";
 import { workdirOf } from "./state.ts";
 import { newId, openScratch } from "./tools.ts";
@@ -133,9 +133,10 @@ async function openLayers(
   at: { scope: StepScope; cleanup: AsyncDisposableStack; source: string },
 ): Promise<string> {
   const scratch = at.cleanup.use(await openScratch(at.scope.build.tools, layers));
-  const place = resolveInside(scratch.root, at.source, { followLast: true });
-  if (!place.stat) throw missing(at.source);
-  return place.full;
+  using root = new Root(scratch.root);
+  const place = root.find(at.source);
+  if (!place) throw missing(at.source);
+  return `${scratch.root}/${place.path}`;
 }
 
 function numberOf(options: Ask["options"], name: string, fallback: number): number {

@@ -12,6 +12,7 @@ import type { Action, Command } from "./instruction.ts";
 import type { LayerWork } from "./layer-step.ts";
 import { chomped, heredocWord } from "./lines.ts";
 import { findPerson } from "./passwd.ts";
+import { Root } from "./rooted.ts";
 import { type PlannedMount, planMounts } from "./run-mounts.ts";
 import { environmentOf, keyOf, type StageState, shellOf, workdirOf } from "./state.ts";
 import { clearStubs, noteStubs } from "./stubs.ts";
@@ -228,7 +229,8 @@ interface Sandboxed {
 function bundle(run: Run, { id, scope, scratch, mounts, env, netns }: Sandboxed): BundleSpec {
   const { state, build } = scope;
   const { memoryBytes, cpuShares, shmSizeBytes, buildArgs } = build.request;
-  const { home, ...user } = findPerson(scratch.root, state.config.User ?? "");
+  using root = new Root(scratch.root);
+  const { home, ...user } = findPerson(root, state.config.User ?? "");
   const proxies = proxyArgs.flatMap((name) => {
     const value = buildArgs[name];
     return typeof value === "string" ? [`${name}=${value}`] : [];

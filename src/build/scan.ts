@@ -1,7 +1,11 @@
 import { Database } from "bun:sqlite";
-import { closeSync, constants, lstatSync, openSync, readSync, type Stats } from "node:fs";
+import { fstatSync } from "node:fs";
+import { magicBytes, sniffCompression } from "../archive/mod.ts";
+import { closeFile, open, openAt, readInto, readLinkAt } from "../sys/mod.ts";
 import { compileIgnore } from "./ignore.ts";
-import { type Entry, type Filter, type Found, findSources, linkTarget, walk } from "./tree.ts";
+import { Root } from "./rooted.ts";
+import { type Entry, type Filter, type Found, findSources, walk } from "./tree.ts";
+import { xattrsOf } from "./xattrs.ts";
 
 /** What is to be looked at: the sources of one COPY, ADD or bind mount. Plain data: it goes to a worker. */
 export interface ScanRequest {
@@ -36,12 +40,13 @@ export function scan(request: ScanRequest): ScanResult {
   const filter = filterOf(request);
   const memo = request.memo && new Memo(request.memo);
   const hasher = new Bun.CryptoHasher("sha256");
+  using root = new Root(request.root);
   let files = 0;
   try {
     const found = request.words.map((word) => {
-      const all = findSources(request.root, word, { filter, parents: request.parents });
+      const all = findSources(root, word, { filter, parents: request.parents });
       return all?.map((one) => {
-        const isArchive = request.archives && !one.isFolder && looksPacked(request.root, one);
+        const isArchive = request.archives && !one.isFolder && looksPacked(root, one);
         return { ...one, isArchive };
       });
     });
@@ -49,7 +54,7 @@ export function scan(request: ScanRequest): ScanResult {
       for (const one of list ?? []) {
         const name = one.isFolder ? "" : one.asked.split("/").at(-1)!;
         hasher.update(JSON.stringify(["source", index, name, one.keep ?? "", one.isArchive]));
-        for (const entry of walk(request.root, one, filter)) {
+        for (const entry of walk(root, one, filter)) {
           files++;
           hasher.update(JSON.stringify(describe(entry, request.owners, memo)));
         }
@@ -61,56 +66,62 @@ export function scan(request: ScanRequest): ScanResult {
   }
 }
 
-function describe({ path, full, stat }: Entry, owners: boolean, memo: Memo | undefined): unknown[] {
-  const mode = stat.mode & 0o7777;
-  const owner = owners ? [stat.uid, stat.gid] : [];
-  if (stat.isSymbolicLink()) return ["link", path, linkTarget(full), ...owner];
-  // The mode of what was named itself does not reach a folder's copy, but its entries' do.
-  if (stat.isDirectory()) return ["folder", path, path === "" ? 0 : mode, ...owner];
-  if (!stat.isFile()) return ["special", path, stat.mode, stat.rdev, ...owner];
-  const digest = memo ? memo.digestOf(full) : hashFile(full, stat);
-  return ["file", path, mode, stat.size, digest, ...owner];
+function describe(entry: Entry, owners: boolean, memo: Memo | undefined): unknown[] {
+  const { path, folder, name, stat } = entry;
+  const owner = owners ? [stat.uid, stat.gid, ...xattrsOf(entry)] : [];
+  switch (stat.type) {
+    case "symlink":
+      return ["link", path, readLinkAt(folder, name).toString("latin1"), ...owner];
+    case "directory":
+      // The mode of what was named itself does not reach a folder's copy, but its entries' do.
+      return ["folder", path, path === "" ? 0 : stat.mode, ...owner];
+    case "file":
+      return ["file", path, stat.mode, stat.sizeBytes, digestOf(entry, memo), ...owner];
+    default:
+      return [stat.type, path, stat.mode, stat.deviceMajor, stat.deviceMinor, ...owner];
+  }
+}
+
+function digestOf({ folder, name, stat }: Entry, memo: Memo | undefined): string {
+  const file = openAt(folder, name, open.readOnly | open.nonBlock);
+  try {
+    return memo ? memo.digestOf(file, stat.sizeBytes) : hashFile(file, stat.sizeBytes);
+  } finally {
+    closeFile(file);
+  }
 }
 
 const smallBytesMax = 256 << 10;
 const blockBytes = 1 << 20;
 let block: Uint8Array | undefined;
 
-/** SHA-256 of a file, hexadecimal; a link in the last place is not followed. */
-export function hashFile(full: string, stat: Pick<Stats, "size">): string {
-  const file = openSync(full, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  try {
-    block ??= new Uint8Array(blockBytes);
-    if (stat.size <= smallBytesMax) {
-      const length = readSync(file, block, 0, smallBytesMax + 1, 0);
-      if (length <= smallBytesMax && length >= stat.size) {
-        return new Bun.CryptoHasher("sha256").update(block.subarray(0, length)).digest("hex");
-      }
-    }
-    const hasher = new Bun.CryptoHasher("sha256");
-    for (let at = 0; ; ) {
-      const length = readSync(file, block, 0, blockBytes, at);
-      if (length === 0) return hasher.digest("hex");
-      hasher.update(block.subarray(0, length));
-      at += length;
-    }
-  } finally {
-    closeSync(file);
+/** SHA-256 of an open file, hexadecimal. */
+export function hashFile(file: number, sizeBytes: number): string {
+  block ??= new Uint8Array(blockBytes);
+  const hasher = new Bun.CryptoHasher("sha256");
+  if (sizeBytes <= smallBytesMax) {
+    const length = readInto(file, block, 0);
+    if (length <= sizeBytes) return hasher.update(block.subarray(0, length)).digest("hex");
+  }
+  for (let at = 0; ; ) {
+    const length = readInto(file, block, at);
+    if (length === 0) return hasher.digest("hex");
+    hasher.update(block.subarray(0, length));
+    at += length;
   }
 }
 
 /** A first look at the first bytes; unpacking tells for sure. */
-function looksPacked(root: string, { path }: Found): boolean {
-  const head = new Uint8Array(512);
-  const file = openSync(`${root}/${path}`, constants.O_RDONLY | constants.O_NONBLOCK);
+function looksPacked(root: Root, { path }: Found): boolean {
+  const file = root.open(path, open.readOnly | open.nonBlock);
+  if (file === undefined) return false;
   try {
-    const length = readSync(file, head, 0, 512, 0);
-    const starts = (...bytes: number[]) => bytes.every((byte, index) => head[index] === byte);
-    if (starts(0x1f, 0x8b) || starts(0x42, 0x5a, 0x68)) return true;
-    if (starts(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00) || starts(0x28, 0xb5, 0x2f, 0xfd)) return true;
+    const head = new Uint8Array(512);
+    const length = readInto(file, head, 0);
+    if (sniffCompression(head.subarray(0, Math.min(length, magicBytes))) !== "plain") return true;
     return length === 512 && Buffer.from(head.subarray(257, 262)).toString() === "ustar";
   } finally {
-    closeSync(file);
+    closeFile(file);
   }
 }
 
@@ -124,7 +135,7 @@ const settledMs = 50;
 class Memo {
   readonly #database: Database;
   readonly #known: Map<string, string>;
-  readonly #fresh: [path: string, stamp: string, digest: string][] = [];
+  readonly #fresh: [stamp: string, digest: string][] = [];
   readonly #context: string;
 
   constructor({ database, context }: { database: string; context: string }) {
@@ -132,31 +143,32 @@ class Memo {
     this.#database = new Database(database, { create: true });
     this.#database.run("PRAGMA busy_timeout = 2000");
     this.#database.run(
-      `CREATE TABLE IF NOT EXISTS build_file (context TEXT, path TEXT, stamp TEXT NOT NULL,
-       digest TEXT NOT NULL, PRIMARY KEY (context, path)) WITHOUT ROWID`,
+      `CREATE TABLE IF NOT EXISTS build_file (context TEXT, stamp TEXT, digest TEXT NOT NULL,
+       used_ms INTEGER NOT NULL, PRIMARY KEY (context, stamp)) WITHOUT ROWID`,
     );
     const rows = this.#database
-      .query<{ path: string; stamp: string; digest: string }, [string]>(
-        "SELECT path, stamp, digest FROM build_file WHERE context = ?",
+      .query<{ stamp: string; digest: string }, [string]>(
+        "SELECT stamp, digest FROM build_file WHERE context = ?",
       )
       .all(context);
-    this.#known = new Map(rows.map(({ path, stamp, digest }) => [`${path}\0${stamp}`, digest]));
+    this.#known = new Map(rows.map(({ stamp, digest }) => [stamp, digest]));
   }
 
-  digestOf(full: string): string {
-    const stat = lstatSync(full, { bigint: true });
+  digestOf(file: number, sizeBytes: number): string {
+    const stat = fstatSync(file, { bigint: true });
     const stamp = [stat.dev, stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].join(":");
-    const known = this.#known.get(`${full}\0${stamp}`);
+    const known = this.#known.get(stamp);
     if (known !== undefined) return known;
-    const digest = hashFile(full, { size: Number(stat.size) });
-    if (Date.now() - Number(stat.ctimeMs) > settledMs) this.#fresh.push([full, stamp, digest]);
+    const digest = hashFile(file, sizeBytes);
+    if (Date.now() - Number(stat.ctimeMs) > settledMs) this.#fresh.push([stamp, digest]);
     return digest;
   }
 
   close(): void {
+    const now = Date.now();
     const insert = this.#database.query("INSERT OR REPLACE INTO build_file VALUES (?, ?, ?, ?)");
     this.#database.transaction(() => {
-      for (const row of this.#fresh) insert.run(this.#context, ...row);
+      for (const row of this.#fresh) insert.run(this.#context, ...row, now);
     })();
     this.#database.close();
   }

@@ -1,59 +1,90 @@
-import { lutimesSync, readdirSync, rmdirSync, unlinkSync } from "node:fs";
 import { posix } from "node:path";
-import { lstatIfThere, resolveInside } from "./rooted.ts";
+import {
+  closeFile,
+  findAt,
+  listDirectory,
+  open,
+  openAt,
+  type Stat,
+  setTimeAt,
+  statAt,
+  unlinkAt,
+} from "../sys/mod.ts";
+import { Root } from "./rooted.ts";
 
 /**
  * What stood at a mount point before a RUN. The runtime makes empty files and folders to mount on; they
  * are not the user's and must not reach the layer.
  */
 export interface Stub {
-  /** Below the root, without links: the first part that was missing. */
-  readonly path: string;
-  /** All parts that were missing, deepest first. */
+  /** The deepest folder that was there, below the root, without links. */
+  readonly above: string;
+  /** What was missing below it, outermost first. */
   readonly missing: readonly string[];
-  /** Modification time of the folder above. */
-  readonly aboveMtimeMs: number;
+  /** State of the folder above before the RUN. */
+  readonly stat: Stat;
 }
 
-/** Notes which of the mount points are missing now. Blocking: for a worker. */
-export function noteStubs(root: string, paths: readonly string[]): Stub[] {
-  return paths.flatMap((path) => {
-    const parts = path.split("/").filter((part) => part !== "");
-    const missing: string[] = [];
-    let above = root;
-    for (let depth = 1; depth <= parts.length; depth++) {
-      const place = resolveInside(root, parts.slice(0, depth).join("/"), { followLast: true });
-      if (!place.stat) missing.unshift(place.path);
-      else above = place.full;
+/** Notes which of the mount points are missing now: a few system calls each. */
+export function noteStubs(path: string, targets: readonly string[]): Stub[] {
+  using root = new Root(path);
+  return targets.flatMap((target) => {
+    const names = posix.join("/", target).split("/").slice(1);
+    for (let depth = names.length; depth >= 0; depth--) {
+      const place = root.find(names.slice(0, depth).join("/"));
+      if (!place) continue;
+      if (depth === names.length || place.stat.type !== "directory") return [];
+      return [{ above: place.path, missing: names.slice(depth), stat: place.stat }];
     }
-    if (missing.length === 0) return [];
-    return [{ path: missing.at(-1)!, missing, aboveMtimeMs: lstatIfThere(above)!.mtimeMs }];
+    return [];
   });
 }
 
 /** Takes away those that are still empty, and gives the folder above its time back. */
-export function clearStubs(root: string, stubs: readonly Stub[]): void {
-  const above = new Map<string, number>();
-  for (const { path, missing, aboveMtimeMs } of stubs) {
-    const folder = posix.dirname(`${root}/${path}`);
-    const cleared = missing.filter((part) => clear(`${root}/${part}`));
-    if (cleared.includes(path))
-      above.set(folder, Math.min(above.get(folder) ?? Infinity, aboveMtimeMs));
+export function clearStubs(path: string, stubs: readonly Stub[]): void {
+  using root = new Root(path);
+  const touched = new Map<string, Stat>();
+  // Deepest first: a mount point may lie in the folder that another one made.
+  const sorted = [...stubs].sort((a, b) => b.missing.length - a.missing.length);
+  for (const { above, missing, stat } of sorted) {
+    const folder = root.open(above, open.readOnly | open.directory);
+    if (folder === undefined) continue;
+    try {
+      if (clear(folder, missing)) touched.set(above, touched.get(above) ?? stat);
+    } finally {
+      closeFile(folder);
+    }
   }
-  for (const [folder, mtimeMs] of above) {
-    if (lstatIfThere(folder)) lutimesSync(folder, mtimeMs / 1000, mtimeMs / 1000);
-  }
+  for (const [above, stat] of touched) restoreTime(root, { above, stat });
 }
 
-function clear(full: string): boolean {
-  const stat = lstatIfThere(full);
-  if (!stat) return true; // another stub's folder took it along, or the command removed it
-  if (stat.isDirectory()) {
-    if (readdirSync(full).length > 0) return false;
-    rmdirSync(full);
+/** Removes `names[0]` of `folder` once what is below it has gone; tells whether it is gone. */
+function clear(folder: number, [name, ...rest]: readonly string[]): boolean {
+  const stat = name === undefined ? undefined : findAt(folder, name);
+  if (name === undefined || !stat) return true; // another stub's folder took it along
+  if (stat.type === "file" && stat.sizeBytes === 0 && rest.length === 0) {
+    unlinkAt(folder, name);
     return true;
   }
-  if (!stat.isFile() || stat.size > 0) return false;
-  unlinkSync(full);
+  if (stat.type !== "directory") return false;
+  const inside = openAt(folder, name, open.readOnly | open.directory);
+  try {
+    if (rest.length > 0 && !clear(inside, rest)) return false;
+    if (listDirectory(inside).length > 0) return false;
+  } finally {
+    closeFile(inside);
+  }
+  unlinkAt(folder, name, true);
   return true;
+}
+
+function restoreTime(root: Root, { above, stat }: { above: string; stat: Stat }): void {
+  const folder = root.open(above, open.readOnly | open.directory);
+  if (folder === undefined) return;
+  try {
+    const time = { seconds: stat.mtimeSeconds, nanoseconds: stat.mtimeNanoseconds };
+    if (statAt(folder, "").type === "directory") setTimeAt(folder, ".", time);
+  } finally {
+    closeFile(folder);
+  }
 }

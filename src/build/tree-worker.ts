@@ -6,22 +6,15 @@ import { rmSync } from "node:fs";
 import { toFailure } from "../base/mod.ts";
 import { type CopyRequest, copy } from "./copy.ts";
 import { measure } from "./measure.ts";
-import { findPerson } from "./passwd.ts";
-import { makeFolders } from "./rooted.ts";
 import { type ScanRequest, scan } from "./scan.ts";
-import { clearStubs, noteStubs, type Stub } from "./stubs.ts";
 
 declare const self: Worker;
 
 /** What each kind of request takes and gives. */
-export const work = {
+const work = {
   scan: (request: ScanRequest) => scan(request),
   copy: (request: CopyRequest) => copy(request),
-  makeFolders: ({ root, path }: { root: string; path: string }) => makeFolders(root, path).count,
-  person: ({ root, user }: { root: string; user: string }) => findPerson(root, user),
   measure: ({ path }: { path: string }) => measure(path),
-  noteStubs: ({ root, paths }: { root: string; paths: string[] }) => noteStubs(root, paths),
-  clearStubs: ({ root, stubs }: { root: string; stubs: Stub[] }) => clearStubs(root, stubs),
   remove: ({ path }: { path: string }) => rmSync(path, { recursive: true, force: true }),
 };
 

@@ -1,9 +1,9 @@
-import { readdirSync, readlinkSync, type Stats } from "node:fs";
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
+import { closeFile, listDirectory, open, openAt, type Stat, statAt } from "../sys/mod.ts";
 import type { Ignore } from "./ignore.ts";
 import { compileMatch, hasWildcard, unescapePattern } from "./pattern.ts";
-import { lstatIfThere, resolveInside } from "./rooted.ts";
+import type { Root } from "./rooted.ts";
 
 /** One thing that a COPY or ADD found by one of its source words. */
 export interface Found {
@@ -21,8 +21,11 @@ export interface Found {
 /** One entry of a walk; `path` is relative to what was found, "" for that itself. */
 export interface Entry {
   readonly path: string;
-  readonly full: string;
-  readonly stat: Stats;
+  /** The open folder that it is in; closed when the walk goes on. */
+  readonly folder: number;
+  /** Its name there; "" for the folder itself. */
+  readonly name: string;
+  readonly stat: Stat;
 }
 
 /** Which entries of a source tree count. */
@@ -39,7 +42,7 @@ export interface Filter {
  * @throws Failure "invalid" — the word leads out of the root, or its pattern is malformed
  */
 export function findSources(
-  root: string,
+  root: Root,
   word: string,
   { filter, parents }: { filter: Filter; parents: boolean },
 ): Found[] | undefined {
@@ -74,10 +77,10 @@ function cleanSource(word: string): string {
   return parts.join("/");
 }
 
-function foundAt(root: string, asked: string, filter: Filter): Omit<Found, "keep"> | undefined {
-  const place = resolveInside(root, asked, { followLast: true });
-  if (!place.stat) return undefined;
-  const isFolder = place.stat.isDirectory();
+function foundAt(root: Root, asked: string, filter: Filter): Omit<Found, "keep"> | undefined {
+  const place = root.find(asked);
+  if (!place) return undefined;
+  const isFolder = place.stat.type === "directory";
   // An excluded folder may still hold files that an exception takes back.
   if (asked !== "" && filter.ignore.excludes(asked)) {
     if (!isFolder || filter.ignore.prunes(asked)) return undefined;
@@ -87,7 +90,7 @@ function foundAt(root: string, asked: string, filter: Filter): Omit<Found, "keep
 }
 
 /** Go's glob, and `**` for any number of folders. Links to folders on the way are followed inside. */
-function expandWildcards(root: string, pattern: string, filter: Filter): string[] {
+function expandWildcards(root: Root, pattern: string, filter: Filter): string[] {
   let heads = [""];
   for (const part of pattern.split("/")) {
     heads = heads.flatMap((head) => {
@@ -101,18 +104,29 @@ function expandWildcards(root: string, pattern: string, filter: Filter): string[
   return [...new Set(heads)].sort();
 }
 
-function childrenOf(root: string, folder: string): string[] {
-  const place = resolveInside(root, folder, { followLast: true });
-  return place.stat?.isDirectory() ? readdirSync(place.full).sort() : [];
+function childrenOf(root: Root, path: string): string[] {
+  const folder = root.open(path, open.readOnly | open.directory);
+  if (folder === undefined) return [];
+  try {
+    return namesIn(folder);
+  } finally {
+    closeFile(folder);
+  }
 }
 
-function foldersBelow(root: string, head: string, filter: Filter): string[] {
+function namesIn(folder: number): string[] {
+  return listDirectory(folder)
+    .map(({ name }) => name)
+    .sort();
+}
+
+function foldersBelow(root: Root, head: string, filter: Filter): string[] {
   const out = [head];
   for (const name of childrenOf(root, head)) {
     const path = posix.join(head, name);
-    const stat = lstatIfThere(`${root}/${path}`);
-    if (stat?.isDirectory() && !filter.ignore.prunes(path))
-      out.push(...foldersBelow(root, path, filter));
+    const place = root.find(path);
+    const isFolder = place?.stat.type === "directory" && place.path === path;
+    if (isFolder && !filter.ignore.prunes(path)) out.push(...foldersBelow(root, path, filter));
   }
   return out;
 }
@@ -121,44 +135,60 @@ function foldersBelow(root: string, head: string, filter: Filter): string[] {
  * All that counts of what was found, parents before children, sorted by name. A folder that the rules
  * leave out comes only when something below it counts.
  */
-export function* walk(root: string, found: Found, filter: Filter): Generator<Entry> {
-  const full = found.path === "" ? root : `${root}/${found.path}`;
-  const stat = lstatIfThere(full);
-  if (!stat) return;
-  yield { path: "", full, stat };
-  if (stat.isDirectory()) yield* walkBelow({ full, path: "", asked: found.asked, filter });
+export function* walk(root: Root, found: Found, filter: Filter): Generator<Entry> {
+  const folderPath = found.isFolder ? found.path : posix.dirname(found.path);
+  const folder = root.open(folderPath, open.readOnly | open.directory);
+  if (folder === undefined) throw changed(found.asked);
+  try {
+    const name = found.isFolder ? "" : posix.basename(found.path);
+    yield { path: "", folder, name, stat: statAt(folder, name) };
+    if (found.isFolder) yield* walkBelow({ folder, path: "", asked: found.asked, filter });
+  } finally {
+    closeFile(folder);
+  }
+}
+
+function changed(path: string): Failure {
+  return new Failure("conflict", `Cannot copy "${path}": it changed during the build`);
 }
 
 interface Cursor {
-  readonly full: string;
+  readonly folder: number;
   readonly path: string;
   readonly asked: string;
   readonly filter: Filter;
 }
 
-function* walkBelow({ full, path, asked, filter }: Cursor): Generator<Entry> {
-  for (const name of readdirSync(full).sort()) {
-    const child: Cursor = {
-      full: `${full}/${name}`,
+function* walkBelow({ folder, path, asked, filter }: Cursor): Generator<Entry> {
+  const below = (name: string, child: Omit<Cursor, "folder">) => enter(folder, name, child);
+  for (const name of namesIn(folder)) {
+    const child = {
       path: path === "" ? name : `${path}/${name}`,
       asked: asked === "" ? name : `${asked}/${name}`,
       filter,
     };
-    const stat = lstatIfThere(child.full);
-    if (!stat) throw new Failure("invalid", `Cannot read "${child.asked}": its name is not UTF-8`);
-    const entry = { path: child.path, full: child.full, stat };
-    const isOut = filter.ignore.excludes(child.asked) || filter.exclude.excludes(child.path);
-    if (!isOut) {
+    const entry = { path: child.path, folder, name, stat: statAt(folder, name) };
+    const isFolder = entry.stat.type === "directory";
+    if (!filter.ignore.excludes(child.asked) && !filter.exclude.excludes(child.path)) {
       yield entry;
-      if (stat.isDirectory()) yield* walkBelow(child);
-    } else if (stat.isDirectory() && !isPruned(filter, child)) {
-      yield* onlyIfAny(entry, walkBelow(child));
+      if (isFolder) yield* below(name, child);
+    } else if (
+      isFolder &&
+      !filter.ignore.prunes(child.asked) &&
+      !filter.exclude.prunes(child.path)
+    ) {
+      yield* onlyIfAny(entry, below(name, child));
     }
   }
 }
 
-function isPruned({ ignore, exclude }: Filter, { asked, path }: Cursor): boolean {
-  return ignore.prunes(asked) || exclude.prunes(path);
+function* enter(parent: number, name: string, child: Omit<Cursor, "folder">): Generator<Entry> {
+  const folder = openAt(parent, name, open.readOnly | open.directory);
+  try {
+    yield* walkBelow({ folder, ...child });
+  } finally {
+    closeFile(folder);
+  }
 }
 
 function* onlyIfAny(folder: Entry, entries: Generator<Entry>): Generator<Entry> {
@@ -168,9 +198,4 @@ function* onlyIfAny(folder: Entry, entries: Generator<Entry>): Generator<Entry> 
     told = true;
     yield entry;
   }
-}
-
-/** What a symlink holds. */
-export function linkTarget(full: string): string {
-  return readlinkSync(full);
 }
