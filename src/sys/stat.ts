@@ -37,13 +37,13 @@ export interface Stat {
 }
 
 const formats: Readonly<Record<number, FileType>> = {
-  16807: "file",
-  9604: "directory",
-  21609: "symlink",
-  4802: "char",
-  14406: "block",
-  2401: "fifo",
-  26411: "socket",
+  [0o100000]: "file",
+  [0o040000]: "directory",
+  [0o120000]: "symlink",
+  [0o020000]: "char",
+  [0o060000]: "block",
+  [0o010000]: "fifo",
+  [0o140000]: "socket",
 };
 const bits: FileType[] = ["unknown", "fifo", "char", "unknown", "directory", "unknown", "block"];
 const typeOfEntry = (value: number): FileType =>
