@@ -198,7 +198,7 @@ let counter = 0;
 
 /** A container on the default bridge, unless told otherwise. */
 export function sandboxSpec(changes: Partial<SandboxSpec> = {}): SandboxSpec {
-  const containerId = Buffer.from(`${process.pid}-${counter++}`).toString("hex").padStart(64, "a");
+  const containerId = Buffer.from(`${counter++}-${process.pid}`).toString("hex").padEnd(64, "a");
   return {
     containerId,
     containerName: `name${counter}`,

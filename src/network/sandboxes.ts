@@ -4,6 +4,7 @@ import { bridgeOptions } from "./define.ts";
 import { filePaths, removeFiles } from "./files.ts";
 import { changeGateway, countersInside, setUpInside } from "./inside.ts";
 import type { Ipam } from "./ipam.ts";
+import { NameServers } from "./name-servers.ts";
 import { Namespaces } from "./namespaces.ts";
 import { isBridge, type Networks } from "./networks.ts";
 import { gatewayOf, type Planned, planEndpoint, portOf } from "./plan.ts";
@@ -30,6 +31,7 @@ export interface Parts {
   readonly ipam: Ipam;
   readonly networks: Networks;
   readonly writer: Writer;
+  readonly dns: readonly string[];
 }
 
 /** How long a container that starts again waits for what it left behind. */
@@ -40,6 +42,7 @@ export class Sandboxes {
   readonly live = new Map<string, Live>();
   readonly ports: Ports;
   readonly reaper: Reaper;
+  readonly #names: NameServers;
   readonly #parts: Parts;
   readonly #namespaces = new Namespaces();
   readonly #locks = new KeyedLock();
@@ -47,6 +50,7 @@ export class Sandboxes {
   constructor(parts: Parts) {
     this.#parts = parts;
     this.ports = new Ports(parts.wire.table);
+    this.#names = new NameServers(this.live, parts.dns);
     this.reaper = new Reaper(parts.wire, parts.ipam);
   }
 
@@ -92,6 +96,7 @@ export class Sandboxes {
       this.live.set(spec.containerId, live);
       this.#attach(live, live.attachments, spec.sysctl);
       await this.#publish(live);
+      await this.#names.ensure(live);
       this.#parts.writer.write(live);
       return this.sandboxOf(live);
     } catch (error) {
@@ -190,10 +195,10 @@ export class Sandboxes {
 
   /** What is quick is done now; links and addresses go when the kernel has let go of them. */
   #release(live: Live): void {
-    const { records, directory, writer } = this.#parts;
+    const { records, directory } = this.#parts;
     const { containerId } = live.spec;
     records.removeSandbox(containerId);
-    writer.stop(containerId);
+    this.#names.stop(containerId);
     this.#unpublish(live);
     if (live.namespace) closeNamespace(live.namespace);
     removeFiles(directory, containerId);
@@ -225,6 +230,7 @@ export class Sandboxes {
         this.#attach(live, added);
         records.saveSandbox(recordOf(live));
         await this.#changeGateway(live, before);
+        await this.#names.ensure(live);
         this.#parts.writer.write(live);
         return this.sandboxOf(live);
       } catch (error) {
@@ -310,6 +316,7 @@ export class Sandboxes {
     assert(!this.live.has(spec.containerId), "a sandbox is restored once");
     this.live.set(spec.containerId, live);
     await this.#publish(live, true);
+    await this.#names.ensure(live);
     this.#parts.writer.write(live);
   }
 
@@ -325,7 +332,7 @@ export class Sandboxes {
     for (const live of this.live.values()) {
       for (const binding of live.bindings) binding.close();
       if (live.namespace) closeNamespace(live.namespace);
-      this.#parts.writer.stop(live.spec.containerId);
+      this.#names.stop(live.spec.containerId);
     }
     await this.reaper.finish().catch((error: unknown) => {
       log("warn", "Cannot delete links", { error });

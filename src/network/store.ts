@@ -39,7 +39,7 @@ export async function openNetworkStore(options: NetworkOptions): Promise<Network
     const networks = new Networks({ records, wire, ipam });
     networks.start(bridge, (id) => ipam.count(id) > 0);
     const writer = new Writer({ directory, networks, dns });
-    const parts = { directory, records, wire, ipam, networks, writer };
+    const parts = { directory, records, wire, ipam, networks, writer, dns };
     const sandboxes = new Sandboxes(parts);
     await wire.ensureRules(() => networks.elements());
     sandboxes.prepare();

@@ -61,6 +61,4 @@ export class Writer {
     const { subnets } = this.#networks.resolve("bridge");
     return subnets.flatMap(({ gateway }) => (gateway ? [gateway] : []));
   }
-
-  stop(_containerId: string): void {}
 }

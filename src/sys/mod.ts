@@ -92,6 +92,7 @@ export {
   portNumber,
   removeElement,
 } from "./nft-element.ts";
+export { type Redirect, redirectRequests } from "./nft-redirect.ts";
 export { lockFile, replaceProcess } from "./process.ts";
 export { type Outcome, run, runAny } from "./run.ts";
 export {

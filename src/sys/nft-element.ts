@@ -8,6 +8,7 @@ import { attribute, flag, type NetlinkRequest, nested, text, uint32be } from "./
 const subsystem = 10;
 export const nftMessage = {
   newTable: (subsystem << 8) | 0,
+  deleteTable: (subsystem << 8) | 2,
   newChain: (subsystem << 8) | 3,
   getChain: (subsystem << 8) | 4,
   newRule: (subsystem << 8) | 6,
