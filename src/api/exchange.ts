@@ -27,6 +27,21 @@ export interface Stream {
   end(): void;
 }
 
+/** Told each answer that is a value, for tests that check them against the specification. */
+export type Recorder = (answer: {
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+  readonly body: string;
+}) => void;
+
+let recorder: Recorder | undefined;
+
+/** Sets who is told; nobody by default. */
+export function recordAnswers(to: Recorder | undefined): void {
+  recorder = to;
+}
+
 export class Exchange {
   readonly method: string;
   readonly target: string;
@@ -138,6 +153,7 @@ export class Exchange {
     if (this.#state !== "open") throw new Error("Broken invariant: answered twice");
     this.#state = "done";
     const isBare = status === 204 || status === 304;
+    recorder?.({ method: this.method, path: this.path, status, body: text });
     const length = isBare ? "" : `Content-Length: ${Buffer.byteLength(text)}\r\n`;
     const head = answerHead(status) + headers + length + this.#closing();
     this.#connection.socket.write(`${head}\r\n${isBare || this.method === "HEAD" ? "" : text}`);
@@ -160,7 +176,12 @@ export class Exchange {
       const bytes = typeof data === "string" ? Buffer.from(data) : data;
       return bytes.length === 0 ? Promise.resolve() : this.#writeChunk(bytes);
     };
-    return { write, line: (value) => write(`${JSON.stringify(value)}\r\n`) };
+    const line = (value: unknown) => {
+      const text = `${JSON.stringify(value)}\r\n`;
+      recorder?.({ method: this.method, path: this.path, status, body: text });
+      return write(text);
+    };
+    return { write, line };
   }
 
   async #writeChunk(bytes: Uint8Array): Promise<void> {

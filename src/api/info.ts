@@ -128,8 +128,6 @@ function hostPart(host: HostFacts) {
     PidsLimit: true,
     OomKillDisable: host.cgroupVersion === "1",
     IPv4Forwarding: textOf("/proc/sys/net/ipv4/ip_forward").trim() === "1",
-    BridgeNfIptables: false,
-    BridgeNfIp6tables: false,
     KernelVersion: host.kernel,
     OperatingSystem: host.system,
     OSVersion: host.systemVersion,

@@ -6,6 +6,8 @@ import type { Exchange, Output } from "./exchange.ts";
 import type { ProgressMessage } from "./schema.ts";
 
 const waitingBytesMax = 16 << 20;
+/** About what a message takes beside its text. */
+const messageBytes = 200;
 
 /**
  * Sends messages in order, as they come. The head of the answer goes with the first one, so that what
@@ -25,18 +27,18 @@ export class ProgressAnswer {
   /** Queues a message. A client that reads too slowly loses output, never the engine its memory. */
   send(message: ProgressMessage): void {
     if (this.#isGone) return;
-    const text = `${JSON.stringify(message)}\r\n`;
     if (this.#waitingBytes > waitingBytesMax) return;
     this.#output ??= this.#exchange.stream(200, "application/json");
     const output = this.#output;
-    this.#waitingBytes += text.length;
+    const size = (message.stream?.length ?? 0) + messageBytes;
+    this.#waitingBytes += size;
     this.#tail = this.#tail.then(async () => {
       try {
-        if (!this.#isGone) await output.write(text);
+        if (!this.#isGone) await output.line(message);
       } catch {
         this.#isGone = true; // the work goes on or not as its own signal says
       } finally {
-        this.#waitingBytes -= text.length;
+        this.#waitingBytes -= size;
       }
     });
   }

@@ -1,10 +1,11 @@
 /** The server's end of the Engine API. */
-import { mkdirSync, rmSync } from "node:fs";
+import { appendFileSync, mkdirSync, rmSync } from "node:fs";
 import type { Server, Socket } from "node:net";
 import { log } from "../base/mod.ts";
 import { nameServer } from "./answers.ts";
 import { ServerConnection } from "./connection.ts";
 import type { Context } from "./context.ts";
+import { recordAnswers } from "./exchange.ts";
 import { type Listen, listen } from "./listen.ts";
 import { preload, route } from "./router.ts";
 
@@ -30,6 +31,7 @@ export async function serveApi({ listen: wanted, ...context }: ServeOptions): Pr
   rmSync(context.directory, { recursive: true, force: true });
   mkdirSync(context.directory, { recursive: true, mode: 0o700 });
   nameServer(context.info.version);
+  recordToFile(process.env["LADING_API_RECORD"]);
   const connections = new Set<ServerConnection>();
   const take = (socket: Socket) => {
     if (connections.size >= connectionsMax) {
@@ -56,6 +58,11 @@ export async function serveApi({ listen: wanted, ...context }: ServeOptions): Pr
     addresses: listening.map(({ address }) => address),
     close: (graceMs = 1_000) => close(listening, connections, graceMs),
   };
+}
+
+/** For tests: each answer as a line of JSON, which `spec-check.ts` can judge later. */
+function recordToFile(path: string | undefined): void {
+  if (path) recordAnswers((answer) => appendFileSync(path, `${JSON.stringify(answer)}\n`));
 }
 
 async function close(
