@@ -146,7 +146,7 @@ export class Build {
     for (const instruction of this.plan.globals) {
       const number = this.#numbers.get(instruction)!;
       this.#report({ kind: "step", number, total: this.#total, text: instruction.text });
-      this.#report({ kind: "done", number, id: "" });
+      this.#report({ kind: "done", number, id: shortId(keyOf("global", instruction.text)) });
     }
   }
 
