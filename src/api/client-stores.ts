@@ -1,5 +1,6 @@
 /** The client's functions for images, builds, networks, volumes and the system. */
 import type {
+  AuditAnswer,
   AuthBody,
   BuildQuery,
   DiskUsage,
@@ -177,6 +178,7 @@ export function systemCalls(transport: Transport) {
     },
     version: () => json<VersionAnswer>("GET", "/version"),
     info: () => json<SystemInfo>("GET", "/info"),
+    audit: () => json<AuditAnswer>("GET", "/lading/audit"),
     diskUsage: (query: { type?: readonly string[] } = {}) =>
       json<DiskUsage>("GET", "/system/df", { query }),
     auth: (body: AuthBody) =>

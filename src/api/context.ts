@@ -6,7 +6,7 @@ import type { ImageStore, Report } from "../image/mod.ts";
 import type { NetworkStore } from "../network/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
 import type { VolumeStore } from "../volume/mod.ts";
-import type { AuthBody } from "./schema.ts";
+import type { AuditAnswer, AuthBody } from "./schema.ts";
 
 /** What an engine tells about itself. */
 export interface EngineInfo {
@@ -47,4 +47,6 @@ export interface Context {
   /** Where bodies are put that are too large for memory; emptied at the start. */
   readonly directory: string;
   readonly registries?: Partial<Registries>;
+  /** Compares what the engine knows with what the kernel has: `lading doctor` asks. */
+  readonly audit?: () => Promise<AuditAnswer>;
 }

@@ -75,6 +75,12 @@ async function auth(exchange: Exchange, { registries }: Context): Promise<void> 
   exchange.json(200, { Status: "Login Succeeded", IdentityToken: identityToken });
 }
 
+async function audit(exchange: Exchange, context: Context): Promise<void> {
+  if (!context.audit)
+    throw new Failure("unsupported", "Cannot audit: this engine does not offer it");
+  exchange.json(200, await context.audit());
+}
+
 export const routes: readonly Route[] = [
   ["GET", "/_ping", ping],
   ["HEAD", "/_ping", ping],
@@ -83,4 +89,5 @@ export const routes: readonly Route[] = [
   ["POST", "/auth", auth],
   ["GET", "/events", events],
   ["GET", "/system/df", diskUsage],
+  ["GET", "/lading/audit", audit],
 ];

@@ -33,6 +33,7 @@ const groups: Readonly<Record<string, Group>> = {
   auth: () => import("./route-system.ts"),
   events: () => import("./route-system.ts"),
   system: () => import("./route-system.ts"),
+  lading: () => import("./route-system.ts"),
   session: () => import("./route-absent.ts"),
   grpc: () => import("./route-absent.ts"),
   plugins: () => import("./route-absent.ts"),

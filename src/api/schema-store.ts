@@ -254,3 +254,13 @@ export interface SystemInfo {
   readonly Warnings: readonly string[] | null;
   readonly [more: string]: unknown;
 }
+
+/** What `GET /lading/audit` answers (ours): findings on the host's and the engine's agreement. */
+export interface AuditAnswer {
+  readonly dataRoot: string;
+  readonly findings: {
+    readonly level: "ok" | "warning" | "problem";
+    readonly text: string;
+    readonly hint?: string;
+  }[];
+}

@@ -287,6 +287,7 @@ export interface ExecInspect {
 }
 
 export type {
+  AuditAnswer,
   AuthBody,
   BuildCacheRecord,
   BuildQuery,
