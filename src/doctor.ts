@@ -149,7 +149,7 @@ function lookAtSpace(path: string): Finding {
 async function lookAtEngine(host: string): Promise<{ dataRoot?: string; findings: Finding[] }> {
   try {
     const client = connect({ host });
-    const audit = await client.audit();
+    const audit = await client.system.audit();
     return { dataRoot: audit.dataRoot, findings: audit.findings };
   } catch (error) {
     const text = `no engine answers on ${host} (${toFailure(error).message})`;
