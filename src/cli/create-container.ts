@@ -4,6 +4,7 @@ import { Failure, isFailure } from "../base/mod.ts";
 import { isAnswer } from "./complaint.ts";
 import type { Client } from "./engine.ts";
 import { complain } from "./output.ts";
+import { withTag } from "./reference.ts";
 
 export interface Creation {
   readonly name: string;
@@ -46,12 +47,6 @@ export async function createContainer(
   for (const warning of answer.Warnings ?? []) complain(`WARNING: ${warning}`);
   if (cidfile !== "") await Bun.write(cidfile, answer.Id);
   return answer.Id;
-}
-
-/** The name with the tag that is meant when it has none. */
-export function withTag(image: string): string {
-  const last = image.split("/").at(-1)!;
-  return last.includes(":") || last.includes("@") ? image : `${image}:latest`;
 }
 
 /** The exit code of `run` for a start that failed: 127 not found, 126 not executable, else 125. */

@@ -106,3 +106,12 @@ export function ellipsis(text: string, max: number): string {
   if (signs.length <= max) return text;
   return max <= 1 ? signs.slice(0, max).join("") : `${signs.slice(0, max - 1).join("")}…`;
 }
+
+/** Go's text for an RFC 3339 time with all its nanoseconds, in the time's own zone. */
+export function goTimeExact(time: string): string {
+  const found = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$/.exec(time);
+  if (!found) return time;
+  const [, day, clock, rest = "", zone] = found;
+  const offset = zone === "Z" ? "+0000 UTC" : `${zone!.replace(":", "")} ${zone!.replace(":", "")}`;
+  return `${day} ${clock}${rest.replace(/\.?0+$/, "")} ${offset}`;
+}

@@ -3,12 +3,15 @@
 import { registryAuth } from "./credentials.ts";
 import type { Client } from "./engine.ts";
 import { showProgress } from "./progress.ts";
+import { splitReference } from "./reference.ts";
 
 export interface PullOptions {
   readonly platform: string;
   readonly quiet: boolean;
   /** Progress goes to stderr, since stdout belongs to the container. */
   readonly isForRun: boolean;
+  /** All tags of the repository. */
+  readonly allTags?: boolean;
   readonly configFolder?: string;
 }
 
@@ -18,21 +21,12 @@ export async function pullImage(
   image: string,
   options: PullOptions,
 ): Promise<void> {
-  const { platform, quiet, isForRun } = options;
+  const { platform, quiet, isForRun, allTags = false } = options;
   const { name, tag } = splitReference(image);
   const auth = await registryAuth(name, options.configFolder);
   const messages = await client.images.pull(
-    { fromImage: name, tag: tag ?? "latest", platform },
+    { fromImage: name, platform, ...(allTags ? {} : { tag: tag ?? "latest" }) },
     auth ? { auth } : {},
   );
   await showProgress(messages, { quiet, stream: isForRun ? 2 : 1 });
-}
-
-/** `host:5000/name:tag` apart; a digest counts as tag, as the API has it. */
-export function splitReference(image: string): { name: string; tag: string | undefined } {
-  const digest = image.indexOf("@");
-  if (digest !== -1) return { name: image.slice(0, digest), tag: image.slice(digest + 1) };
-  const colon = image.lastIndexOf(":");
-  if (colon <= image.lastIndexOf("/")) return { name: image, tag: undefined };
-  return { name: image.slice(0, colon), tag: image.slice(colon + 1) };
 }

@@ -1,0 +1,16 @@
+import { defineCommand } from "./command.ts";
+import { engineOf } from "./engine.ts";
+import { formatFlag, inspectObjects } from "./inspect-objects.ts";
+
+export const command = defineCommand({
+  usage: "[OPTIONS] IMAGE [IMAGE...]",
+  flags: {
+    format: formatFlag,
+    platform: { kind: "string", about: "Show this platform", hidden: true },
+  },
+  arguments: { min: 1 },
+  async run({ flags, args, globals }) {
+    const engine = engineOf(globals);
+    return inspectObjects(args, flags.format, (name) => engine.images.inspect(name));
+  },
+});

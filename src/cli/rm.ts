@@ -1,0 +1,26 @@
+import { defineCommand } from "./command.ts";
+import { forEachName } from "./complaint.ts";
+import { engineOf } from "./engine.ts";
+
+/** At most this many containers are removed at a time, as with Docker's client. */
+const widthMax = 50;
+
+export const command = defineCommand({
+  usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+  flags: {
+    force: { kind: "bool", short: "f", about: "Kill it first if it runs" },
+    link: { kind: "bool", short: "l", about: "Remove the link, not the container" },
+    volumes: { kind: "bool", short: "v", about: "Remove its anonymous volumes too" },
+  },
+  arguments: { min: 1 },
+  async run({ flags, args, globals }) {
+    const engine = engineOf(globals);
+    const query = { force: flags.force, link: flags.link, v: flags.volumes };
+    const remove = async (name: string) => {
+      const bare = name.replace(/^\/+|\/+$/g, "");
+      await engine.containers.remove(bare, query);
+      return name;
+    };
+    return forEachName(args, remove, { width: widthMax });
+  },
+});

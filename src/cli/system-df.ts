@@ -1,0 +1,170 @@
+import type { BuildCacheRecord, DiskUsage } from "../api/schema.ts";
+import { Failure } from "../base/mod.ts";
+import { defineCommand } from "./command.ts";
+import { containerListing } from "./container-listing.ts";
+import { engineOf } from "./engine.ts";
+import { ago, humanSize, shortId } from "./human.ts";
+import { imageListing, namedImages } from "./image-listing.ts";
+import { defineListing, listingText, showListing } from "./listing.ts";
+import { write } from "./output.ts";
+import { volumeListing } from "./volume-ls.ts";
+
+export const command = defineCommand({
+  usage: "[OPTIONS]",
+  flags: {
+    format: { kind: "string", about: '"table", "table TEMPLATE", "json" or a Go template' },
+    verbose: { kind: "bool", short: "v", about: "Show each object" },
+  },
+  arguments: { min: 0, max: 0 },
+  async run({ flags, globals }) {
+    if (flags.verbose && flags.format !== "" && flags.format !== "json") {
+      throw new Failure("conflict", "the verbose and the format options conflict");
+    }
+    const usage = await engineOf(globals).system.diskUsage();
+    if (flags.verbose) write(verboseText(usage, flags.format));
+    else showListing(summaries(usage), summaryListing, { format: flags.format });
+    return 0;
+  },
+});
+
+interface Summary {
+  readonly type: string;
+  readonly total: number;
+  readonly active: number;
+  readonly size: number;
+  readonly reclaimable: string;
+}
+
+const summaryListing = defineListing<Summary>({
+  typeName: "*formatter.diskUsageContext",
+  columns: ["Type", "TotalCount", "Active", "Size", "Reclaimable"],
+  fields: {
+    Type: { heading: "TYPE", value: ({ type }) => type },
+    TotalCount: { heading: "TOTAL", value: ({ total }) => String(total) },
+    Active: { heading: "ACTIVE", value: ({ active }) => String(active) },
+    Size: { heading: "SIZE", value: ({ size }) => humanSize(size, 4) },
+    Reclaimable: { heading: "RECLAIMABLE", value: ({ reclaimable }) => reclaimable },
+  },
+});
+
+function share(part: number, whole: number, always: boolean): string {
+  if (whole <= 0) return always ? `${humanSize(part, 4)} (0%)` : humanSize(part, 4);
+  return `${humanSize(part, 4)} (${Math.trunc((part * 100) / whole)}%)`;
+}
+
+/** The four lines of `system df`. */
+export function summaries(usage: DiskUsage): Summary[] {
+  const images = usage.Images ?? [];
+  const used = images.filter(({ Containers }) => Containers > 0);
+  const usedBytes = used
+    .filter(({ Size, SharedSize }) => Size !== -1 && SharedSize !== -1)
+    .reduce((sum, { Size, SharedSize }) => sum + Size - SharedSize, 0);
+  const containers = usage.Containers ?? [];
+  const running = containers.filter(({ State }) => /running|paused|restarting/.test(State));
+  const bytes = (list: typeof containers) => list.reduce((sum, { SizeRw = 0 }) => sum + SizeRw, 0);
+  const volumes = usage.Volumes ?? [];
+  const volumeBytes = (list: typeof volumes) =>
+    list.reduce((sum, { UsageData }) => sum + Math.max(0, UsageData?.Size ?? 0), 0);
+  const caches = usage.BuildCache ?? [];
+  const cacheBytes = (list: typeof caches) =>
+    list.filter(({ Shared }) => !Shared).reduce((sum, { Size }) => sum + Size, 0);
+  const stopped = containers.filter((container) => !running.includes(container));
+  const idle = volumes.filter(({ UsageData }) => (UsageData?.RefCount ?? 0) === 0);
+  const caching = caches.filter(({ InUse }) => InUse);
+  const row = (type: string, counts: [number, number], size: number, reclaimable: string) => ({
+    type,
+    total: counts[0],
+    active: counts[1],
+    size,
+    reclaimable,
+  });
+  return [
+    row(
+      "Images",
+      [images.length, used.length],
+      usage.LayersSize,
+      share(Math.max(0, usage.LayersSize - usedBytes), usage.LayersSize, true),
+    ),
+    row(
+      "Containers",
+      [containers.length, running.length],
+      bytes(containers),
+      share(bytes(stopped), bytes(containers), false),
+    ),
+    row(
+      "Local Volumes",
+      [volumes.length, volumes.length - idle.length],
+      volumeBytes(volumes),
+      share(volumeBytes(idle), volumeBytes(volumes), false),
+    ),
+    row(
+      "Build Cache",
+      [caches.length, caching.length],
+      cacheBytes(caches),
+      humanSize(cacheBytes(caches.filter(({ InUse }) => !InUse)), 4),
+    ),
+  ];
+}
+
+const cacheListing = defineListing<BuildCacheRecord>({
+  typeName: "*formatter.buildCacheContext",
+  columns: ["ID", "CacheType", "Size", "CreatedSince", "LastUsedSince", "UsageCount", "Shared"],
+  fields: {
+    ID: { heading: "CACHE ID", value: ({ ID, InUse }) => shortId(ID) + (InUse ? "*" : "") },
+    CacheType: { heading: "CACHE TYPE", value: ({ Type }) => Type },
+    Size: { heading: "SIZE", value: ({ Size }) => humanSize(Size) },
+    CreatedSince: { heading: "CREATED", value: ({ CreatedAt }) => since(CreatedAt) },
+    LastUsedSince: { heading: "LAST USED", value: ({ LastUsedAt }) => since(LastUsedAt) },
+    UsageCount: { heading: "USAGE", value: ({ UsageCount }) => String(UsageCount) },
+    Shared: { heading: "SHARED", value: ({ Shared }) => String(Shared) },
+  },
+});
+
+function since(time: string | null): string {
+  return time === null ? "" : ago(Date.parse(time) / 1000);
+}
+
+function verboseText(usage: DiskUsage, format: string): string {
+  const images = imageListing({ isWhole: false, hasDigests: false });
+  const containers = containerListing({ isWhole: false, hasSize: true });
+  const caches = usage.BuildCache ?? [];
+  const cacheBytes = caches
+    .filter(({ Shared }) => !Shared)
+    .reduce((sum, { Size }) => sum + Size, 0);
+  if (format === "json") {
+    const { Images, Containers, Volumes, BuildCache } = usage;
+    return `${JSON.stringify({ Images, Containers, Volumes, BuildCache })}\n`;
+  }
+  const plain = { format: "" };
+  const imageColumns = ["Repository", "Tag", "ID", "CreatedSince", "Size", "SharedSize"];
+  const containerColumns = ["ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor"];
+  return [
+    "Images space usage:\n",
+    listingText(
+      namedImages(usage.Images ?? [], false),
+      { ...images, columns: [...imageColumns, "UniqueSize", "Containers"] },
+      plain,
+    ),
+    "Containers space usage:\n",
+    listingText(
+      usage.Containers ?? [],
+      {
+        ...containers,
+        columns: [...containerColumns, "Status", "Names"],
+        fields: {
+          ...containers.fields,
+          Size: { heading: "SIZE", value: ({ SizeRw = 0 }) => humanSize(SizeRw) },
+        },
+      },
+      plain,
+    ),
+    "Local Volumes space usage:\n",
+    listingText(
+      usage.Volumes ?? [],
+      { ...volumeListing, columns: ["Name", "Links", "Size"] },
+      plain,
+    ),
+    `Build cache usage: ${humanSize(cacheBytes, 4)}\n`,
+    listingText(caches, cacheListing, plain),
+  ].join("\n");
+}

@@ -1,0 +1,15 @@
+import { defineCommand } from "./command.ts";
+import { engineOf } from "./engine.ts";
+import { formatFlag, inspectObjects } from "./inspect-objects.ts";
+
+export const command = defineCommand({
+  usage: "[OPTIONS] VOLUME [VOLUME...]",
+  flags: {
+    format: formatFlag,
+  },
+  arguments: { min: 1 },
+  async run({ flags, args, globals }) {
+    const engine = engineOf(globals);
+    return inspectObjects(args, flags.format, (name) => engine.volumes.inspect(name));
+  },
+});

@@ -1,0 +1,25 @@
+import { defineCommand } from "./command.ts";
+import { confirm, pruneFlags } from "./confirm.ts";
+import { engineOf } from "./engine.ts";
+import { humanSize } from "./human.ts";
+import { parseFilters } from "./key-values.ts";
+import { print } from "./output.ts";
+
+export const command = defineCommand({
+  usage: "[OPTIONS]",
+  flags: {
+    ...pruneFlags,
+    all: { kind: "bool", short: "a", about: "Remove all that no container uses, named ones too" },
+  },
+  arguments: { min: 0, max: 0 },
+  async run({ flags, globals }) {
+    const filters = { ...parseFilters(flags.filter), ...(flags.all ? { all: ["true"] } : {}) };
+    const which = flags.all ? "local" : "anonymous local";
+    const warning = `This will remove ${which} volumes not used by at least one container.`;
+    if (!flags.force && !(await confirm(warning))) return 0;
+    const { VolumesDeleted, SpaceReclaimed } = await engineOf(globals).volumes.prune(filters);
+    if (VolumesDeleted?.length) print(`Deleted Volumes:\n${VolumesDeleted.join("\n")}\n`);
+    print(`Total reclaimed space: ${humanSize(SpaceReclaimed, 4)}`);
+    return 0;
+  },
+});
