@@ -3,7 +3,35 @@
  * manifest, index, image config, platform.
  * Spec: https://github.com/opencontainers/image-spec/tree/v1.1.1
  */
+export { formatImageConfig, parseImageConfig } from "./config.ts";
 export { type Digest, digestOf, hexOf, isDigest, parseDigest } from "./digest.ts";
+export { JsonReader, readFields } from "./json.ts";
+export {
+  formatManifest,
+  isAttestation,
+  parseIndex,
+  parseManifest,
+  parseManifestOrIndex,
+} from "./manifest.ts";
+export { isImageConfigType, isIndexType, isManifestType, mediaTypes } from "./media-types.ts";
+export {
+  formatPlatform,
+  hostPlatform,
+  matchesPlatform,
+  normalizePlatform,
+  parsePlatform,
+  rankPlatform,
+} from "./platform.ts";
+export {
+  familiarName,
+  familiarReference,
+  fullReference,
+  idPrefixOf,
+  parseReference,
+  type Reference,
+  withDefaultTag,
+} from "./reference.ts";
+export { mergeEnv, mergeRunConfig } from "./run-config.ts";
 export type {
   Descriptor,
   Healthcheck,
