@@ -73,9 +73,13 @@ function readFlag(options: Network["options"], name: string): boolean {
   );
 }
 
-/** The subnets of a network that `define` has filled in. */
-export function plansOf({ subnets }: Pick<Network, "subnets">): Plan[] {
-  return subnets.map(planOf);
+const plans = new WeakMap<readonly Subnet[], Plan[]>();
+
+/** The subnets of a network, read; once for each list, since every container asks. */
+export function plansOf({ subnets }: Pick<Network, "subnets">): readonly Plan[] {
+  const known = plans.get(subnets) ?? subnets.map(planOf);
+  plans.set(subnets, known);
+  return known;
 }
 
 function planOf(spec: Subnet): Plan {

@@ -43,8 +43,12 @@ export interface NameServer {
   close(): void;
 }
 
-/** Starts answering in a namespace. @throws what sockets and netlink throw */
-export async function serveNames(namespace: NetworkNamespace, asker: Asker): Promise<NameServer> {
+/** Starts answering in a namespace; `isAnew` where an earlier server's rule is. @throws what sockets and netlink throw */
+export async function serveNames(
+  namespace: NetworkNamespace,
+  isAnew: boolean,
+  asker: Asker,
+): Promise<NameServer> {
   const answerer = new Answerer(asker);
   const sockets = withinNamespace(namespace, () => ({
     udp: listenUdp(answerer),
@@ -60,7 +64,7 @@ export async function serveNames(namespace: NetworkNamespace, asker: Asker): Pro
     const address = toBytes(parseAddress(embeddedServer));
     withinNamespace(namespace, () => {
       using netfilter = openNetlink("netfilter");
-      netfilter.transact(redirectRequests({ table, address, port: 53, to }), nftBatch);
+      netfilter.transact(redirectRequests({ table, address, port: 53, to }, isAnew), nftBatch);
     });
     return { close };
   } catch (error) {

@@ -1,5 +1,5 @@
 /** /etc/hosts, /etc/hostname and /etc/resolv.conf as Docker's containers have them; text is pure. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";
 import { readAddress } from "./address.ts";
 import type { SandboxSpec } from "./types.ts";
 
@@ -166,7 +166,12 @@ export function writeFiles(
 }
 
 export function removeFiles(directory: string, containerId: string): void {
-  rmSync(`${directory}/files/${containerId}`, { recursive: true, force: true });
+  try {
+    for (const path of Object.values(filePaths(directory, containerId))) unlinkSync(path);
+    rmdirSync(`${directory}/files/${containerId}`);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error; // It is so already.
+  }
 }
 
 /** The host's own files, for `--network host`. */

@@ -6,26 +6,19 @@ import {
   changeLink,
   decodeLink,
   getLink,
+  interfaceIndex,
   listLinks,
   type Netlink,
-  type NetworkNamespace,
-  openNetlink,
+  type NetlinkRequest,
   removeDefaultRoute,
   setDefaultRoute,
   withinNamespace,
 } from "../sys/mod.ts";
 import { parseAddress, toBytes } from "./address.ts";
+import type { Place } from "./namespaces.ts";
 import type { Endpoint } from "./types.ts";
 
 const loopback = 1;
-
-/** Sets the loopback up, which a new namespace has down. */
-export function startLoopback(namespace: NetworkNamespace): void {
-  withinNamespace(namespace, () => {
-    using netlink = openNetlink();
-    netlink.execute([changeLink(loopback)]);
-  });
-}
 
 /**
  * Gives interfaces their addresses, sets them up, and leaves by the gateway endpoint.
@@ -33,54 +26,59 @@ export function startLoopback(namespace: NetworkNamespace): void {
  * @throws Failure "invalid" — a setting of `sysctl` that the namespace does not have or take
  */
 export function setUpInside(
-  namespace: NetworkNamespace,
+  { namespace, netlink }: Place,
   work: {
     readonly endpoints: readonly Endpoint[];
     readonly gateway: Endpoint | undefined;
-    readonly sysctl?: Readonly<Record<string, string>>;
+    readonly sysctl: Readonly<Record<string, string>>;
   },
 ): void {
+  const { endpoints, gateway, sysctl } = work;
+  const indexes = new Map<Endpoint, number>();
+  // Settings and names of interfaces are those of the namespace that the thread is in.
   withinNamespace(namespace, () => {
-    using netlink = openNetlink();
-    for (const endpoint of work.endpoints) setUpInterface(netlink, endpoint);
-    leaveBy(netlink, work.gateway, false);
-    for (const [key, value] of Object.entries(work.sysctl ?? {})) writeSysctl(key, value);
+    for (const endpoint of endpoints) {
+      const name = endpoint.interfaceName;
+      indexes.set(endpoint, interfaceIndex(name));
+      // As Docker: no link-local address where the network has no IPv6.
+      if (!endpoint.address6) writeIfThere(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, "1");
+    }
+    for (const [key, value] of Object.entries(sysctl)) writeSysctl(key, value);
   });
-}
-
-/** Moves the default routes to another endpoint's gateway, or takes them away. */
-export function changeGateway(namespace: NetworkNamespace, gateway: Endpoint | undefined): void {
-  withinNamespace(namespace, () => {
-    using netlink = openNetlink();
-    leaveBy(netlink, gateway, true);
-  });
-}
-
-function setUpInterface(netlink: Netlink, endpoint: Endpoint): void {
-  const { interfaceName: name, address, prefix, address6, prefix6 } = endpoint;
-  const { index } = decodeLink(netlink.get(getLink(name)));
-  // As Docker: no link-local address where the network has no IPv6.
-  if (!address6) writeIfThere(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, "1");
-  const bytes = (text: string) => toBytes(parseAddress(text));
+  const leaving = gateway && indexes.get(gateway);
   netlink.execute([
-    ...(address ? [addAddress({ index, address: bytes(address), prefix })] : []),
-    ...(address6 ? [addAddress({ index, address: bytes(address6), prefix: prefix6 })] : []),
-    changeLink(index),
+    ...endpoints.flatMap((endpoint) => interfaceRequests(indexes.get(endpoint)!, endpoint)),
+    ...(leaving ? routeRequests(leaving, gateway) : []),
   ]);
 }
 
-function leaveBy(netlink: Netlink, endpoint: Endpoint | undefined, isChange: boolean): void {
-  const routes = [
-    { family: 4, gateway: endpoint?.gateway },
-    { family: 6, gateway: endpoint?.gateway6 },
-  ] as const;
-  for (const { family, gateway } of routes) {
-    // "replace" finds only a route through the same interface with the same metric: remove first.
-    if (isChange) netlink.attempt([removeDefaultRoute(family)]);
-    if (!gateway || !endpoint) continue;
-    const { index } = decodeLink(netlink.get(getLink(endpoint.interfaceName)));
-    netlink.execute([setDefaultRoute(index, toBytes(parseAddress(gateway)))]);
-  }
+/** Moves the default routes to another endpoint's gateway, or takes them away. */
+export function changeGateway({ netlink }: Place, gateway: Endpoint | undefined): void {
+  // "replace" finds only a route through the same interface: remove first; absent is fine.
+  netlink.attempt([removeDefaultRoute(4), removeDefaultRoute(6)]);
+  if (!gateway) return;
+  const index = indexOf(netlink, gateway.interfaceName);
+  netlink.execute(routeRequests(index, gateway));
+}
+
+function indexOf(netlink: Netlink, name: string): number {
+  return decodeLink(netlink.get(getLink(name))).index;
+}
+
+const bytes = (text: string) => toBytes(parseAddress(text));
+
+function interfaceRequests(index: number, endpoint: Endpoint): NetlinkRequest[] {
+  const { address, prefix, address6, prefix6 } = endpoint;
+  return [
+    ...(address ? [addAddress({ index, address: bytes(address), prefix })] : []),
+    ...(address6 ? [addAddress({ index, address: bytes(address6), prefix: prefix6 })] : []),
+    changeLink(index),
+  ];
+}
+
+function routeRequests(index: number, { gateway, gateway6 }: Endpoint): NetlinkRequest[] {
+  const gateways = [gateway, gateway6].filter(Boolean);
+  return gateways.map((text) => setDefaultRoute(index, bytes(text)));
 }
 
 function writeIfThere(path: string, value: string): void {
@@ -109,20 +107,14 @@ function writeSysctl(key: string, value: string): void {
 }
 
 /** Interface counters by name, without loopback. */
-export function countersInside(namespace: NetworkNamespace) {
-  return withinNamespace(namespace, () => {
-    using netlink = openNetlink();
-    const links = netlink.dump(listLinks).map(decodeLink);
-    const real = links.filter(({ index }) => index !== loopback);
-    return Object.fromEntries(real.map(({ name, counters }) => [name, counters]));
-  });
+export function countersInside({ netlink }: Place) {
+  const links = netlink.dump(listLinks).map(decodeLink);
+  const real = links.filter(({ index }) => index !== loopback);
+  return Object.fromEntries(real.map(({ name, counters }) => [name, counters]));
 }
 
 /** The MAC of an interface, or undefined when there is none of that name. */
-export function macInside(namespace: NetworkNamespace, name: string): string | undefined {
-  return withinNamespace(namespace, () => {
-    using netlink = openNetlink();
-    const links = netlink.dump(listLinks).map(decodeLink);
-    return { mac: links.find((link) => link.name === name)?.mac };
-  }).mac;
+export function macInside({ netlink }: Place, name: string): string | undefined {
+  const links = netlink.dump(listLinks).map(decodeLink);
+  return links.find((link) => link.name === name)?.mac;
 }

@@ -88,6 +88,7 @@ export function openStore(folder: string, bridge: string): Promise<NetworkStore>
   mkdirSync(folder, { recursive: true });
   const database = new Database(`${folder}/state.db`);
   database.run("PRAGMA journal_mode = WAL");
+  database.run("PRAGMA synchronous = NORMAL");
   return openNetworkStore({ database, directory: `${folder}/network`, bridge });
 }
 

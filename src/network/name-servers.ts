@@ -15,12 +15,12 @@ export class NameServers {
     this.#dns = dns;
   }
 
-  /** Starts a container's server when it is on a network with names and has none yet. */
-  async ensure({ spec, namespace, attachments }: Live): Promise<void> {
+  /** Starts a container's server when it is on a network with names and has none yet; `isAnew` after a restart. */
+  async ensure({ spec, place, attachments }: Live, isAnew = false): Promise<void> {
     const { containerId } = spec;
     const isNamed = attachments.some(({ endpoint }) => endpoint.dnsNames.length > 0);
-    if (!isNamed || !namespace || this.#servers.has(containerId)) return;
-    const server = await serveNames(namespace, {
+    if (!isNamed || !place || this.#servers.has(containerId)) return;
+    const server = await serveNames(place.namespace, isAnew, {
       containerId,
       directory: this.#live,
       servers: () => this.#serversFor(containerId),

@@ -1,19 +1,43 @@
 import { log } from "../base/mod.ts";
-import { closeNamespace, createNamespace, type NetworkNamespace } from "../sys/mod.ts";
-import { startLoopback } from "./inside.ts";
+import {
+  changeLink,
+  closeNamespace,
+  createNamespace,
+  type Netlink,
+  type NetworkNamespace,
+  openNetlink,
+  withinNamespace,
+} from "../sys/mod.ts";
 
 const refillMs = 15;
+const loopback = 1;
+
+/** A namespace and a socket that was opened in it, which speaks for it from anywhere. */
+export interface Place {
+  readonly namespace: NetworkNamespace;
+  readonly netlink: Netlink;
+}
+
+export function placeOf(namespace: NetworkNamespace): Place {
+  return { namespace, netlink: withinNamespace(namespace, () => openNetlink()) };
+}
+
+/** Lets go of it: the kernel takes it away when no process is in it. */
+export function leavePlace({ namespace, netlink }: Place): void {
+  netlink.close();
+  closeNamespace(namespace);
+}
 
 /**
  * Namespaces with their loopback up, one of them made before it is needed. They are held by file
  * descriptors, not by mounts: if the daemon dies, those without a process in them are gone with it.
  */
 export class Namespaces {
-  #spare: NetworkNamespace | undefined;
+  #spare: Place | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isClosed = false;
 
-  take(): NetworkNamespace {
+  take(): Place {
     const spare = this.#spare;
     this.#spare = undefined;
     this.prepare();
@@ -38,16 +62,17 @@ export class Namespaces {
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
-    if (this.#spare) closeNamespace(this.#spare);
+    if (this.#spare) leavePlace(this.#spare);
     this.#spare = undefined;
   }
 }
 
-function make(): NetworkNamespace {
+function make(): Place {
   const namespace = createNamespace();
   try {
-    startLoopback(namespace);
-    return namespace;
+    const place = placeOf(namespace);
+    place.netlink.execute([changeLink(loopback)]);
+    return place;
   } catch (error) {
     closeNamespace(namespace);
     throw error;

@@ -1,11 +1,10 @@
 import { assert, Failure, isFailure, KeyedLock, log } from "../base/mod.ts";
-import { closeNamespace, type NetworkNamespace } from "../sys/mod.ts";
 import { bridgeOptions } from "./define.ts";
 import { filePaths, removeFiles } from "./files.ts";
 import { changeGateway, countersInside, setUpInside } from "./inside.ts";
 import type { Ipam } from "./ipam.ts";
 import { NameServers } from "./name-servers.ts";
-import { Namespaces } from "./namespaces.ts";
+import { leavePlace, Namespaces, type Place } from "./namespaces.ts";
 import { isBridge, type Networks } from "./networks.ts";
 import { gatewayOf, type Planned, planEndpoint, portOf } from "./plan.ts";
 import { type Binding, Ports } from "./ports.ts";
@@ -19,7 +18,7 @@ import type { Writer } from "./writer.ts";
 export interface Live {
   spec: SandboxSpec;
   /** Undefined on the host's network, and for one that a restart did not find again. */
-  namespace: NetworkNamespace | undefined;
+  place: Place | undefined;
   attachments: readonly Attachment[];
   bindings: readonly Binding[];
 }
@@ -82,12 +81,11 @@ export class Sandboxes {
   }
 
   async #open(spec: SandboxSpec): Promise<Sandbox> {
-    const { records, wire } = this.#parts;
+    const { records, wire, writer } = this.#parts;
     const networks = spec.endpoints.map(({ network }) => this.#parts.networks.resolve(network));
     const isHost = networks.some(({ driver }) => driver === "host");
-    if (networks.some(isBridge)) await wire.ensureRules(() => this.elements());
-    const namespace = isHost ? undefined : this.#namespaces.take();
-    const live: Live = { spec, namespace, attachments: [], bindings: [] };
+    const place = isHost ? undefined : this.#namespaces.take();
+    const live: Live = { spec, place, attachments: [], bindings: [] };
     try {
       records.together(() => {
         for (const endpoint of spec.endpoints) this.#plan(live, endpoint);
@@ -97,7 +95,8 @@ export class Sandboxes {
       this.#attach(live, live.attachments, spec.sysctl);
       await this.#publish(live);
       await this.#names.ensure(live);
-      this.#parts.writer.write(live);
+      writer.write(live);
+      if (networks.some(isBridge)) wire.checkRulesSoon(() => this.elements());
       return this.sandboxOf(live);
     } catch (error) {
       this.#undo(live);
@@ -122,24 +121,21 @@ export class Sandboxes {
 
   /** Makes the links and sets them up inside. No `await`: nothing comes between. */
   #attach(live: Live, added: readonly Attachment[], sysctl: SandboxSpec["sysctl"] = {}): void {
-    const { namespace } = live;
-    if (!namespace) return;
+    const { place } = live;
+    if (!place) return;
     const wired = added.filter(({ link }) => link !== "");
-    for (const attachment of wired) this.#connectLink(attachment, namespace, live);
+    for (const attachment of wired) this.#connectLink(attachment, place, live);
     const endpoints = wired.map(({ endpoint }) => endpoint);
     const gateway = gatewayOf(live.attachments)?.endpoint;
     if (endpoints.length === 0 && Object.keys(sysctl).length === 0) return;
-    setUpInside(namespace, { endpoints, gateway, sysctl });
+    setUpInside(place, { endpoints, gateway, sysctl });
   }
 
-  #connectLink({ endpoint, link }: Attachment, namespace: NetworkNamespace, live: Live): void {
+  #connectLink({ endpoint, link }: Attachment, { namespace }: Place, live: Live): void {
     const { wire, networks } = this.#parts;
     const network = networks.resolve(endpoint.networkId);
-    const { bridge, mtu } = bridgeOptions(network);
-    // Somebody may have deleted the bridge: it comes back with the next container.
-    const bridgeIndex = wire.find(bridge)?.index ?? wire.ensureBridge(network);
     const { interfaceName: name, mac } = endpoint;
-    wire.connect({ link, bridgeIndex, namespaceFd: namespace.fd, name, mac, mtu });
+    wire.connect(network, { link, namespaceFd: namespace.fd, name, mac });
     wire.changePort(link, portOf(network, live.spec.ports.length > 0));
   }
 
@@ -167,10 +163,10 @@ export class Sandboxes {
     records.saveSandbox(recordOf(live));
   }
 
-  sandboxOf({ spec, namespace, attachments, bindings }: Live): Sandbox {
+  sandboxOf({ spec, place, attachments, bindings }: Live): Sandbox {
     return {
       containerId: spec.containerId,
-      netnsPath: namespace?.path ?? "",
+      netnsPath: place?.namespace.path ?? "",
       endpoints: attachments.map(({ endpoint }) => endpoint),
       ports: bindings.map(({ port }) => port),
       ...filePaths(this.#parts.directory, spec.containerId),
@@ -200,7 +196,7 @@ export class Sandboxes {
     records.removeSandbox(containerId);
     this.#names.stop(containerId);
     this.#unpublish(live);
-    if (live.namespace) closeNamespace(live.namespace);
+    if (live.place) leavePlace(live.place);
     removeFiles(directory, containerId);
     this.reaper.take(containerId, live.attachments);
   }
@@ -214,14 +210,13 @@ export class Sandboxes {
   connect(containerId: string, spec: EndpointSpec): Promise<Sandbox> {
     return this.#locks.run(containerId, async () => {
       const live = this.#get(containerId);
-      const { records, wire } = this.#parts;
+      const { records } = this.#parts;
       const network = this.#parts.networks.resolve(spec.network);
-      if (!isBridge(network) || !live.namespace) {
+      if (!isBridge(network) || !live.place) {
         const reason =
           "container cannot be disconnected from host network or connected to host network";
         throw new Failure("denied", reason);
       }
-      await wire.ensureRules(() => this.elements());
       await this.#awaitAddresses(spec.network, [spec.ipv4, spec.ipv6]);
       const before = live.attachments;
       try {
@@ -274,8 +269,8 @@ export class Sandboxes {
   /** Routes and published ports follow the endpoint that leads out. */
   async #changeGateway(live: Live, before: readonly Attachment[]): Promise<void> {
     const [old, now] = [gatewayOf(before), gatewayOf(live.attachments)];
-    if (old === now || !live.namespace) return;
-    changeGateway(live.namespace, now?.endpoint);
+    if (old === now || !live.place) return;
+    changeGateway(live.place, now?.endpoint);
     const ports = live.bindings.map(({ port }) => port);
     this.#unpublish(live);
     if (!now || live.spec.ports.length === 0) return;
@@ -298,8 +293,8 @@ export class Sandboxes {
   }
 
   counters(containerId: string) {
-    const { namespace } = this.#get(containerId);
-    return namespace ? countersInside(namespace) : {};
+    const { place } = this.#get(containerId);
+    return place ? countersInside(place) : {};
   }
 
   #get(containerId: string): Live {
@@ -309,14 +304,14 @@ export class Sandboxes {
   }
 
   /** Takes a sandbox back that an earlier daemon opened. */
-  async restore(record: SandboxRecord, namespace: NetworkNamespace | undefined): Promise<void> {
+  async restore(record: SandboxRecord, place: Place | undefined): Promise<void> {
     const { spec, attachments, ports } = record;
     const bindings = ports.map((port) => ({ port, elements: [], close() {} }));
-    const live: Live = { spec, namespace, attachments, bindings };
+    const live: Live = { spec, place, attachments, bindings };
     assert(!this.live.has(spec.containerId), "a sandbox is restored once");
     this.live.set(spec.containerId, live);
     await this.#publish(live, true);
-    await this.#names.ensure(live);
+    await this.#names.ensure(live, true);
     this.#parts.writer.write(live);
   }
 
@@ -331,7 +326,7 @@ export class Sandboxes {
     this.#namespaces.close();
     for (const live of this.live.values()) {
       for (const binding of live.bindings) binding.close();
-      if (live.namespace) closeNamespace(live.namespace);
+      if (live.place) leavePlace(live.place);
       this.#names.stop(live.spec.containerId);
     }
     await this.reaper.finish().catch((error: unknown) => {
@@ -340,7 +335,7 @@ export class Sandboxes {
   }
 }
 
-export function recordOf({ spec, namespace, attachments, bindings }: Live): SandboxRecord {
+export function recordOf({ spec, place, attachments, bindings }: Live): SandboxRecord {
   const ports = bindings.map(({ port }) => port);
-  return { spec, inode: namespace?.inode ?? 0, attachments, ports };
+  return { spec, inode: place?.namespace.inode ?? 0, attachments, ports };
 }

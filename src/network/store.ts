@@ -1,10 +1,11 @@
 import type { Database } from "bun:sqlite";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { log } from "../base/mod.ts";
-import { closeNamespace, findNamespaces, type NetworkNamespace, removeTables } from "../sys/mod.ts";
+import { findNamespaces, type NetworkNamespace, removeTables } from "../sys/mod.ts";
 import { bridgeOptions } from "./define.ts";
 import { macInside } from "./inside.ts";
 import { Ipam } from "./ipam.ts";
+import { leavePlace, type Place, placeOf } from "./namespaces.ts";
 import { isBridge, Networks } from "./networks.ts";
 import { Records, type SandboxRecord } from "./records.ts";
 import { families, tableName } from "./ruleset.ts";
@@ -122,9 +123,9 @@ async function reconcile(all: All, containerIds: ReadonlySet<string>): Promise<s
   const known = kept.filter(({ spec }) => !sandboxes.live.has(spec.containerId));
   const namespaces = findNamespaces(new Set(known.map(({ inode }) => inode).filter(Boolean)));
   for (const record of known) {
-    const namespace = verified(record, namespaces);
-    await sandboxes.restore(record, namespace);
-    const how = namespace || record.inode === 0 ? "Took back" : "Lost the namespace of";
+    const place = verified(record, namespaces);
+    await sandboxes.restore(record, place);
+    const how = place || record.inode === 0 ? "Took back" : "Lost the namespace of";
     done.push(`${how} the network of container ${record.spec.containerId.slice(0, 12)}`);
   }
   done.push(...dropRecords(all));
@@ -138,12 +139,13 @@ async function reconcile(all: All, containerIds: ReadonlySet<string>): Promise<s
 }
 
 /** Inodes are used again: the namespace is the right one when our interface is in it. */
-function verified(record: SandboxRecord, found: Map<number, NetworkNamespace>) {
+function verified(record: SandboxRecord, found: Map<number, NetworkNamespace>): Place | undefined {
   const namespace = found.get(record.inode);
+  if (!namespace) return undefined;
+  const place = placeOf(namespace);
   const first = record.attachments.find(({ link }) => link !== "")?.endpoint;
-  if (!namespace || !first) return namespace;
-  if (macInside(namespace, first.interfaceName) === first.mac) return namespace;
-  closeNamespace(namespace);
+  if (!first || macInside(place, first.interfaceName) === first.mac) return place;
+  leavePlace(place);
   return undefined;
 }
 

@@ -36,10 +36,15 @@ import { bridgeOptions, type Plan, plansOf } from "./define.ts";
 import { families, rulesText, setNames, versionChain } from "./ruleset.ts";
 import type { Network } from "./types.ts";
 
+const checkMs = 20;
+
 export class Wire implements Disposable {
   readonly #links: Netlink;
   readonly #filter: Netlink;
   readonly table: string;
+  /** Of bridges, by name. */
+  readonly #indexes = new Map<string, number>();
+  #checking: ReturnType<typeof setTimeout> | undefined;
 
   constructor(table: string) {
     this.table = table;
@@ -48,6 +53,7 @@ export class Wire implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    clearTimeout(this.#checking);
     this.#links.close();
     this.#filter.close();
   }
@@ -71,6 +77,7 @@ export class Wire implements Disposable {
     writeSetting(`net/ipv4/conf/${bridge}/route_localnet`, "1");
     this.#links.execute([...plans.map((plan) => gatewayAddress(index, plan)), changeLink(index)]);
     forwardPackets(network.enableIPv6);
+    this.#indexes.set(bridge, index);
     return index;
   }
 
@@ -116,19 +123,24 @@ export class Wire implements Disposable {
     if (ours.length > 0) this.#links.execute(ours.map(removeAddress));
   }
 
-  /** A pair of links: one a port of the bridge, the other in the namespace. */
-  connect(pair: {
-    readonly link: string;
-    readonly bridgeIndex: number;
-    readonly namespaceFd: number;
-    readonly name: string;
-    readonly mac: string;
-    readonly mtu: number;
-  }): void {
-    const { mtu, mac } = pair;
-    const near = { name: pair.link, master: pair.bridgeIndex, mtu };
-    const far = { name: pair.name, mac, mtu, namespaceFd: pair.namespaceFd };
-    this.#links.execute([createVeth({ near, far })]);
+  /** A pair of links: one a port of the network's bridge, the other in the namespace. */
+  connect(
+    network: Network,
+    pair: { link: string; namespaceFd: number; name: string; mac: string },
+  ): void {
+    const { bridge, mtu } = bridgeOptions(network);
+    const far = { name: pair.name, mac: pair.mac, mtu, namespaceFd: pair.namespaceFd };
+    const create = (master: number) =>
+      this.#links.execute([createVeth({ near: { name: pair.link, master, mtu }, far })]);
+    const known = this.#indexes.get(bridge);
+    try {
+      create(known ?? this.ensureBridge(network));
+    } catch (error) {
+      const mayBeGone = known !== undefined && !isFailure(error, "conflict");
+      if (!mayBeGone) throw error;
+      // Somebody deleted the bridge: it comes back with the next container.
+      create(this.ensureBridge(network));
+    }
   }
 
   /** Sets what differs from a new port: isolation from other ports, hairpin for the way to oneself. */
@@ -151,6 +163,17 @@ export class Wire implements Disposable {
     if (this.#hasRules()) return;
     await this.installRules();
     this.setElements(elements());
+  }
+
+  /** As `ensureRules`, when this thread has time: a container need not wait for what is nearly always so. */
+  checkRulesSoon(elements: () => readonly NftElement[]): void {
+    this.#checking ??= setTimeout(() => {
+      this.#checking = undefined;
+      this.ensureRules(elements).catch((error: unknown) => {
+        log("error", "Cannot bring the engine's nftables back", { error });
+      });
+    }, checkMs);
+    this.#checking.unref();
   }
 
   #hasRules(): boolean {

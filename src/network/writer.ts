@@ -25,10 +25,10 @@ export class Writer {
   }
 
   /** The three files of a sandbox. In place: connect and disconnect change what a container sees. */
-  write({ spec, attachments, namespace }: Live) {
+  write({ spec, attachments, place }: Live) {
     const endpoints = attachments.map(({ endpoint }) => endpoint);
     const isNamed = endpoints.some(({ dnsNames }) => dnsNames.length > 0);
-    const naming: Naming = !namespace ? "host" : isNamed ? "embedded" : "bridge";
+    const naming: Naming = !place ? "host" : isNamed ? "embedded" : "bridge";
     const addresses = endpoints.flatMap(({ address, address6 }) => [address, address6]);
     return this.#write(spec, naming, addresses);
   }
@@ -40,11 +40,13 @@ export class Writer {
 
   #write(spec: SandboxSpec, naming: Naming, addresses: readonly string[]) {
     const extra = extraLines(spec.extraHosts, this.#hostGateway());
-    const own = hostsText([...extra, ...ownLines(spec, addresses)]);
-    const host =
-      hostFile("/etc/hosts") + extra.map((line) => `${line.address}\t${line.names}\n`).join("");
+    const hosts =
+      naming === "host"
+        ? hostFile("/etc/hosts") +
+          extra.map(({ address, names }) => `${address}\t${names}\n`).join("")
+        : hostsText([...extra, ...ownLines(spec, addresses)]);
     return writeFiles(this.#directory, spec.containerId, {
-      hosts: naming === "host" ? host : own,
+      hosts,
       hostname: `${spec.hostname}\n`,
       resolvConf: this.#resolvConf(spec, naming),
     });

@@ -4,6 +4,26 @@
  */
 
 export {
+  type Cgroups,
+  cgroupDirectories,
+  cgroupDirectory,
+  findCgroups,
+  makeCgroup,
+  readCgroup,
+  removeCgroup,
+  writeCgroup,
+} from "./cgroup.ts";
+export { armEpoll, createEpoll, disarmEpoll, epollEvent, waitEpoll } from "./epoll.ts";
+export { createEvent } from "./eventfd.ts";
+export {
+  enlargePipe,
+  makeFifo,
+  openFifo,
+  readAvailable,
+  type Transfer,
+  writeAvailable,
+} from "./fifo.ts";
+export {
   atCwd,
   chmodAt,
   chmodFile,
@@ -37,6 +57,7 @@ export {
   writeAt,
   writeNext,
 } from "./files-data.ts";
+export { filterThrough } from "./filter.ts";
 export { check, cstr, errnoName, errnoOf, failureOf, lastErrno, libcPath } from "./libc.ts";
 export {
   listMounts,
@@ -77,6 +98,7 @@ export {
   currentNamespace,
   enterNamespace,
   findNamespaces,
+  interfaceIndex,
   type NetworkNamespace,
   openNamespace,
   withinNamespace,
@@ -93,8 +115,12 @@ export {
   removeElement,
 } from "./nft-element.ts";
 export { type Redirect, redirectRequests } from "./nft-redirect.ts";
+export { openProcess, signalProcess, takeFile } from "./pidfd.ts";
 export { lockFile, replaceProcess } from "./process.ts";
+export { neverWait, resizeTerminal } from "./pty.ts";
 export { type Outcome, run, runAny } from "./run.ts";
+export { compileSyscallFilter, type SyscallCondition, type SyscallRule } from "./seccomp.ts";
+export { spliceAvailable } from "./splice.ts";
 export {
   type DirectoryEntry,
   type FileType,
@@ -104,4 +130,12 @@ export {
   type Stat,
   statAt,
 } from "./stat.ts";
+export {
+  acceptConnection,
+  listenAt,
+  receiveFile,
+  sendFile,
+  socketPair,
+} from "./unix-socket.ts";
 export { getXattr, listXattrs, removeXattr, setFileXattr, setXattr } from "./xattr.ts";
+export { diskFailure } from "./files-failure.ts";

@@ -7,6 +7,7 @@ const { symbols: libc } = dlopen(libcPath, {
   setns: { args: [T.i32, T.i32], returns: T.i32 },
   open: { args: [T.cstring, T.i32], returns: T.i32 },
   close: { args: [T.i32], returns: T.i32 },
+  if_nametoindex: { args: [T.cstring], returns: T.u32 },
 });
 
 const newNetwork = 0x4000_0000;
@@ -75,6 +76,12 @@ export function withinNamespace<R>(namespace: NetworkNamespace, task: () => NotP
 }
 
 type NotPromise<R> = R extends PromiseLike<unknown> ? never : R;
+
+/** The index of an interface where the thread is: if_nametoindex(3). @throws Failure "not_found" */
+export function interfaceIndex(name: string): number {
+  const index = libc.if_nametoindex(cstr(name));
+  return index === 0 ? check("find", -1, `interface ${name}`) : index;
+}
 
 /** Moves the thread for good; for programs that want to be elsewhere, such as tests. */
 export function enterNamespace(namespace: NetworkNamespace): void {

@@ -38,8 +38,11 @@ export interface Redirect {
   readonly to: { readonly udp: number; readonly tcp: number };
 }
 
-/** Requests for one transaction: the table is made anew, whatever it was. */
-export function redirectRequests(redirect: Redirect): NetlinkRequest[] {
+/**
+ * Requests for one transaction. Where the table may be there already, `isAnew` removes it first, which
+ * takes the kernel some 10 ms.
+ */
+export function redirectRequests(redirect: Redirect, isAnew: boolean): NetlinkRequest[] {
   const { table } = redirect;
   const request = (type: number, flags: number, ...attributes: Uint8Array[]): NetlinkRequest => ({
     type,
@@ -58,9 +61,12 @@ export function redirectRequests(redirect: Redirect): NetlinkRequest[] {
       nested(4, ...ruleOf(redirect, protocol)),
     ),
   );
-  return [
+  const before = [
     request(nftMessage.newTable, flag.create, text(1, table)),
     request(nftMessage.deleteTable, 0, text(1, table)),
+  ];
+  return [
+    ...(isAnew ? before : []),
     request(nftMessage.newTable, flag.create, text(1, table)),
     request(
       nftMessage.newChain,
