@@ -1,0 +1,100 @@
+/** The flags of `build`, and the query that they make. */
+import type { BuildQuery } from "../api/schema.ts";
+import { Failure } from "../base/mod.ts";
+import type { FlagTable, FlagValues } from "./flags.ts";
+import { toMap } from "./key-values.ts";
+import { checkUlimit } from "./limit-flags.ts";
+
+function checkProgress(value: string): void {
+  if (!["auto", "plain", "tty", "quiet", "rawjson"].includes(value)) {
+    throw new Failure("invalid", `invalid progress mode: ${value}`);
+  }
+}
+
+/* biome-ignore-start format: a table, one flag a line */
+export const buildFlags = {
+  "add-host": { kind: "list", about: "Add a line to /etc/hosts of RUN: NAME:ADDRESS" },
+  "build-arg": {
+    kind: "list",
+    about: "Value of an ARG: NAME=VALUE, or NAME to pass the environment's on",
+  },
+  builder: { kind: "string", about: "Taken for compatibility", hidden: true },
+  "cache-from": { kind: "list", about: "Images that may serve as cache" },
+  "cgroup-parent": { kind: "string", about: "Parent of the cgroup of RUN" },
+  compress: { kind: "bool", about: "Taken for compatibility", hidden: true },
+  "cpu-period": { kind: "int", about: "Period of the CFS quota of RUN, microseconds" },
+  "cpu-quota": { kind: "int", about: "CFS quota of RUN in a period, microseconds" },
+  "cpu-shares": { kind: "int", short: "c", about: "Relative weight of RUN" },
+  "cpuset-cpus": { kind: "string", about: "Processors that RUN may use" },
+  "cpuset-mems": { kind: "string", about: "Memory nodes that RUN may use" },
+  "disable-content-trust": {
+    kind: "bool",
+    default: true,
+    about: "Taken for compatibility; without effect",
+    hidden: true,
+  },
+  file: { kind: "string", short: "f", about: "Dockerfile (default PATH/Dockerfile); - is STDIN" },
+  "force-rm": { kind: "bool", about: "Taken for compatibility", hidden: true },
+  iidfile: { kind: "string", about: "Write the image's ID to this file" },
+  isolation: { kind: "string", about: "Taken for compatibility", hidden: true },
+  label: { kind: "list", about: "Set a label: NAME=VALUE" },
+  load: { kind: "bool", about: "Taken for compatibility", hidden: true },
+  memory: { kind: "bytes", short: "m", about: "Most memory for RUN" },
+  "memory-swap": { kind: "bytes", about: "Most memory and swap together; -1 for endless swap" },
+  network: { kind: "string", default: "default", about: "Network of RUN: default, none or host" },
+  "no-cache": { kind: "bool", about: "Do not use the cache" },
+  platform: { kind: "string", about: "Platform of the image" },
+  progress: {
+    kind: "string",
+    default: "auto",
+    about: "How progress is shown: auto, plain, tty or quiet",
+    check: checkProgress,
+  },
+  provenance: { kind: "string", about: "Taken for compatibility", hidden: true },
+  pull: { kind: "bool", about: "Look for newer base images first" },
+  quiet: { kind: "bool", short: "q", about: "Print the image's ID alone" },
+  rm: { kind: "bool", default: true, about: "Taken for compatibility", hidden: true },
+  sbom: { kind: "string", about: "Taken for compatibility", hidden: true },
+  "security-opt": { kind: "list", about: "Security option for RUN" },
+  "shm-size": { kind: "bytes", about: "Size of /dev/shm of RUN" },
+  squash: { kind: "bool", about: "Taken for compatibility", hidden: true },
+  tag: { kind: "list", short: "t", about: "Name of the image: NAME[:TAG]" },
+  target: { kind: "string", about: "Stop at this stage" },
+  ulimit: {
+    kind: "list",
+    word: "ulimit",
+    about: "Limit for RUN: NAME=SOFT[:HARD]",
+    check: checkUlimit,
+  },
+} as const satisfies FlagTable;
+/* biome-ignore-end format: a table, one flag a line */
+
+/** The query of `POST /build`, but for what the context adds. */
+export function buildQuery(flags: FlagValues<typeof buildFlags>): BuildQuery {
+  return {
+    t: flags.tag,
+    buildargs: buildArguments(flags["build-arg"]),
+    labels: toMap(flags.label),
+    target: flags.target,
+    nocache: flags["no-cache"],
+    pull: flags.pull,
+    networkmode: flags.network,
+    platform: flags.platform,
+    q: flags.quiet,
+    extrahosts: flags["add-host"].map((host) => host.replace("=", ":")),
+    ...(flags["shm-size"] > 0 ? { shmsize: flags["shm-size"] } : {}),
+    ...(flags.memory > 0 ? { memory: flags.memory } : {}),
+    ...(flags["cpu-shares"] > 0 ? { cpushares: flags["cpu-shares"] } : {}),
+  };
+}
+
+/** A bare NAME takes this process's value; without one it stays what the Dockerfile says. */
+export function buildArguments(pairs: readonly string[]): Record<string, string | null> {
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const at = pair.indexOf("=");
+      if (at !== -1) return [pair.slice(0, at), pair.slice(at + 1)];
+      return [pair, process.env[pair] ?? null];
+    }),
+  );
+}

@@ -1,0 +1,150 @@
+/** What `build` is given: a folder, an archive or a Dockerfile on stdin, or the address of one. */
+import { lstatSync, realpathSync } from "node:fs";
+import type { Bytes } from "../api/client.ts";
+import type { BuildQuery } from "../api/schema.ts";
+import { sniffCompression, writeTar } from "../archive/mod.ts";
+import { Failure } from "../base/mod.ts";
+import { packContext } from "./build-context.ts";
+import { readText } from "./key-values.ts";
+import { resolve } from "./paths.ts";
+
+export interface BuildSource {
+  readonly context: Bytes | undefined;
+  readonly query: Pick<BuildQuery, "dockerfile" | "remote">;
+}
+
+const dockerfileBytesMax = 16 << 20;
+
+/** @throws Failure "not_found" | "invalid" */
+export async function openContext(place: string, file: string): Promise<BuildSource> {
+  if (place === "-" && file === "-") {
+    throw new Failure(
+      "invalid",
+      "invalid argument: can't use stdin for both build context and dockerfile",
+    );
+  }
+  if (place === "-") return fromStdin(file);
+  if (isAddress(place)) {
+    return { context: undefined, query: { remote: place, ...(file ? { dockerfile: file } : {}) } };
+  }
+  return fromFolder(place, file);
+}
+
+function isAddress(place: string): boolean {
+  return /^(https?|git|ssh):\/\//.test(place) || /^(git@|github\.com\/)/.test(place);
+}
+
+async function fromFolder(place: string, file: string): Promise<BuildSource> {
+  const folder = realFolder(place);
+  if (file === "-") {
+    const text = await stdinText();
+    return withForeignFile(folder, text);
+  }
+  const path = file === "" ? `${folder}/Dockerfile` : resolve(file);
+  if (path.startsWith(`${folder}/`)) {
+    const dockerfile = path.slice(folder.length + 1);
+    requireDockerfile(path);
+    return { context: packContext(folder, { dockerfile }), query: { dockerfile } };
+  }
+  return withForeignFile(folder, Buffer.from(await readText(path)));
+}
+
+/** The Dockerfile travels in the context under a name that nothing else has. */
+function withForeignFile(folder: string, text: Uint8Array): BuildSource {
+  const dockerfile = `.dockerfile.${Bun.hash(text).toString(16).padStart(16, "0")}`;
+  const extra = new Map([[dockerfile, text]]);
+  return { context: packContext(folder, { dockerfile, extra }), query: { dockerfile } };
+}
+
+function realFolder(place: string): string {
+  try {
+    const folder = realpathSync(place);
+    if (lstatSync(folder).isDirectory()) return folder;
+  } catch (cause) {
+    throw new Failure("not_found", `unable to prepare context: path "${place}" not found`, {
+      cause,
+    });
+  }
+  throw new Failure("invalid", `unable to prepare context: context must be a directory: ${place}`);
+}
+
+function requireDockerfile(path: string): void {
+  try {
+    lstatSync(path);
+  } catch (cause) {
+    throw new Failure(
+      "not_found",
+      `unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat ${path}: no such file or directory`,
+      { cause },
+    );
+  }
+}
+
+async function fromStdin(file: string): Promise<BuildSource> {
+  const source = Bun.stdin.stream()[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+  const head = await readHead(source);
+  if (head.length === 0) throw new Failure("invalid", "unable to prepare context: stdin is empty");
+  const rest = joined(head, source);
+  if (isArchive(head)) {
+    return { context: rest, query: file ? { dockerfile: file } : {} };
+  }
+  const body = await whole(rest);
+  const context = writeTar([{ header: { path: "Dockerfile" }, body }]);
+  return { context, query: { dockerfile: "Dockerfile" } };
+}
+
+const blockBytes = 512;
+
+/** At least one block of a tar, unless the input is shorter. */
+async function readHead(source: AsyncIterator<Uint8Array>): Promise<Uint8Array> {
+  let head: Uint8Array = new Uint8Array(0);
+  while (head.length < blockBytes) {
+    const next = await source.next();
+    if (next.done) break;
+    head = head.length === 0 ? next.value : Buffer.concat([head, next.value]);
+  }
+  return head;
+}
+
+function isArchive(head: Uint8Array): boolean {
+  if (sniffCompression(head) !== "plain") return true;
+  if (head.length < blockBytes) return false;
+  const magic = Buffer.from(head.subarray(257, 262)).toString("latin1");
+  return magic === "ustar" || hasChecksum(head);
+}
+
+/** Archives older than ustar have nothing but the sum of their first block. */
+function hasChecksum(head: Uint8Array): boolean {
+  const field = Buffer.from(head.subarray(148, 156))
+    .toString("latin1")
+    .replace(/[\0 ]+/g, "");
+  if (!/^[0-7]+$/.test(field)) return false;
+  let sum = 0;
+  for (let at = 0; at < blockBytes; at++) sum += at >= 148 && at < 156 ? 32 : head[at]!;
+  return sum === Number.parseInt(field, 8);
+}
+
+async function* joined(
+  head: Uint8Array,
+  rest: AsyncIterator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  yield head;
+  for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
+}
+
+async function stdinText(): Promise<Uint8Array> {
+  return whole(Bun.stdin.stream());
+}
+
+async function whole(bytes: Bytes): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of bytes) {
+    size += part.length;
+    if (size > dockerfileBytesMax) {
+      throw new Failure("exhausted", "unable to prepare context: the Dockerfile is too large");
+    }
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
+}

@@ -1,0 +1,59 @@
+import type { ProgressMessage } from "../api/schema.ts";
+import { buildFlags, buildQuery } from "./build-flags.ts";
+import { openContext } from "./build-source.ts";
+import { defineCommand } from "./command.ts";
+import { allAuths } from "./credentials.ts";
+import { configFolder, engineOf } from "./engine.ts";
+import { flushOutput, print, write } from "./output.ts";
+import { showProgress } from "./progress.ts";
+
+export const command = defineCommand({
+  usage: "[OPTIONS] PATH | URL | -",
+  flags: buildFlags,
+  arguments: { min: 1, max: 1 },
+  async run({ flags, args, globals }) {
+    const source = await openContext(args[0]!, flags.file);
+    const query = { ...buildQuery(flags), ...source.query };
+    const registries = allAuths(configFolder(globals));
+    const messages = await engineOf(globals).images.build(query, source.context, { registries });
+    const { isatty } = require("node:tty") as typeof import("node:tty");
+    let id = "";
+    const told: ProgressMessage[] = [];
+    const kept = flags.quiet ? remembered(messages, told) : messages;
+    try {
+      await showProgress(kept, {
+        quiet: flags.quiet,
+        isTerminal: isatty(1) && flags.progress !== "plain",
+        onAux: (aux) => {
+          id = aux.ID ?? id;
+        },
+      });
+    } catch (error) {
+      // What a quiet build had kept to itself explains the failure.
+      for (const { stream } of told) if (stream) write(stream, 2);
+      await flushOutput();
+      throw error;
+    }
+    if (flags.quiet) print(id || lastLine(told));
+    if (flags.iidfile) await Bun.write(flags.iidfile, id);
+    return 0;
+  },
+});
+
+const toldMax = 10_000;
+
+async function* remembered(
+  messages: AsyncIterable<ProgressMessage>,
+  told: ProgressMessage[],
+): AsyncGenerator<ProgressMessage> {
+  for await (const message of messages) {
+    if (told.length === toldMax) told.shift();
+    told.push(message);
+    yield message;
+  }
+}
+
+/** A quiet build of Docker answers with the ID as its one line. */
+function lastLine(told: readonly ProgressMessage[]): string {
+  return told.findLast(({ stream }) => stream)?.stream?.trim() ?? "";
+}
