@@ -1,21 +1,12 @@
 import type { FileHandle } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
 import { type Digest, parseDigest } from "../oci/mod.ts";
-import { failureOf } from "../sys/mod.ts";
 
 const pieceBytes = 512 << 10;
 
 /** Lets the event loop turn between pieces: a source that is always ready would hold it for long. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
-}
-
-/** What node says about a file as a Failure: "exhausted" for a full disk, "not_found" and so on. */
-export function diskFailure(error: unknown, call: string, subject: string): Failure {
-  if (error instanceof Failure) return error;
-  const { errno } = error as { errno?: number };
-  if (errno !== undefined) return failureOf(call, Math.abs(errno), subject);
-  return new Failure("internal", `Cannot ${call} "${subject}": ${error}`, { cause: error });
 }
 
 /**

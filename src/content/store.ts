@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import { mkdir, mkdtemp, open, opendir, readFile, rename, rm, stat } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
 import { type Digest, digestOf, hexOf, isDigest } from "../oci/mod.ts";
-import { errnoOf } from "../sys/mod.ts";
-import { diskFailure, expect, hashFile, turn, writeHashed } from "./ingest.ts";
+import { diskFailure, errnoOf } from "../sys/mod.ts";
+import { expect, hashFile, turn, writeHashed } from "./ingest.ts";
 import type { ContentStore } from "./types.ts";
 
 const readBytes = 512 << 10;

@@ -1,1 +1,11 @@
-export type { ChangeKind, Layer, SnapshotStore } from "./types.ts";
+/**
+ * Root filesystems on overlayfs: layers, which are read-only and known by their DiffID, and snapshots,
+ * which are written to. And tars onto a disk and back, off the event loop, where no archive and no
+ * container can lead them out of their directory.
+ * Spec: https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md
+ */
+export type { PackRules } from "./pack.ts";
+export { openSnapshotStore } from "./store.ts";
+export { packTar, unpackTar } from "./tar.ts";
+export type { ChangeKind, CommitOptions, Layer, SnapshotStore } from "./types.ts";
+export type { Unpacked, UnpackRules } from "./unpack.ts";

@@ -42,16 +42,30 @@ export interface SnapshotStore {
   remove(key: string): Promise<void>;
   has(key: string): boolean;
   keys(): readonly string[];
-  /** What the writable layer changed against its parents, sorted by path; paths start with "/". */
-  changes(key: string): Promise<readonly { path: string; kind: ChangeKind }[]>;
+  /**
+   * What the writable layer changed against its parents, sorted by path; paths start with "/".
+   * `mountPoints`: where something was mounted (absolute paths); the empty files and folders that the
+   * runtime made there, and the folders it made for them, are no changes.
+   */
+  changes(
+    key: string,
+    options?: { mountPoints?: readonly string[] },
+  ): Promise<readonly { path: string; kind: ChangeKind }[]>;
   /** Bytes in the writable layer. */
   usage(key: string): Promise<number>;
   /**
    * Turns the writable layer into a Layer: hashes its canonical tar, off the event loop.
    * "move" consumes the snapshot (build steps); "copy" leaves it going (a container's commit).
-   * An unchanged snapshot gives undefined when `skipEmpty`.
    */
-  commit(key: string, options: { how: "move" | "copy"; timeMax?: number }): Promise<Layer>;
+  commit(key: string, options: CommitOptions): Promise<Layer>;
   /** Removes what a crash left: half layers, stale mounts, snapshots not in `keys`. Returns what it did. */
   reconcile(keys: ReadonlySet<string>): Promise<string[]>;
+}
+
+export interface CommitOptions {
+  readonly how: "move" | "copy";
+  /** No modification time in the layer is later: seconds since 1970 (SOURCE_DATE_EPOCH). */
+  readonly timeMax?: number;
+  /** As in `changes`: what the runtime left there is no part of the layer. */
+  readonly mountPoints?: readonly string[];
 }

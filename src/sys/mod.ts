@@ -57,7 +57,9 @@ export {
   writeAt,
   writeNext,
 } from "./files-data.ts";
+export { diskFailure } from "./files-failure.ts";
 export { filterThrough } from "./filter.ts";
+export { forgetFlows } from "./conntrack.ts";
 export { check, cstr, errnoName, errnoOf, failureOf, lastErrno, libcPath } from "./libc.ts";
 export {
   listMounts,
@@ -138,4 +140,3 @@ export {
   socketPair,
 } from "./unix-socket.ts";
 export { getXattr, listXattrs, removeXattr, setFileXattr, setXattr } from "./xattr.ts";
-export { diskFailure } from "./files-failure.ts";

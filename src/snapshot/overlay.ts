@@ -1,0 +1,57 @@
+import { Failure, limits } from "../base/mod.ts";
+import { mountDataBytesMax, mountNow } from "../sys/mod.ts";
+
+/**
+ * Options without which a directory would depend on its neighbours: no index (it ties an upper
+ * directory to its lower ones), no redirects (a renamed directory would be a pointer to its old name),
+ * no metacopy (a changed mode would be a file without content).
+ * https://docs.kernel.org/filesystems/overlayfs.html
+ */
+const canonical = "index=off,redirect_dir=off,metacopy=off";
+
+export interface OverlayMount {
+  /** Absolute. */
+  readonly target: string;
+  /** Where the paths below start; absolute. */
+  readonly directory: string;
+  /** The topmost first; short. */
+  readonly lowers: readonly string[];
+  /** Absent: read-only. */
+  readonly upper?: { readonly files: string; readonly work: string; readonly isVolatile: boolean };
+}
+
+/**
+ * Mounts an overlay now, on this thread: about 0.3 ms. The kernel takes one page of options; where
+ * absolute names do not fit, or hold what separates options, the names are relative, and the process
+ * stands in `directory` for the length of one system call.
+ * @throws Failure "exhausted" — too many layers
+ */
+export function mountOverlay(mount: OverlayMount): void {
+  const absolute = optionsOf(mount, `${mount.directory}/`);
+  const { target } = mount;
+  const fits = Buffer.byteLength(absolute) <= mountDataBytesMax && !/[:,\\]/.test(mount.directory);
+  if (fits) {
+    mountNow({ type: "overlay", source: "overlay", target, data: absolute });
+    return;
+  }
+  const data = optionsOf(mount, "");
+  if (mount.lowers.length > limits.layersMax || data.length > mountDataBytesMax) {
+    throw new Failure("exhausted", `Cannot mount ${mount.lowers.length} layers at once`, {
+      hint: `An image may have ${limits.layersMax}: join some of its build steps`,
+    });
+  }
+  const before = process.cwd();
+  process.chdir(mount.directory);
+  try {
+    mountNow({ type: "overlay", source: "overlay", target, data });
+  } finally {
+    process.chdir(before);
+  }
+}
+
+function optionsOf({ lowers, upper }: OverlayMount, prefix: string): string {
+  const lower = `lowerdir=${lowers.map((path) => `${prefix}${path}`).join(":")}`;
+  if (!upper) return `${lower},${canonical}`;
+  const own = `upperdir=${prefix}${upper.files},workdir=${prefix}${upper.work}`;
+  return `${lower},${own},${canonical}${upper.isVolatile ? ",volatile" : ""}`;
+}

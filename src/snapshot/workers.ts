@@ -1,0 +1,148 @@
+import { type Code, Failure, Gate, log } from "../base/mod.ts";
+import type { Job, Results } from "./jobs.ts";
+
+export type ToWorker =
+  | { readonly kind: "job"; readonly job: Job; readonly control: Int32Array }
+  | { readonly kind: "chunk"; readonly bytes: Uint8Array }
+  | { readonly kind: "end" };
+
+export type FromWorker =
+  | { readonly kind: "done"; readonly result: Results[keyof Results] }
+  | {
+      readonly kind: "failed";
+      readonly code: Code;
+      readonly message: string;
+      readonly hint?: string;
+    }
+  | { readonly kind: "chunk"; readonly bytes: Uint8Array }
+  | { readonly kind: "more" };
+
+interface JobOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Where the job's chunks come from. */
+  readonly source?: AsyncIterable<Uint8Array>;
+  /** Takes the chunks that the job sends; call `taken` once each was used. */
+  readonly onChunk?: (bytes: Uint8Array, taken: () => void) => void;
+}
+
+/**
+ * How many of each kind run at once; more wait in line. Kinds that a client can hold up (it reads
+ * slowly, it sends slowly) have lines of their own, so that one end of a pipe never waits for the other.
+ */
+const widths: Record<Job["kind"], number> = {
+  unpack: 2,
+  pack: 6,
+  commit: 2,
+  changes: 1,
+  measure: 1,
+};
+const streamedUnpacks = 6;
+const idleMs = 10_000;
+const chunksAhead = 4;
+
+const gates = new Map<string, Gate>(
+  Object.entries(widths).map(([kind, width]) => [kind, new Gate(width)]),
+);
+gates.set("unpack chunks", new Gate(streamedUnpacks));
+
+interface Idle {
+  readonly worker: Worker;
+  readonly timer: NodeJS.Timeout;
+}
+const idle: Idle[] = [];
+
+/** Does a job in a thread of its own. @throws what the job threw; "unavailable" when it was aborted */
+export async function runInWorker<Kind extends Job["kind"]>(
+  job: Job & { kind: Kind },
+  options: JobOptions = {},
+): Promise<Results[Kind]> {
+  const line = options.source ? `${job.kind} chunks` : job.kind;
+  return await gates.get(line)!.run(async () => {
+    if (options.signal?.aborted) throw givenUp();
+    return (await converse(takeWorker(), job, options)) as Results[Kind];
+  });
+}
+
+function takeWorker(): Worker {
+  const found = idle.pop();
+  if (found) {
+    clearTimeout(found.timer);
+    found.worker.ref();
+    return found.worker;
+  }
+  return new Worker(new URL("./worker.ts", import.meta.url));
+}
+
+function returnWorker(worker: Worker): void {
+  const timer = setTimeout(() => {
+    const at = idle.findIndex((each) => each.worker === worker);
+    if (at >= 0) idle.splice(at, 1);
+    worker.terminate();
+  }, idleMs);
+  timer.unref();
+  worker.unref(); // an idle thread keeps no process alive
+  idle.push({ worker, timer });
+}
+
+function converse(worker: Worker, job: Job, options: JobOptions): Promise<unknown> {
+  const control = new Int32Array(new SharedArrayBuffer(8));
+  control[1] = chunksAhead;
+  const source = options.source?.[Symbol.asyncIterator]();
+  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+  let sourceError: unknown;
+  let isBroken = false;
+  const say = (message: ToWorker, transfer: ArrayBuffer[] = []) =>
+    worker.postMessage(message, transfer);
+  const giveUp = () => {
+    Atomics.store(control, 0, 1);
+    Atomics.notify(control, 1);
+    say({ kind: "end" });
+  };
+  const feed = async () => {
+    try {
+      const next = await source!.next();
+      if (next.done) return say({ kind: "end" });
+      // A copy: a view would drag along the whole buffer that it is a part of.
+      const bytes = new Uint8Array(next.value);
+      return say({ kind: "chunk", bytes }, [bytes.buffer]);
+    } catch (error) {
+      sourceError = error;
+      return giveUp();
+    }
+  };
+  const taken = () => {
+    Atomics.add(control, 1, 1);
+    Atomics.notify(control, 1);
+  };
+  worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+    if (data.kind === "more") void feed();
+    else if (data.kind === "chunk") options.onChunk?.(data.bytes, taken);
+    else if (data.kind === "done") resolve(data.result);
+    else reject(sourceError ?? failureFrom(data, options.signal));
+  };
+  worker.onerror = (event) => {
+    isBroken = true;
+    log("error", "a worker stopped", { why: event.message });
+    reject(new Failure("internal", `Cannot finish the work: its thread stopped: ${event.message}`));
+  };
+  options.signal?.addEventListener("abort", giveUp, { once: true });
+  if (options.signal?.aborted) giveUp();
+  say({ kind: "job", job, control });
+  return promise.finally(() => {
+    options.signal?.removeEventListener("abort", giveUp);
+    if (isBroken) worker.terminate();
+    else returnWorker(worker);
+    // Not awaited: a source may be waiting for a peer that sends nothing more.
+    source?.return?.().catch((error) => log("debug", "a source did not close", { why: error }));
+  });
+}
+
+function failureFrom(
+  { code, message, hint }: FromWorker & { kind: "failed" },
+  signal: AbortSignal | undefined,
+): Failure {
+  if (signal?.aborted) return givenUp();
+  return new Failure(code, message, hint === undefined ? {} : { hint });
+}
+
+const givenUp = () => new Failure("unavailable", "Cannot finish the work: it was given up");
