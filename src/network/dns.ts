@@ -13,6 +13,7 @@ import {
   withinNamespace,
 } from "../sys/mod.ts";
 import { parseAddress, toBytes } from "./address.ts";
+import { ignoreReports, sendDatagram } from "./datagram.ts";
 import { askTcp, askUdp } from "./dns-forward.ts";
 import {
   encodeAnswer,
@@ -80,10 +81,11 @@ function listenUdp(answerer: Answerer) {
     socket: {
       data(own, message, port, address) {
         answerer.answer(message, "udp").then(
-          (reply) => reply && own.send(reply, port, address),
+          (reply) => reply && sendDatagram(() => own.send(reply, port, address)),
           (error: unknown) => log("debug", "Cannot answer a question for a name", { error }),
         );
       },
+      error: ignoreReports,
     },
   });
 }

@@ -22,6 +22,7 @@ import {
   withinNamespace,
 } from "../sys/mod.ts";
 import { parseAddress, toBytes } from "./address.ts";
+import { ignoreReports, sendDatagram } from "./datagram.ts";
 import { openNetworkStore } from "./store.ts";
 import type { NetworkSpec, NetworkStore, SandboxSpec } from "./types.ts";
 
@@ -98,8 +99,9 @@ async function answerUdp(netnsPath: string, port: number, text: string) {
   let opening: Promise<Bun.udp.Socket<"buffer">> | undefined;
   withinNamespace(namespace, () => {
     const data = (own: Bun.udp.Socket<"buffer">, _data: Buffer, from: number, address: string) =>
-      void own.send(text, from, address);
-    opening = Bun.udpSocket({ hostname: "0.0.0.0", port, socket: { data } });
+      sendDatagram(() => own.send(text, from, address));
+    const socket = { data, error: ignoreReports };
+    opening = Bun.udpSocket({ hostname: "0.0.0.0", port, socket });
   });
   closeNamespace(namespace);
   return await opening!;

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { isFailure } from "../base/mod.ts";
+import { withinNamespace } from "../sys/mod.ts";
+import { ignoreReports, sendDatagram } from "./datagram.ts";
 import {
   askUdp,
   fetchHere,
@@ -105,6 +107,34 @@ describe.skipIf(process.getuid?.() !== 0)("published ports", () => {
     expect(await askUdp("127.0.0.1", 5300)).toBe("datagram");
     expect(await askUdp(hostAddress, 5300)).toBe("datagram");
     expect(await askUdp("::1", 5300)).toBe("datagram");
+  });
+
+  test("a flow of datagrams goes to who has the port now", async () => {
+    const udp = { containerPort: 5353, protocol: "udp", hostIp: "", hostPort: 5400 } as const;
+    const answers: string[] = [];
+    const opening = withinNamespace(laboratory.outside, () => ({
+      socket: Bun.udpSocket({
+        hostname: "0.0.0.0",
+        socket: {
+          data: (_socket, data) => void answers.push(data.toString()),
+          error: ignoreReports,
+        },
+      }),
+    }));
+    const client = await opening.socket;
+    const send = () => sendDatagram(() => client.send("?", 5400, hostAddress));
+    const sandboxes: Sandbox[] = [];
+    for (const text of ["first", "second"]) {
+      const sandbox = await store.open(sandboxSpec({ ports: [udp] }));
+      sandboxes.push(sandbox);
+      await laboratory.serveUdp(sandbox.netnsPath, 5353, text);
+      send();
+      await until(() => answers.at(-1) === text);
+      await store.close(sandbox.containerId);
+    }
+    client.close();
+    const addresses = sandboxes.map(({ endpoints }) => endpoints[0]!.address);
+    expect(addresses[0]).not.toBe(addresses[1]!);
   });
 
   test("a container reaches the outside, which has no route back to it", async () => {

@@ -4,6 +4,7 @@
  */
 import type { Socket, SocketHandler, TCPSocketListenOptions } from "bun";
 import { log } from "../base/mod.ts";
+import { ignoreReports, sendDatagram } from "./datagram.ts";
 
 const connectionsMax = 4_096;
 const flowsMax = 1_024;
@@ -140,11 +141,14 @@ export async function listenUdp({ hostname, port, target }: Door): Promise<Liste
     socket: {
       data(own, bytes, clientPort, client) {
         const key = `${client} ${clientPort}`;
-        const flow = flows.get(key) ?? open(key, (reply) => own.send(reply, clientPort, client));
+        const flow =
+          flows.get(key) ??
+          open(key, (reply) => sendDatagram(() => own.send(reply, clientPort, client)));
         flow.idleSince = Date.now();
         if (flow.send) flow.send(bytes);
         else if (flow.early.length < earlyMax) flow.early.push(Buffer.from(bytes));
       },
+      error: ignoreReports,
     },
   });
   function open(key: string, answer: (reply: Uint8Array) => void): Flow {
@@ -192,13 +196,11 @@ async function start(
         flow.idleSince = Date.now();
         answer(bytes);
       },
-      error(_own, error) {
-        log("debug", "Cannot pass on a datagram", { error }); // ICMP: nobody listens in there.
-      },
+      error: ignoreReports,
     },
   });
   if (isClosed) return void server.close();
   flow.close = () => server.close();
-  flow.send = (bytes) => void server.send(bytes);
+  flow.send = (bytes) => sendDatagram(() => server.send(bytes));
   for (const bytes of flow.early.splice(0)) flow.send(bytes);
 }

@@ -160,6 +160,7 @@ export class Sandboxes {
       if (!isFailure(error, "not_found")) throw error;
       await wire.ensureRules(() => this.elements());
     }
+    if (!again) wire.forgetFlows(live.bindings.map(({ port }) => port));
     records.saveSandbox(recordOf(live));
   }
 
@@ -184,9 +185,10 @@ export class Sandboxes {
 
   #close(containerId: string): void {
     const live = this.live.get(containerId);
-    if (!live) return;
-    this.live.delete(containerId);
-    this.#release(live);
+    if (live) {
+      this.live.delete(containerId);
+      this.#release(live);
+    } else removeFiles(this.#parts.directory, containerId); // Those of `files` alone.
   }
 
   /** What is quick is done now; links and addresses go when the kernel has let go of them. */

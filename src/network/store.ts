@@ -128,7 +128,7 @@ async function reconcile(all: All, containerIds: ReadonlySet<string>): Promise<s
     const how = place || record.inode === 0 ? "Took back" : "Lost the namespace of";
     done.push(`${how} the network of container ${record.spec.containerId.slice(0, 12)}`);
   }
-  done.push(...dropRecords(all));
+  done.push(...dropRecords(all, containerIds));
   done.push(...(await dropLinks(all)));
   if (networks.list().some(isBridge)) {
     await wire.ensureRules(() => []);
@@ -150,7 +150,8 @@ function verified(record: SandboxRecord, found: Map<number, NetworkNamespace>): 
 }
 
 /** Forgets sandboxes that nobody has: their addresses and files. */
-function dropRecords({ records, sandboxes, ipam, directory }: All): string[] {
+function dropRecords(all: All, containerIds: ReadonlySet<string>): string[] {
+  const { records, sandboxes, ipam, directory } = all;
   const { live } = sandboxes;
   const gone = records.sandboxes().filter(({ spec }) => !live.has(spec.containerId));
   const orphans = records
@@ -160,7 +161,9 @@ function dropRecords({ records, sandboxes, ipam, directory }: All): string[] {
     for (const { spec } of gone) records.removeSandbox(spec.containerId);
     for (const { network, address } of orphans) ipam.release(network, address);
   });
-  const files = readdirSync(`${directory}/files`).filter((name) => !live.has(name));
+  const files = readdirSync(`${directory}/files`).filter(
+    (name) => !live.has(name) && !containerIds.has(name),
+  );
   for (const name of files) rmSync(`${directory}/files/${name}`, { recursive: true, force: true });
   return gone.map(({ spec }) => `Forgot the network of container ${spec.containerId.slice(0, 12)}`);
 }

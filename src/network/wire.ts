@@ -18,6 +18,7 @@ import {
   deleteLink,
   executeSlowly,
   flushSet,
+  forgetFlows,
   getChain,
   getLink,
   type Link,
@@ -34,7 +35,7 @@ import {
 import { type Cidr, cidrOf, fromBytes, macOf, toBytes } from "./address.ts";
 import { bridgeOptions, type Plan, plansOf } from "./define.ts";
 import { families, rulesText, setNames, versionChain } from "./ruleset.ts";
-import type { Network } from "./types.ts";
+import type { BoundPort, Network } from "./types.ts";
 
 const checkMs = 20;
 
@@ -201,6 +202,18 @@ export class Wire implements Disposable {
 
   addElements(elements: readonly NftElement[]): void {
     this.#filter.transact(elements.map(addElement), nftBatch);
+  }
+
+  /** Datagrams that flowed to a port before it was published, or to whom it was published before. */
+  forgetFlows(ports: readonly BoundPort[]): void {
+    const numbers = ports.filter(({ protocol }) => protocol === "udp").map((one) => one.hostPort);
+    for (const port of new Set(numbers)) {
+      try {
+        forgetFlows(this.#filter, port);
+      } catch (error) {
+        log("debug", "Cannot make flows to a port start anew", { port, error }); // Kernels before 5.8.
+      }
+    }
   }
 
   /** Absent is fine: someone may have flushed the rules. */

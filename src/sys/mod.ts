@@ -13,6 +13,7 @@ export {
   removeCgroup,
   writeCgroup,
 } from "./cgroup.ts";
+export { realTimeNs } from "./clock.ts";
 export { armEpoll, createEpoll, disarmEpoll, epollEvent, waitEpoll } from "./epoll.ts";
 export { createEvent } from "./eventfd.ts";
 export {
@@ -20,6 +21,7 @@ export {
   makeFifo,
   openFifo,
   readAvailable,
+  readCached,
   type Transfer,
   writeAvailable,
 } from "./fifo.ts";
@@ -119,7 +121,7 @@ export {
 export { type Redirect, redirectRequests } from "./nft-redirect.ts";
 export { openProcess, signalProcess, takeFile } from "./pidfd.ts";
 export { lockFile, replaceProcess } from "./process.ts";
-export { neverWait, resizeTerminal } from "./pty.ts";
+export { neverWait, openTerminalPeer, resizeTerminal } from "./pty.ts";
 export { type Outcome, run, runAny } from "./run.ts";
 export { compileSyscallFilter, type SyscallCondition, type SyscallRule } from "./seccomp.ts";
 export { spliceAvailable } from "./splice.ts";
