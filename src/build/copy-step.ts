@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
+import { isTar, unpackInto } from "./archives.ts";
 import type { StepScope } from "./build.ts";
 import { parseChmod } from "./chmod.ts";
 import { word } from "./configure.ts";
@@ -14,6 +15,7 @@ import { hasWildcard } from "./pattern.ts";
 import type { ScanRequest, ScanResult } from "./scan.ts";
 import { keyOf, lookupIn, workdirOf } from "./state.ts";
 import { openScratch } from "./tools.ts";
+import type { Found } from "./tree.ts";
 
 /** The instruction with its variables expanded. */
 interface Wish {
@@ -109,25 +111,35 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
   const make: LayerWork["make"] = async () => {
     await using scratch = await openScratch(build.tools, state.layers);
     const { documents, target, chown, chmod } = wish;
-    const { archives } = await build.tools.trees.run(
-      "copy",
-      {
-        ...request,
-        found,
-        documents,
-        downloads: await downloads.files(),
-        targetRoot: scratch.root,
-        target,
-        chown,
-        chmod,
-        unpack: wish.isAdd && wish.unpack,
-      },
-      build.signal,
-    );
-    if (archives.length > 0) throw new Failure("unsupported", "Cannot unpack archives yet");
+    const { archives, others } = await partArchives(at.root, found);
+    const copied = {
+      found: others,
+      documents,
+      downloads: await downloads.files(),
+      targetRoot: scratch.root,
+      target,
+      chown,
+      chmod,
+    };
+    await build.tools.trees.run("copy", { ...request, ...copied }, build.signal);
+    for (const { path } of archives) {
+      const into = { targetRoot: scratch.root, target, chown, signal: build.signal };
+      await unpackInto({ root: at.root, path, ...into });
+    }
     return (await build.tools.snapshots.commit(scratch.key, { how: "move" })).diffId;
   };
   return { key, history: wish.history, make };
+}
+
+/** What ADD unpacks, and what it copies: a file that only looks packed is a file. */
+async function partArchives(root: string, found: readonly Found[]) {
+  const archives: Found[] = [];
+  const others: Found[] = [];
+  for (const one of found) {
+    const unpacks = one.isArchive && (await isTar(root, one.path));
+    (unpacks ? archives : others).push(one);
+  }
+  return { archives, others };
 }
 
 /** Walks and hashes in a worker. */

@@ -80,7 +80,6 @@ function copyInto(
     target,
     chown,
     chmod,
-    unpack: false,
   });
   return listing(targetRoot);
 }
@@ -267,7 +266,7 @@ describe("copy()", () => {
     const into = folder({});
     const asked = request(root, ["s"]);
     const found = scan(asked).found.flatMap((list) => list ?? []);
-    const plain = { documents: [], downloads: [], chown: "", chmod: "", unpack: false };
+    const plain = { documents: [], downloads: [], chown: "", chmod: "" };
     copy({ ...asked, ...plain, found, targetRoot: into, target: "/t/" });
     const names = readdirSync(Buffer.from(`${into}/t`), { encoding: "buffer" });
     expect(names.map((each) => [...each])).toEqual([[0x66, 0xff]]);

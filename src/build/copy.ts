@@ -22,15 +22,10 @@ export interface CopyRequest {
   readonly chmod: string;
   /** Keep the owners and extended attributes of the source (a stage's), else 0:0 and none. */
   readonly owners: boolean;
-  /** ADD: archives are unpacked, not copied. */
-  readonly unpack: boolean;
 }
 
-/**
- * Copies files into a mounted root filesystem and tells the archives that are to be unpacked there.
- * Blocking: for a worker. @throws Failure "invalid" | "unsupported"
- */
-export function copy(request: CopyRequest): { archives: string[] } {
+/** Copies files into a mounted root filesystem. Blocking: for a worker. @throws Failure "invalid" */
+export function copy(request: CopyRequest): void {
   using root = new Root(request.root);
   using targetRoot = new Root(request.targetRoot);
   const owner = request.chown === "" ? undefined : findOwner(targetRoot, request.chown);
@@ -38,12 +33,8 @@ export function copy(request: CopyRequest): { archives: string[] } {
   const filter = filterOf(request);
   const { target } = request;
   const isFolder = target.endsWith("/") || targetRoot.find(target)?.stat.type === "directory";
-  const archives: string[] = [];
   for (const found of request.found) {
-    if (request.unpack && found.isArchive) {
-      writer.folder(target);
-      archives.push(found.path);
-    } else writer.tree(walk(root, found, filter), targetOf(target, found, isFolder));
+    writer.tree(walk(root, found, filter), targetOf(target, found, isFolder));
   }
   const targetFor = (name: string) => (isFolder ? posix.join(target, name) : target);
   for (const { name, content } of request.documents) {
@@ -52,7 +43,6 @@ export function copy(request: CopyRequest): { archives: string[] } {
   for (const { name, path, mtimeMs } of request.downloads) {
     writer.download(path, { target: targetFor(name), mtimeMs });
   }
-  return { archives };
 }
 
 /** A folder's content goes into the target; a file becomes the target or goes into it. */

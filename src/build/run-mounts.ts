@@ -115,7 +115,6 @@ async function scanContext(source: string, scope: StepScope) {
         target: name,
         chown: "",
         chmod: "",
-        unpack: false,
       },
       build.signal,
     );
@@ -200,7 +199,6 @@ const plainCopy = {
   target: "/",
   chown: "",
   chmod: "",
-  unpack: false,
 } as const;
 
 function planTmpfs(ask: Ask): PlannedMount {

@@ -15,7 +15,6 @@ import { findPerson } from "./passwd.ts";
 import { Root } from "./rooted.ts";
 import { type PlannedMount, planMounts } from "./run-mounts.ts";
 import { environmentOf, keyOf, type StageState, shellOf, workdirOf } from "./state.ts";
-import { clearStubs, noteStubs } from "./stubs.ts";
 import { newId, openScratch, type Scratch } from "./tools.ts";
 
 type RunAction = Extract<Action, { kind: "run" }>;
@@ -116,12 +115,11 @@ async function execute(run: Run, { scope, tell }: { scope: StepScope; tell: List
     mounts.push(...ready.mounts);
     env.push(...(ready.env ?? []));
   }
-  const targets = mounts.map(({ target }) => target).filter((path) => !path.startsWith("/dev/"));
-  const stubs = noteStubs(scratch.root, [...targets, "/proc", "/sys", "/dev"]);
   const spec = bundle(run, { id, scope, scratch, mounts, env, netns: joined.value.netns });
   await carryOut(spec, { scope, tell, words: run.argv });
-  clearStubs(scratch.root, stubs);
-  const layer = await tools.snapshots.commit(scratch.key, { how: "move" });
+  // What the runtime made to mount on is not the user's.
+  const mountPoints = [...mounts.map(({ target }) => target), "/proc", "/sys", "/dev"];
+  const layer = await tools.snapshots.commit(scratch.key, { how: "move", mountPoints });
   return layer.diffId;
 }
 

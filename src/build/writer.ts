@@ -68,11 +68,6 @@ export class Writer {
     this.#chmod = how.chmod === "" ? undefined : parseChmod(how.chmod);
   }
 
-  /** Makes a folder in the image and those above it. */
-  folder(path: string): void {
-    closeFile(this.#openFolder(path));
-  }
-
   /** One walk: a file at `target`, or a folder's content below it. */
   tree(entries: Iterable<Entry>, target: string): void {
     const open: OpenFolder[] = [];
