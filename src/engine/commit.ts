@@ -1,7 +1,8 @@
+import { applyChanges } from "../build/mod.ts";
 import type { Image } from "../image/mod.ts";
-import type { RunConfig } from "../oci/mod.ts";
+import { mergeRunConfig, type RunConfig } from "../oci/mod.ts";
 import type { Core } from "./core.ts";
-import { mergeRunConfig } from "./merge.ts";
+import { mountTargets } from "./mounts.ts";
 import { pause, unpause } from "./stop.ts";
 import type { ContainerConfig } from "./types.ts";
 
@@ -18,13 +19,17 @@ export interface CommitOptions {
 export async function commit(core: Core, id: string, options: CommitOptions): Promise<Image> {
   const container = core.records.get(id);
   const own = runConfigOf(container.config);
-  const config = options.config ? mergeRunConfig(own, options.config) : own;
+  const config = applyChanges(
+    options.config ? mergeRunConfig(own, options.config) : own,
+    options.changes,
+  );
   const parent = core.images.find(container.imageId);
   const isPaused = options.pause && container.state.status === "running";
   if (isPaused) await pause(core, id);
   let layer: Awaited<ReturnType<typeof core.snapshots.commit>>;
   try {
-    layer = await core.snapshots.commit(id, { how: "copy" });
+    const mountPoints = mountTargets(core.records.inside(id).mounts);
+    layer = await core.snapshots.commit(id, { how: "copy", mountPoints });
   } finally {
     // It may have been killed meanwhile; then there is nothing to resume.
     if (isPaused && core.records.find(id)?.state.status === "paused") await unpause(core, id);

@@ -1,23 +1,83 @@
 import { Failure } from "../base/mod.ts";
+import { packTar, unpackTar } from "../snapshot/mod.ts";
+import { whileMounted, withMounted } from "./borrow.ts";
 import type { Core } from "./core.ts";
-import { findPath } from "./path-stat.ts";
-import type { PathStat } from "./types.ts";
+import { resolveUser } from "./passwd.ts";
+import { baseName, findPath } from "./path-stat.ts";
+import { locate, partsOf, readOnlyReason } from "./paths.ts";
+import { readRootText } from "./rootfs.ts";
+import type { Container, PathStat } from "./types.ts";
 
 /** As `Engine.statPath`. */
 export async function statPath(core: Core, id: string, path: string): Promise<PathStat> {
-  return (await findPath(core, core.records.get(id), path)).stat;
+  const container = core.records.get(id);
+  return await withMounted(core, id, async () => (await findPath(core, container, path)).stat);
 }
-const notYet = () => new Failure("unsupported", "Cannot copy yet");
+
+/** As `Engine.readArchive`: entries start with the last name of `path`, or with "." for `dir/.`. */
 export async function copyOut(
-  _core: Core,
-  _id: string,
-  _path: string,
+  core: Core,
+  id: string,
+  path: string,
 ): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array> }> {
-  throw notYet();
+  const container = core.records.get(id);
+  const { place, stat } = await withMounted(core, id, () => findPath(core, container, path));
+  const base = baseName(path);
+  const as = base === "/" ? "." : base;
+  const rules = { path: place.path.slice(1), as, nanoseconds: true };
+  const tar = whileMounted(core, id, () => packTar(place.part.source, rules));
+  core.events.container(container, "archive-path", { path });
+  return { stat, tar };
 }
-export async function copyIn(_core: Core, _id: string, _what: unknown): Promise<void> {
-  throw notYet();
+
+type CopyIn = {
+  readonly path: string;
+  readonly tar: AsyncIterable<Uint8Array>;
+  readonly noOverwriteDirNonDir: boolean;
+  readonly copyUidGid: boolean;
+};
+
+/** As `Engine.writeArchive`. */
+export async function copyIn(core: Core, id: string, what: CopyIn): Promise<void> {
+  const container = core.records.get(id);
+  await withMounted(core, id, async () => {
+    const parts = await partsOf(core, container);
+    const place = locate(parts, what.path, { followLast: true });
+    if (!place.stat) {
+      throw new Failure(
+        "not_found",
+        `Could not find the file ${what.path.slice(0, 1000)} in container ${id}`,
+      );
+    }
+    if (place.stat.type !== "directory") {
+      throw new Failure("invalid", "extraction point is not a directory");
+    }
+    const reason = readOnlyReason(core, id, place.inside);
+    if (reason !== undefined) throw new Failure("denied", reason);
+    const owner = what.copyUidGid ? ownerIn(container, parts[0]!.source) : undefined;
+    await unpackTar(what.tar, place.part.source, {
+      into: place.path.slice(1),
+      devices: true,
+      keepKinds: what.noOverwriteDirNonDir,
+      ...(owner ? { owner } : {}),
+    });
+  });
+  core.events.container(container, "extract-to-dir", { path: what.path });
 }
-export function exportRoot(_core: Core, _id: string): AsyncIterable<Uint8Array> {
-  throw notYet();
+
+/** `cp --archive` gives what it copies to the container's user, when it names one. */
+function ownerIn({ config }: Container, root: string): { uid: number; gid: number } | undefined {
+  if (!config.User) return undefined;
+  const passwd = readRootText(root, "/etc/passwd");
+  const { user } = resolveUser(config.User, { passwd, group: readRootText(root, "/etc/group") });
+  return user;
+}
+
+/** As `Engine.export`: the root filesystem without what is mounted in it. */
+export function exportRoot(core: Core, id: string): AsyncIterable<Uint8Array> {
+  const container = core.records.get(id);
+  core.events.container(container, "export");
+  return whileMounted(core, id, async () => {
+    return packTar(await core.snapshots.mount(id), { nanoseconds: true });
+  });
 }

@@ -7,6 +7,7 @@ import type { Exit, RunningProcess, Runtime } from "../runtime/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
 import type { VolumeStore } from "../volume/mod.ts";
 import type { Attachers } from "./attach.ts";
+import type { Borrowed } from "./borrow.ts";
 import type { Events } from "./events.ts";
 import type { Execs } from "./exec-table.ts";
 import type { HealthMonitor } from "./health.ts";
@@ -51,6 +52,7 @@ export interface Core extends Stores {
   readonly restarts: Map<string, () => void>;
   /** Containers whose removal has begun. */
   readonly removing: Set<string>;
+  readonly borrowed: Borrowed;
   readonly background: Background;
 }
 

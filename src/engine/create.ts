@@ -1,9 +1,9 @@
 import { Failure } from "../base/mod.ts";
 import type { Image } from "../image/mod.ts";
+import { mergeRunConfig } from "../oci/mod.ts";
 import { cleanPath } from "./binds.ts";
 import type { Core } from "./core.ts";
 import { checkLogConfig } from "./logging.ts";
-import { mergeRunConfig } from "./merge.ts";
 import { fillVolumes, makeVolumes, mountPoints, planMounts } from "./mount-plan.ts";
 import { releaseVolumes } from "./mounts.ts";
 import { makeId } from "./names.ts";

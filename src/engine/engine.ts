@@ -3,6 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { Failure, KeyedLock } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import { Attachers, attach, readLogs } from "./attach.ts";
+import { Borrowed } from "./borrow.ts";
 import { commit } from "./commit.ts";
 import { copyIn, copyOut, exportRoot, statPath } from "./copy.ts";
 import { Background, type Core, type Stores } from "./core.ts";
@@ -10,6 +11,7 @@ import { create } from "./create.ts";
 import { Events } from "./events.ts";
 import { createExec, resizeExec, startExec } from "./exec.ts";
 import { Execs } from "./exec-table.ts";
+import { mountTargets } from "./mounts.ts";
 import { prune } from "./prune.ts";
 import { reconcile } from "./reconcile.ts";
 import { Records } from "./records.ts";
@@ -44,6 +46,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     live: new Map(),
     restarts: new Map(),
     removing: new Set(),
+    borrowed: new Borrowed(),
     background: new Background(),
   };
   core.images.onEvent((action, id, name) => {
@@ -95,7 +98,10 @@ function streams(core: Core) {
 function stock(core: Core) {
   return {
     top: (id, psArgs) => top(core, id, psArgs),
-    changes: async (id) => await core.snapshots.changes(core.records.get(id).id),
+    changes: async (id) => {
+      const mountPoints = mountTargets(core.records.inside(id).mounts);
+      return await core.snapshots.changes(id, { mountPoints });
+    },
     size: async (id) => await core.snapshots.usage(core.records.get(id).id),
     stats: (id) => stats(core, id),
     statPath: (id, path) => statPath(core, id, path),

@@ -4,6 +4,7 @@ import {
   errnoOf,
   makeDirectoryAt,
   open,
+  openAt,
   openPath,
   openWithin,
   pathOf,
@@ -65,6 +66,18 @@ function readText(file: number): string {
   } finally {
     closeFile(file);
   }
+}
+
+/** Programs look for this file to tell whether they are in a container. */
+export function markRoot(root: string): void {
+  withRoot(root, (directory) => {
+    try {
+      const flags = open.writeOnly | open.create | open.exclusive;
+      closeFile(openAt(directory, ".dockerenv", flags, 0o755));
+    } catch (error) {
+      if (errnoOf(error) !== "EEXIST") throw error;
+    }
+  });
 }
 
 /** Makes a directory inside a root, with those above it. What is there already is left as it is. */

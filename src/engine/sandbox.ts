@@ -55,7 +55,7 @@ export function planEndpoints(core: Core, request: CreateRequest): EndpointSpec[
   return [isMacAsked ? { ...first, macAddress: mac } : first, ...others];
 }
 
-export function sandboxSpec(container: Container): SandboxSpec {
+export function sandboxSpec(core: Core, container: Container): SandboxSpec {
   const { id, name, config, hostConfig } = container;
   const sysctl = Object.entries(hostConfig.Sysctls ?? {}).filter(([key]) => key.startsWith("net."));
   return {
@@ -68,9 +68,28 @@ export function sandboxSpec(container: Container): SandboxSpec {
     dns: hostConfig.Dns ?? [],
     dnsSearch: hostConfig.DnsSearch ?? [],
     dnsOptions: hostConfig.DnsOptions ?? [],
-    extraHosts: (hostConfig.ExtraHosts ?? []).map(parseExtraHost),
+    extraHosts: [
+      ...(hostConfig.ExtraHosts ?? []).map(parseExtraHost),
+      ...(hostConfig.Links ?? []).flatMap((link) => linkHosts(core, container, link)),
+    ],
     sysctl: { ...sysctlDefaults, ...Object.fromEntries(sysctl) },
   };
+}
+
+/** `--link db:alias`: names of another container on the same network. @throws "conflict" */
+function linkHosts(core: Core, { name }: Container, link: string): [string, string][] {
+  const [target = "", alias = target] = link.replace(/^\//, "").split(":");
+  const other = core.records.resolve(target);
+  const address = core.networks.sandbox(other.id)?.endpoints[0]?.address;
+  const as = alias.split("/").at(-1) || other.name;
+  if (!address) {
+    throw new Failure(
+      "conflict",
+      `Cannot link to a non running container: /${other.name} AS /${name}/${as}`,
+    );
+  }
+  const names = new Set([as, other.config.Hostname, other.name]);
+  return [...names].map((each) => [each, address]);
 }
 
 /** Puts a container on its networks. @throws as `NetworkStore.open`; "conflict" — the donor is down */
@@ -79,9 +98,9 @@ export async function openPlace(core: Core, container: Container): Promise<Place
   const donor = donorOf(core, mode);
   if (donor) return await borrowPlace(core, container, donor);
   if (mode === "host") {
-    return { netnsPath: undefined, files: await core.networks.files(sandboxSpec(container)) };
+    return { netnsPath: undefined, files: await core.networks.files(sandboxSpec(core, container)) };
   }
-  const sandbox = await core.networks.open(sandboxSpec(container));
+  const sandbox = await core.networks.open(sandboxSpec(core, container));
   tell(core, container, sandbox.endpoints, "connect");
   return { netnsPath: sandbox.netnsPath, files: sandbox };
 }
@@ -96,7 +115,7 @@ async function borrowPlace(core: Core, container: Container, donor: Container): 
   }
   const sandbox = core.networks.sandbox(donor.id);
   if (sandbox) return { netnsPath: sandbox.netnsPath, files: sandbox };
-  const files = await core.networks.files(sandboxSpec(container));
+  const files = await core.networks.files(sandboxSpec(core, container));
   return { netnsPath: `/proc/${live.process.pid}/ns/net`, files };
 }
 

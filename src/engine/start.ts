@@ -7,7 +7,7 @@ import { watchHealth } from "./health.ts";
 import { loggingOf } from "./logging.ts";
 import { readyMounts } from "./mounts.ts";
 import { removeInBackground } from "./remove.ts";
-import { makeDirectory } from "./rootfs.ts";
+import { makeDirectory, markRoot } from "./rootfs.ts";
 import { closePlace, openPlace } from "./sandbox.ts";
 import { dropSubpaths } from "./subpaths.ts";
 import { now } from "./times.ts";
@@ -93,6 +93,7 @@ async function launch(core: Core, container: Container): Promise<RunningProcess>
     openPlace(core, container),
     readyMounts(core, id, plans),
   );
+  markRoot(root);
   if (config.WorkingDir) makeDirectory(root, config.WorkingDir);
   const bundle = await makeBundle(core, container, { root, place, mounts });
   const [rows, columns] = hostConfig.ConsoleSize ?? [0, 0];
