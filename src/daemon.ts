@@ -5,6 +5,7 @@
 import { Database } from "bun:sqlite";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type Listen, serveApi } from "./api/mod.ts";
+import { audit } from "./audit.ts";
 import { Failure, log, setLogLevel, toFailure } from "./base/mod.ts";
 import { openBuilder } from "./build/mod.ts";
 import { openContentStore } from "./content/mod.ts";
@@ -65,6 +66,7 @@ async function serve(options: DaemonOptions): Promise<void> {
     ...stores,
     listen: options.hosts.map(parseHost),
     directory: `${options.dataRoot}/spool`,
+    audit: async () => audit({ ...options, ...stores }),
     info: {
       version: version(),
       id: engineId(options.dataRoot),

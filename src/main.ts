@@ -6,7 +6,7 @@ type Cli = { runCli: typeof runCli };
 async function main(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;
   if (name === "daemon") return (await import("./daemon.ts")).runDaemon(rest);
-  if (name === "doctor") return (await import("./daemon.ts")).runDoctor(rest);
+  if (name === "doctor") return (await import("./doctor.ts")).runDoctor(rest);
   // `require` loads in half the time of `import()`, which short commands feel.
   return (require("./cli/mod.ts") as Cli).runCli(argv);
 }
