@@ -299,9 +299,9 @@ class OverlayStore implements SnapshotStore {
   /** The directories below a snapshot, the topmost first. */
   #lowers(snapshot: SnapshotRow): string[] {
     if (snapshot.parents.length === 0) return [this.#layout.emptyName];
-    return snapshot.parents
-      .map((diffId) => this.#rows.layers.get(diffId)!.id.toString(36))
-      .reverse();
+    const names = snapshot.parents.map((diffId) => this.#rows.layers.get(diffId)!.id.toString(36));
+    // An image may hold one layer twice (an empty one, say); overlayfs refuses that, and the upper hides the lower.
+    return [...new Set(names.reverse())];
   }
 
   /** Gives what lies below a snapshot as one directory. */
