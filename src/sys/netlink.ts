@@ -45,6 +45,7 @@ export class Netlink implements Disposable {
 
   /** As `execute`, but hands back what went wrong with each request. */
   attempt(requests: readonly NetlinkRequest[]): (Failure | undefined)[] {
+    if (requests.length === 0) return []; // an empty datagram is no request: ENODATA
     return this.#exchange(requests, []);
   }
 
