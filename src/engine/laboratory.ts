@@ -8,6 +8,7 @@ import { digestOf, type RunConfig } from "../oci/mod.ts";
 import type { Chunk, Exit, OutputQuery, RunningProcess, Runtime } from "../runtime/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
 import type { Volume, VolumeStore } from "../volume/mod.ts";
+import type { Stores } from "./core.ts";
 import { openEngine } from "./engine.ts";
 import type { ContainerConfig, CreateRequest, Engine, HostConfig } from "./types.ts";
 
@@ -92,14 +93,25 @@ export async function run(world: World): Promise<Run> {
   const engine = await openEngine({
     database: guarded(world.database, life),
     directory: world.directory,
+    ...storesOf(life),
+  });
+  return { engine, killed: life.killed };
+}
+
+/** The stores of a world by themselves, for who replaces some of them by real ones. */
+export function fakeStores(world: World): Stores {
+  return storesOf(new Life(world));
+}
+
+function storesOf(life: Life): Stores {
+  return {
     content: {} as ContentStore,
     images: images(),
     snapshots: snapshots(life),
     runtime: runtime(life),
     networks: networks(life),
     volumes: volumes(life),
-  });
-  return { engine, killed: life.killed };
+  };
 }
 
 /** A dead engine writes no more. */
