@@ -1,7 +1,6 @@
 import { Failure } from "../base/mod.ts";
 import type { Image } from "../image/mod.ts";
-import type { Platform } from "../oci/mod.ts";
-import { formatPlatform, readPlatform } from "./platform.ts";
+import { formatPlatform, matchesPlatform, type Platform, parsePlatform } from "../oci/mod.ts";
 import { keyOf, type StageState } from "./state.ts";
 import type { Tools } from "./tools.ts";
 import type { BuildRequest } from "./types.ts";
@@ -13,9 +12,9 @@ export async function findImage(
   { name, platform }: { name: string; platform: string },
 ): Promise<Image> {
   const asked = platform || request.platform;
-  const wanted = readPlatform(asked);
+  const wanted = parsePlatform(asked);
   const local = request.pull && pull ? undefined : images.find(name);
-  if (local && (asked === "" || isSame(local.config, wanted))) return local;
+  if (local && (asked === "" || matchesPlatform(wanted, local.config))) return local;
   if (pull) return await pull(name, wanted);
   if (!local) {
     throw new Failure("not_found", `No such image: ${name}`, {
@@ -25,10 +24,6 @@ export async function findImage(
   const has = formatPlatform(local.config);
   const text = `its platform (${has}) does not match the specified platform (${formatPlatform(wanted)})`;
   throw new Failure("not_found", `image with reference ${name} was found but ${text}`);
-}
-
-function isSame(one: Platform, other: Platform): boolean {
-  return one.os === other.os && one.architecture === other.architecture;
 }
 
 /** What a program finds on its path when the image says nothing. */

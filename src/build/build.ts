@@ -2,6 +2,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
 import type { Image } from "../image/mod.ts";
 import type { Digest, ImageConfig, Platform } from "../oci/mod.ts";
+import { hostPlatform, parsePlatform } from "../oci/mod.ts";
 import { emptyState, findImage, stateOf } from "./base-image.ts";
 import { type ConfigureOptions, configure, proxyArgs, resolveWorkdir, word } from "./configure.ts";
 import type { Context } from "./context.ts";
@@ -9,7 +10,7 @@ import { copyStep } from "./copy-step.ts";
 import type { Instruction } from "./instruction.ts";
 import { type LayerWork, layerStep } from "./layer-step.ts";
 import { parseDockerfile } from "./parse.ts";
-import { hostPlatform, platformArgs, readPlatform } from "./platform.ts";
+import { platformArgs } from "./platform.ts";
 import { runStep } from "./run-step.ts";
 import { locate, type Source } from "./source.ts";
 import { findStage, type Plan, plan, type Stage } from "./stages.ts";
@@ -64,7 +65,7 @@ export class Build {
     this.request = request;
     this.context = given.context;
     this.#report = given.report;
-    this.#platform = readPlatform(request.platform);
+    this.#platform = parsePlatform(request.platform);
     this.plan = plan(given.context.dockerfile, {
       buildArgs: request.buildArgs,
       platformArgs: platformArgs(this.#platform),
@@ -240,7 +241,7 @@ export class Build {
 
   /** The state that a FROM begins with. */
   async #start(stage: Stage): Promise<StageState> {
-    const platform = stage.platform === "" ? this.#platform : readPlatform(stage.platform);
+    const platform = stage.platform === "" ? this.#platform : parsePlatform(stage.platform);
     if (stage.base !== undefined) return childOf(await this.stage(stage.base), platform);
     if (stage.image === "scratch") return emptyState(platform);
     const image = await this.image(stage.image, stage.platform);

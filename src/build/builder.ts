@@ -5,7 +5,7 @@ import { Gate, log } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
 import type { ImageStore } from "../image/mod.ts";
 import type { NetworkStore } from "../network/mod.ts";
-import type { Digest } from "../oci/mod.ts";
+import { type Digest, parseReference } from "../oci/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
 import { Build } from "./build.ts";
@@ -65,6 +65,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     build: (request, report) =>
       builds.run(async () => {
         throwIfAborted(request.signal);
+        for (const tag of request.tags) parseReference(tag); // not after an hour of building
         const context = readContext(request);
         const image = await new Build(tools, request, { context, report }).run();
         void trim();

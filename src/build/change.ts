@@ -1,9 +1,9 @@
 import { Failure } from "../base/mod.ts";
 import type { RunConfig } from "../oci/mod.ts";
+import { hostPlatform } from "../oci/mod.ts";
 import { type ConfigureOptions, configure, resolveWorkdir, word } from "./configure.ts";
 import type { Instruction, Kind } from "./instruction.ts";
 import { parseDockerfile } from "./parse.ts";
-import { hostPlatform } from "./platform.ts";
 import { keyOf, type StageState } from "./state.ts";
 
 const allowed: readonly Kind[] = [

@@ -14,11 +14,16 @@ import { assert, Failure } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
 import type { Image, ImageStore } from "../image/mod.ts";
 import type { NetworkStore } from "../network/mod.ts";
-import { type Digest, digestOf, type ImageConfig, type RunConfig } from "../oci/mod.ts";
+import {
+  type Digest,
+  digestOf,
+  hostPlatform,
+  type ImageConfig,
+  type RunConfig,
+} from "../oci/mod.ts";
 import type { BundleSpec, Exit, Runtime } from "../runtime/mod.ts";
 import type { Layer, SnapshotStore } from "../snapshot/mod.ts";
 import { openBuilder } from "./builder.ts";
-import { hostPlatform } from "./platform.ts";
 import type { BuildEvent, Builder, BuildRequest } from "./types.ts";
 
 /** What a command does in a test: prints, writes below `root`, gives its exit code. */

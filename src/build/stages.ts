@@ -144,8 +144,8 @@ function readStages(
         "An ARG for FROM needs a default, or --build-arg, before the first FROM",
       );
     }
-    const named = stages.findLast(({ name }) => name !== "" && name === image.toLowerCase());
-    const [index, base] = [stages.length, named?.index];
+    const index = stages.length;
+    const base = findStage(stages, image, index);
     const { name } = instruction;
     stages.push({ index, name, from: instruction, image, platform, base, instructions: [] });
   }
