@@ -11,7 +11,6 @@ function checkProgress(value: string): void {
   }
 }
 
-/* biome-ignore-start format: a table, one flag a line */
 export const buildFlags = {
   "add-host": { kind: "list", about: "Add a line to /etc/hosts of RUN: NAME:ADDRESS" },
   "build-arg": {
@@ -40,7 +39,7 @@ export const buildFlags = {
   label: { kind: "list", about: "Set a label: NAME=VALUE" },
   load: { kind: "bool", about: "Taken for compatibility", hidden: true },
   memory: { kind: "bytes", short: "m", about: "Most memory for RUN" },
-  "memory-swap": { kind: "bytes", about: "Most memory and swap together; -1 for endless swap" },
+  "memory-swap": { kind: "endless", about: "Most memory and swap together; -1 for endless swap" },
   network: { kind: "string", default: "default", about: "Network of RUN: default, none or host" },
   "no-cache": { kind: "bool", about: "Do not use the cache" },
   platform: { kind: "string", about: "Platform of the image" },
@@ -67,7 +66,6 @@ export const buildFlags = {
     check: checkUlimit,
   },
 } as const satisfies FlagTable;
-/* biome-ignore-end format: a table, one flag a line */
 
 /** The query of `POST /build`, but for what the context adds. */
 export function buildQuery(flags: FlagValues<typeof buildFlags>): BuildQuery {

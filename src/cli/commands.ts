@@ -15,7 +15,6 @@ const entry = (names: string, about: string, load: () => { command: Command }): 
 });
 
 // `require` with a literal: Bun loads it in half the time of `import()`, and its bundler sees it.
-/* biome-ignore-start format: a table, one command a line */
 export const entries: readonly Entry[] = [
   entry("container run, run", "Create a container from an image and start it", () =>
     require("./run.ts"),
@@ -122,7 +121,6 @@ export const entries: readonly Entry[] = [
   entry("context show", "Print the name of the context in use", () => require("./context-show.ts")),
   entry("completion", "Print a completion script for a shell", () => require("./completion.ts")),
 ];
-/* biome-ignore-end format: a table, one command a line */
 
 export const groups: Readonly<Record<string, string>> = {
   builder: "Manage builds",

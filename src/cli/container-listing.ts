@@ -84,6 +84,11 @@ function mountsText(mounts: ContainerSummary["Mounts"], isWhole: boolean): strin
   return names.map((name) => (isWhole ? name : ellipsis(name, 15))).join(",");
 }
 
+/** By bytes, as Go compares: "0.0.0.0" comes before "::". */
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
 interface Group {
   readonly address: string;
   readonly type: string;
@@ -97,9 +102,9 @@ export function portsText(ports: readonly Port[]): string {
   const sorted = [...ports].sort(
     (a, b) =>
       a.PrivatePort - b.PrivatePort ||
-      (a.IP ?? "").localeCompare(b.IP ?? "") ||
+      compare(a.IP ?? "", b.IP ?? "") ||
       (a.PublicPort ?? 0) - (b.PublicPort ?? 0) ||
-      a.Type.localeCompare(b.Type),
+      compare(a.Type, b.Type),
   );
   const groups: Group[] = [];
   const mapped: string[] = [];

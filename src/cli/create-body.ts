@@ -47,7 +47,6 @@ export async function createBody({ flags, given, args }: CreateCall): Promise<Cr
     WorkingDir: flags.workdir,
     ...(given.has("entrypoint") ? { Entrypoint: [flags.entrypoint] } : {}),
     Labels: await readLabels(flags["label-file"], flags.label),
-    ...(flags["mac-address"] ? { MacAddress: flags["mac-address"] } : {}),
     ...(flags["stop-signal"] ? { StopSignal: flags["stop-signal"] } : {}),
     ...(given.has("stop-timeout") ? { StopTimeout: flags["stop-timeout"] } : {}),
     ...(health ? { Healthcheck: health } : {}),
@@ -81,11 +80,10 @@ async function hostRequest(
     VolumesFrom: orNull(flags["volumes-from"]),
     ...(flags.annotation.length > 0 ? { Annotations: toMap(flags.annotation) } : {}),
     ...(flags.mount.length > 0 ? { Mounts: flags.mount.map(parseMount) } : {}),
-    CapAdd: orNull(flags["cap-add"]),
-    CapDrop: orNull(flags["cap-drop"]),
+    ...capabilities(flags["cap-add"], flags["cap-drop"]),
     CgroupnsMode: flags.cgroupns,
     Dns: flags.dns,
-    DnsOptions: [...flags["dns-opt"], ...flags["dns-option"]],
+    DnsOptions: flags["dns-option"],
     DnsSearch: flags["dns-search"],
     ExtraHosts: extraHosts(flags["add-host"]),
     GroupAdd: orNull(flags["group-add"]),
@@ -114,7 +112,35 @@ function orNull(list: readonly string[]): readonly string[] | null {
   return list.length > 0 ? list : null;
 }
 
+/** `net_admin` is CAP_NET_ADMIN; ALL trumps the rest; what is added is not dropped. */
+export function capabilities(
+  add: readonly string[],
+  drop: readonly string[],
+): Pick<HostConfig, "CapAdd" | "CapDrop"> {
+  const all = "ALL";
+  const normal = (names: readonly string[]): Set<string> => {
+    const set = new Set(
+      names.map((name) => {
+        const upper = name.trim().toUpperCase();
+        return upper === all || upper.startsWith("CAP_") ? upper : `CAP_${upper}`;
+      }),
+    );
+    return set.has(all) ? new Set([all]) : set;
+  };
+  const added = normal(add);
+  const dropped = [...normal(drop)].filter((name) => !added.has(name));
+  return { CapAdd: orNull([...added].sort()), CapDrop: orNull(dropped.sort()) };
+}
+
 function checkModes(flags: Values): void {
+  if (!["always", "missing", "never", ""].includes(flags.pull)) {
+    const known = `must be one of "always", "missing" or "never"`;
+    throw new Failure("invalid", `invalid pull option: '${flags.pull}': ${known}`);
+  }
+  const mac = flags["mac-address"];
+  if (mac !== "" && !/^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}$/.test(mac)) {
+    throw new Failure("invalid", `${mac} is not a valid mac address`);
+  }
   const isTarget = (mode: string) => /^container:.+/.test(mode);
   const rules: [flag: keyof Values, known: RegExp, name: string][] = [
     ["pid", /^(|host)$/, "PID"],
@@ -140,7 +166,7 @@ function extraHosts(list: readonly string[]): readonly string[] | null {
 }
 
 function logRequest(flags: Values): HostConfig["LogConfig"] {
-  const Config = requirePairs(flags["log-opt"], "logging option");
+  const Config = toMap(flags["log-opt"]);
   if (flags["log-driver"] === "none" && flags["log-opt"].length > 0) {
     throw new Failure("invalid", "invalid logging opts for driver none");
   }
@@ -175,20 +201,15 @@ function resources(flags: Values, given: ReadonlySet<string>): Partial<HostConfi
     CpusetCpus: flags["cpuset-cpus"],
     CpusetMems: flags["cpuset-mems"],
     Devices: flags.device.filter((text) => !isCdi(text)).map(parseDevice),
-    DeviceCgroupRules: orNull(flags["device-cgroup-rule"].map(checkRule)),
+    DeviceCgroupRules: orNull(flags["device-cgroup-rule"]),
     DeviceRequests: deviceRequests(flags),
     MemoryReservation: flags["memory-reservation"],
     MemorySwap: flags["memory-swap"],
     MemorySwappiness: swappiness,
     OomKillDisable: flags["oom-kill-disable"],
     PidsLimit: given.has("pids-limit") ? flags["pids-limit"] : 0,
-    Ulimits: flags.ulimit.length > 0 ? flags.ulimit.map(parseUlimit) : [],
+    Ulimits: flags.ulimit.map(parseUlimit).sort((a, b) => (a.Name < b.Name ? -1 : 1)),
   };
-}
-
-function checkRule(rule: string): string {
-  if (/^[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}$/.test(rule)) return rule;
-  throw new Failure("invalid", `invalid device cgroup format '${rule}'`);
 }
 
 /** A device of the Container Device Interface: `vendor.com/class=name`. */

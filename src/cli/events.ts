@@ -4,7 +4,6 @@ import { defineCommand } from "./command.ts";
 import { engineOf } from "./engine.ts";
 import { offsetText } from "./human.ts";
 import { checkFilter, parseFilters } from "./key-values.ts";
-import { unescapeFormat } from "./listing.ts";
 import { print } from "./output.ts";
 import { timeArgument } from "./time-argument.ts";
 
@@ -50,7 +49,7 @@ function shower(format: string): (line: string) => string {
     require("./template.ts") as typeof import("./template.ts");
   let template: ReturnType<typeof parseTemplate>;
   try {
-    template = parseTemplate(unescapeFormat(format));
+    template = parseTemplate(format);
   } catch (cause) {
     throw new Failure("invalid", `Error parsing format: ${(cause as Error).message}`, { cause });
   }

@@ -5,9 +5,17 @@
 import { Failure } from "../base/mod.ts";
 import { parseDurationNs, parseSizeBytes } from "./units.ts";
 
-export type FlagKind = "bool" | "string" | "list" | "int" | "decimal" | "bytes" | "duration";
+export type FlagKind =
+  | "bool"
+  | "string"
+  | "list"
+  | "int"
+  | "decimal"
+  | "bytes"
+  | "endless"
+  | "duration";
 
-/** One flag. A list may be given many times; bytes take `512m`, durations `1m30s` (nanoseconds). */
+/** One flag. A list may be given many times; bytes take `512m`, endless takes -1 too, durations `1m30s` (nanoseconds). */
 export interface Flag {
   readonly kind: FlagKind;
   readonly short?: string;
@@ -17,6 +25,8 @@ export interface Flag {
   readonly default?: string | number | boolean;
   /** Refuses a bad value while flags are read. @throws Failure "invalid" */
   readonly check?: (value: string) => void;
+  /** Another spelling of that flag: what is given here is set there. */
+  readonly sameAs?: string;
   /** Taken, but not shown in help. */
   readonly hidden?: boolean;
 }
@@ -49,6 +59,7 @@ const zero: Record<FlagKind, Value> = {
   int: 0,
   decimal: 0,
   bytes: 0,
+  endless: 0,
   duration: 0,
 };
 
@@ -69,7 +80,8 @@ export function parseFlags<T extends FlagTable>(
   }
   const given = new Set<string>();
   const args: string[] = [];
-  const set = (name: string, text: string): void => {
+  const set = (named: string, text: string): void => {
+    const name = table[named]!.sameAs ?? named;
     given.add(name);
     setValue(values, name, { flag: table[name]!, text });
   };
@@ -161,6 +173,7 @@ function setValue(
 function convert(kind: Exclude<FlagKind, "list">, text: string): Value {
   if (kind === "string") return text;
   if (kind === "bytes") return parseSizeBytes(text);
+  if (kind === "endless") return text === "-1" ? -1 : parseSizeBytes(text);
   if (kind === "duration") return parseDurationNs(text);
   if (kind === "bool") {
     if (/^(1|t|T|TRUE|true|True)$/.test(text)) return true;

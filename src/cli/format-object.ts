@@ -1,12 +1,11 @@
 /** `--format` of commands that show one object: `info`, `version`. */
 import { Failure } from "../base/mod.ts";
-import { unescapeFormat } from "./listing.ts";
 
 /** The object through a template, or as JSON for "json". @throws Failure "invalid" */
 export function formatObject(data: unknown, format: string): string {
   const { parseTemplate, runTemplate } = require("./template.ts") as typeof import("./template.ts");
   try {
-    const source = format === "json" ? "{{json .}}" : unescapeFormat(format);
+    const source = format === "json" ? "{{json .}}" : format;
     return runTemplate(parseTemplate(source), data);
   } catch (cause) {
     const why = (cause as Error).message;

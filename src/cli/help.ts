@@ -75,6 +75,7 @@ const kindWords: Record<Flag["kind"], string> = {
   int: "int",
   decimal: "decimal",
   bytes: "bytes",
+  endless: "bytes",
   duration: "duration",
 };
 

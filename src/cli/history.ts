@@ -29,7 +29,7 @@ function historyListing({ isWhole, isHuman }: { isWhole: boolean; isHuman: boole
     fields: {
       ID: { heading: "IMAGE", value: ({ Id }) => (isWhole ? Id : shortId(Id)) },
       CreatedSince: {
-        heading: "CREATED",
+        heading: isHuman ? "CREATED" : "CREATED AT",
         value: ({ Created }) => (isHuman ? ago(Created) : rfc3339(Created)),
       },
       CreatedAt: { heading: "CREATED AT", value: ({ Created }) => rfc3339(Created) },

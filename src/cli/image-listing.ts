@@ -43,7 +43,7 @@ export function namedImages(images: readonly ImageSummary[], hasDigests: boolean
 }
 
 export function imageListing({ isWhole, hasDigests }: { isWhole: boolean; hasDigests: boolean }) {
-  const size = (bytes: number) => (bytes < 0 ? "N/A" : humanSize(bytes));
+  const size = (bytes: number) => (bytes < 0 ? "N/A" : humanSize(bytes, 4));
   return defineListing<NamedImage>({
     typeName: "*formatter.imageContext",
     complaint: "template parsing error",
@@ -62,12 +62,12 @@ export function imageListing({ isWhole, hasDigests }: { isWhole: boolean; hasDig
         heading: "CONTAINERS",
         value: ({ image }) => (image.Containers < 0 ? "N/A" : String(image.Containers)),
       },
-      VirtualSize: { heading: "SIZE", value: ({ image }) => humanSize(image.Size) },
+      VirtualSize: { heading: "SIZE", value: ({ image }) => humanSize(image.Size, 4) },
       SharedSize: { heading: "SHARED SIZE", value: ({ image }) => size(image.SharedSize) },
       UniqueSize: {
         heading: "UNIQUE SIZE",
         value: ({ image }) =>
-          image.SharedSize < 0 ? "N/A" : humanSize(image.Size - image.SharedSize),
+          image.SharedSize < 0 ? "N/A" : humanSize(image.Size - image.SharedSize, 4),
       },
     },
   });

@@ -1,7 +1,6 @@
 /** What every `inspect` does: finds objects, prints them as JSON or through a template. */
 import { Failure } from "../base/mod.ts";
 import { complaintText } from "./complaint.ts";
-import { unescapeFormat } from "./listing.ts";
 import { complain, print } from "./output.ts";
 import { goJson } from "./template-values.ts";
 
@@ -22,7 +21,7 @@ export async function inspectObjects(
   let template: ReturnType<typeof parseTemplate> | undefined;
   if (!isPlain) {
     try {
-      template = parseTemplate(unescapeFormat(format));
+      template = parseTemplate(format);
     } catch (error) {
       complain(`template parsing error: ${(error as Error).message}`);
       return badTemplateCode;

@@ -34,7 +34,10 @@ function checkName(name: string, line: string, path: string): void {
   }
 }
 
-/** Environment: files first, then flags. A bare NAME takes this process's value, if it has one. */
+/**
+ * Environment: files first, then flags. A bare NAME takes this process's value; without one it takes
+ * the image's variable away when a flag says so, and means nothing in a file.
+ */
 export async function readEnvironment(
   files: readonly string[],
   flags: readonly string[],
@@ -50,7 +53,10 @@ export async function readEnvironment(
       add(line);
     }
   }
-  for (const flag of flags) add(flag);
+  for (const flag of flags) {
+    if (flag.includes("=") || process.env[flag] !== undefined) add(flag);
+    else all.push(flag);
+  }
   return all;
 }
 
@@ -100,6 +106,6 @@ export function checkFilter(text: string): void {
 /** `a=b` must have its `=`. @throws Failure "invalid" */
 export function requirePairs(pairs: readonly string[], what: string): Record<string, string> {
   const bad = pairs.find((pair) => !pair.includes("="));
-  if (bad !== undefined) throw new Failure("invalid", `invalid ${what}: ${bad}`);
+  if (bad !== undefined) throw new Failure("invalid", `invalid ${what}`);
   return toMap(pairs);
 }

@@ -88,6 +88,16 @@ export function parseWeight(text: string): { Path: string; Weight: number } {
   return { Path: path, Weight: number };
 }
 
+export const checkWeight = (text: string): void => void parseWeight(text);
+export const checkRate = (text: string): void => void parseRate(text, false);
+export const checkByteRate = (text: string): void => void parseRate(text, true);
+
+/** A rule of the devices cgroup: `c 1:3 rwm`. @throws Failure "invalid" */
+export function checkRule(rule: string): void {
+  if (/^[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}$/.test(rule)) return;
+  throw new Failure("invalid", `invalid device cgroup format '${rule}'`);
+}
+
 /** `--cpus 1.5` in billionths. @throws Failure "invalid" */
 export function nanoCpus(cpus: number): number {
   return Math.round(cpus * 1e9);

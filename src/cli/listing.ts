@@ -102,7 +102,7 @@ function headingOf(heading: string): unknown {
 }
 
 /** `\t` and `\n` typed in a shell. */
-export function unescapeFormat(format: string): string {
+function unescapeFormat(format: string): string {
   return format.replaceAll("\\t", "\t").replaceAll("\\n", "\n");
 }
 

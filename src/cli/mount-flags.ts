@@ -194,15 +194,10 @@ export function parseVolumes(texts: readonly string[]): {
   const binds: string[] = [];
   const volumes: Record<string, Record<string, never>> = {};
   for (const text of texts) {
+    if (text === "") throw new Failure("invalid", "invalid empty volume spec");
     const parts = text.split(":");
-    if (text === "" || parts.some((part) => part === "") || parts.length > 3) {
-      const why =
-        text === ""
-          ? "empty section between colons"
-          : parts.length > 3
-            ? "too many colons"
-            : "empty section between colons";
-      throw new Failure("invalid", `invalid spec: ${text}: ${why}`);
+    if (parts.some((part) => part === "")) {
+      throw new Failure("invalid", `invalid spec: ${text}: empty section between colons`);
     }
     const isAnonymous = parts.length === 1;
     if (isAnonymous) volumes[text] = {};
@@ -228,12 +223,12 @@ export function parseTmpfs(texts: readonly string[]): Record<string, string> {
 export function parseDevice(text: string) {
   const parts = text.split(":") as [string, string?, string?];
   if (parts.length > 3 || parts[0] === "") {
-    throw new Failure("invalid", `invalid device specification: ${text}`);
+    throw new Failure("invalid", `bad format for path: ${text}`);
   }
   const [host, second, third] = parts;
   const isMode = (word: string | undefined) => /^[rwm]{1,3}$/.test(word ?? "");
   if (parts.length === 3 && !isMode(third)) {
-    throw new Failure("invalid", `invalid device specification: ${text}`);
+    throw new Failure("invalid", `bad mode specified: ${third}`);
   }
   const inside = second === undefined || (parts.length === 2 && isMode(second)) ? host : second;
   return {

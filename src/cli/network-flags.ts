@@ -28,6 +28,7 @@ const nothing = (target: string): Wanted => ({
 });
 
 function parseNetwork(text: string): Wanted {
+  if (text === "") throw new Failure("invalid", "no name set for network");
   const wanted = nothing(text);
   if (!text.includes("=") && !text.includes(",")) return wanted;
   wanted.target = "";
@@ -61,9 +62,7 @@ function setField(wanted: Wanted, key: string, value: string): void {
 /** The flags of `create` and `run` that this file reads. */
 export interface NetworkFlags {
   readonly network: readonly string[];
-  readonly net: readonly string[];
   readonly "network-alias": readonly string[];
-  readonly "net-alias": readonly string[];
   readonly ip: string;
   readonly ip6: string;
   readonly link: readonly string[];
@@ -78,7 +77,7 @@ export interface NetworkRequest {
 
 /** What the networking part of the create body says. @throws Failure "invalid" */
 export function networkRequest(flags: NetworkFlags): NetworkRequest {
-  const all = [...flags.network, ...flags.net].map(parseNetwork);
+  const all = flags.network.map(parseNetwork);
   const networks = all.length === 0 ? [nothing("default")] : all;
   const [first] = networks as [Wanted, ...Wanted[]];
   addShorthands(first, flags);
@@ -87,15 +86,26 @@ export function networkRequest(flags: NetworkFlags): NetworkRequest {
     if (Object.hasOwn(endpoints, wanted.target)) {
       throw new Failure("conflict", `network "${wanted.target}" is specified multiple times`);
     }
-    if (networks.length > 1 && /^(host|none|container:.*)$/.test(wanted.target)) {
+    if (networks.length > 1 && !isUserDefined(wanted.target) && wanted.target !== "bridge") {
       throw new Failure(
         "conflict",
         `conflicting options: cannot attach both user-defined and non-user-defined network-modes`,
       );
     }
-    endpoints[wanted.target] = settingsOf(wanted);
+    const settings = settingsOf(wanted);
+    // One network without any wish of its own: the engine makes the endpoint.
+    if (all.length === 1 && Object.values(settings).every(isNothing)) continue;
+    endpoints[wanted.target] = settings;
   }
   return { mode: first.target, endpoints };
+}
+
+function isNothing(value: unknown): boolean {
+  return value === null || value === "" || value === 0;
+}
+
+function isUserDefined(mode: string): boolean {
+  return !/^(default|bridge|host|none|container:.*)$/.test(mode);
 }
 
 function addShorthands(first: Wanted, flags: NetworkFlags): void {
@@ -104,7 +114,7 @@ function addShorthands(first: Wanted, flags: NetworkFlags): void {
       "conflict",
       `conflicting options: cannot specify both --${flag} and per-network ${field}`,
     );
-  const aliases = [...flags["network-alias"], ...flags["net-alias"]];
+  const aliases = flags["network-alias"];
   if (aliases.length > 0 && first.aliases.length > 0) throw conflict("network-alias", "alias");
   if (flags.ip && first.ipv4) throw conflict("ip", "IPv4 address");
   if (flags.ip6 && first.ipv6) throw conflict("ip6", "IPv6 address");
@@ -113,7 +123,7 @@ function addShorthands(first: Wanted, flags: NetworkFlags): void {
     throw conflict("link-local-ip", "link-local IP addresses");
   }
   first.aliases.push(...aliases);
-  first.links.push(...flags.link);
+  if (isUserDefined(first.target)) first.links.push(...flags.link);
   first.linkLocal.push(...flags["link-local-ip"]);
   first.ipv4 ||= flags.ip;
   first.ipv6 ||= flags.ip6;

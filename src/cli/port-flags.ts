@@ -39,6 +39,10 @@ export function parsePorts(publish: readonly string[], expose: readonly string[]
       throw new Failure("invalid", `invalid port format for --expose: ${text}`);
     }
     const [range, protocol = "tcp"] = text.split("/") as [string, string?];
+    if (!/^\d+(-\d+)?$/.test(range)) {
+      const why = `strconv.ParseUint: parsing ${JSON.stringify(range)}: invalid syntax`;
+      throw new Failure("invalid", `invalid range format for --expose: ${text}, error: ${why}`);
+    }
     const { first, last } = parseRange(range, "range format for --expose", text);
     for (let port = first; port <= last; port++) {
       ports.exposed[`${port}/${parseProtocol(protocol)}`] = {};
@@ -110,9 +114,14 @@ function splitSpec(text: string) {
 }
 
 function checkAddress(text: string): string {
-  const isV4 =
-    /^\d{1,3}(\.\d{1,3}){3}$/.test(text) && text.split(".").every((part) => Number(part) < 256);
-  const isV6 = text.includes(":") && /^[0-9a-fA-F:.]+(%\w+)?$/.test(text);
-  if (text === "" || isV4 || isV6) return text;
+  if (text === "" || isAddress(text)) return text;
   throw new Failure("invalid", `invalid IP address: ${text}`);
+}
+
+/** True for an IPv4 or IPv6 address. */
+export function isAddress(text: string): boolean {
+  if (text.includes(":")) return /^[0-9a-fA-F:.]+(%\w+)?$/.test(text);
+  return (
+    /^\d{1,3}(\.\d{1,3}){3}$/.test(text) && text.split(".").every((part) => Number(part) < 256)
+  );
 }

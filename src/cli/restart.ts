@@ -14,12 +14,12 @@ export const command = defineCommand({
       short: "t",
       about: "Seconds to wait before the kill; -1 to wait for ever",
     },
-    time: { kind: "int", about: "The same as --timeout", hidden: true },
+    time: { kind: "int", about: "", hidden: true, sameAs: "timeout" },
   },
   arguments: { min: 1 },
   async run({ flags, args, given, globals }) {
     const engine = engineOf(globals);
-    const t = given.has("timeout") ? flags.timeout : given.has("time") ? flags.time : undefined;
+    const t = given.has("timeout") ? flags.timeout : undefined;
     const query = { signal: flags.signal, ...(t === undefined ? {} : { t }) };
     const restart = async (name: string) => {
       await engine.containers.restart(name, query);

@@ -1,7 +1,9 @@
 /** The flags of `create` and `run`; `create-body.ts` makes a request of them. */
 import { Failure } from "../base/mod.ts";
 import type { FlagTable } from "./flags.ts";
-import { checkUlimit } from "./limit-flags.ts";
+import { checkByteRate, checkRate, checkRule, checkUlimit, checkWeight } from "./limit-flags.ts";
+import { parseMount } from "./mount-flags.ts";
+import { isAddress } from "./port-flags.ts";
 
 function checkStream(value: string): void {
   if (!/^(stdin|stdout|stderr)$/i.test(value)) {
@@ -20,16 +22,25 @@ function checkEnv(value: string): void {
   }
 }
 
-function checkPull(value: string): void {
-  if (!["always", "missing", "never", ""].includes(value)) {
-    throw new Failure(
-      "invalid",
-      `invalid pull option: '${value}': must be one of "always", "missing" or "never"`,
-    );
+function checkAddress(value: string): void {
+  if (value === "" || !isAddress(value)) {
+    throw new Failure("invalid", `IP address is not correctly formatted: ${value}`);
   }
 }
 
-/* biome-ignore-start format: a table, one flag a line */
+function checkMount(value: string): void {
+  parseMount(value);
+}
+
+const kernelParameters =
+  /^(kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced|domainname)|fs\.mqueue\..*|net\..*)$/;
+
+function checkSysctl(value: string): void {
+  const [name = "", setting] = value.split(/=(.*)/s) as [string, string?];
+  if (setting !== undefined && kernelParameters.test(name.replaceAll("/", "."))) return;
+  throw new Failure("invalid", `sysctl '${value}' is not allowed`);
+}
+
 const process = {
   attach: {
     kind: "list",
@@ -73,7 +84,6 @@ const identity = {
     kind: "string",
     default: "missing",
     about: "Pull the image first: always, missing or never",
-    check: checkPull,
   },
   quiet: { kind: "bool", short: "q", about: "Do not show the pull" },
   restart: {
@@ -114,7 +124,7 @@ const processor = {
 const memory = {
   memory: { kind: "bytes", short: "m", about: "Most memory" },
   "memory-reservation": { kind: "bytes", about: "Soft limit of memory" },
-  "memory-swap": { kind: "bytes", about: "Most memory and swap together; -1 for endless swap" },
+  "memory-swap": { kind: "endless", about: "Most memory and swap together; -1 for endless swap" },
   "memory-swappiness": { kind: "int", default: -1, about: "How readily it swaps: 0 to 100" },
   "kernel-memory": { kind: "bytes", about: "Taken for compatibility", hidden: true },
   "oom-kill-disable": { kind: "bool", about: "Do not kill it when memory runs out" },
@@ -131,11 +141,23 @@ const memory = {
 
 const devices = {
   "blkio-weight": { kind: "int", word: "uint16", about: "Weight of block I/O: 10 to 1000, or 0" },
-  "blkio-weight-device": { kind: "list", about: "The same for one device: PATH:WEIGHT" },
-  "device-read-bps": { kind: "list", about: "Most bytes a second read from a device: PATH:RATE" },
-  "device-read-iops": { kind: "list", about: "Most reads a second: PATH:RATE" },
-  "device-write-bps": { kind: "list", about: "Most bytes a second written to a device: PATH:RATE" },
-  "device-write-iops": { kind: "list", about: "Most writes a second: PATH:RATE" },
+  "blkio-weight-device": {
+    kind: "list",
+    about: "The same for one device: PATH:WEIGHT",
+    check: checkWeight,
+  },
+  "device-read-bps": {
+    kind: "list",
+    about: "Most bytes a second read from a device: PATH:RATE",
+    check: checkByteRate,
+  },
+  "device-read-iops": { kind: "list", about: "Most reads a second: PATH:RATE", check: checkRate },
+  "device-write-bps": {
+    kind: "list",
+    about: "Most bytes a second written to a device: PATH:RATE",
+    check: checkByteRate,
+  },
+  "device-write-iops": { kind: "list", about: "Most writes a second: PATH:RATE", check: checkRate },
   "io-maxbandwidth": {
     kind: "bytes",
     about: "Most bytes a second for the system drive (Windows only)",
@@ -143,7 +165,11 @@ const devices = {
   "io-maxiops": { kind: "int", about: "Most operations a second for it (Windows only)" },
   "storage-opt": { kind: "list", about: "Option of the storage driver: NAME=VALUE" },
   device: { kind: "list", about: "Give it a device: HOST[:CONTAINER[:rwm]]" },
-  "device-cgroup-rule": { kind: "list", about: "Add a rule to the list of allowed devices" },
+  "device-cgroup-rule": {
+    kind: "list",
+    about: "Add a rule to the list of allowed devices",
+    check: checkRule,
+  },
   gpus: { kind: "string", word: "gpu-request", about: "GPUs to give: all, a number, or device=…" },
 } as const satisfies FlagTable;
 
@@ -158,7 +184,12 @@ const isolation = {
   privileged: { kind: "bool", about: "Give it all rights and devices of the host" },
   "read-only": { kind: "bool", about: "Mount its root file system read-only" },
   "security-opt": { kind: "list", about: "Security option: seccomp=FILE, no-new-privileges, …" },
-  sysctl: { kind: "list", word: "map", about: "Set a kernel parameter: NAME=VALUE" },
+  sysctl: {
+    kind: "list",
+    word: "map",
+    about: "Set a kernel parameter: NAME=VALUE",
+    check: checkSysctl,
+  },
   "use-api-socket": {
     kind: "bool",
     about: "Bind the engine's socket and the client's credentials",
@@ -174,8 +205,8 @@ const network = {
     about: "Add a line to its /etc/hosts: NAME:ADDRESS",
     check: checkHost,
   },
-  dns: { kind: "list", about: "DNS server" },
-  "dns-opt": { kind: "list", about: "Option for the resolver", hidden: true },
+  dns: { kind: "list", about: "DNS server", check: checkAddress },
+  "dns-opt": { kind: "list", about: "", hidden: true, sameAs: "dns-option" },
   "dns-option": { kind: "list", about: "Option for the resolver" },
   "dns-search": { kind: "list", about: "Search domain" },
   expose: { kind: "list", about: "Port or ports that it serves" },
@@ -184,8 +215,8 @@ const network = {
   link: { kind: "list", about: "Link to another container: NAME[:ALIAS]" },
   "link-local-ip": { kind: "list", about: "Link-local address" },
   "mac-address": { kind: "string", about: "Its MAC address" },
-  net: { kind: "list", word: "network", about: "The same as --network", hidden: true },
-  "net-alias": { kind: "list", about: "The same as --network-alias", hidden: true },
+  net: { kind: "list", about: "", hidden: true, sameAs: "network" },
+  "net-alias": { kind: "list", about: "", hidden: true, sameAs: "network-alias" },
   network: {
     kind: "list",
     word: "network",
@@ -211,6 +242,7 @@ const storage = {
     kind: "list",
     word: "mount",
     about: "Mount: type=bind|volume|tmpfs|image,source=…,target=…",
+    check: checkMount,
   },
   tmpfs: { kind: "list", about: "Mount a tmpfs: PATH[:OPTIONS]" },
   volume: {
@@ -221,7 +253,6 @@ const storage = {
   "volume-driver": { kind: "string", about: "Volume driver" },
   "volumes-from": { kind: "list", about: "Mount what another container mounts" },
 } as const satisfies FlagTable;
-/* biome-ignore-end format: a table, one flag a line */
 
 export const createFlags = {
   ...process,

@@ -21,10 +21,16 @@ export const command = defineCommand({
       throw new Failure("unsupported", "Cannot start from a checkpoint: Lading has no checkpoints");
     }
     if (!flags.attach && !flags.interactive) {
-      return forEachName(args, async (name) => {
-        await engine.containers.start(name);
+      const failed: string[] = [];
+      const code = await forEachName(args, async (name) => {
+        await engine.containers.start(name).catch((error: unknown) => {
+          failed.push(name);
+          throw error;
+        });
         return name;
       });
+      if (code !== 0) complain(`Error: failed to start containers: ${failed.join(", ")}`);
+      return code;
     }
     if (args.length > 1) {
       throw new Failure("invalid", "you cannot start and attach multiple containers at once");

@@ -34,11 +34,9 @@ function index(from: unknown, ...keys: unknown[]): unknown {
   return value;
 }
 
-/** What a map of Go gives for a key that it does not have: the zero of its values' type. */
+/** What a map of Go gives for a key that it does not have: "" when it holds texts. */
 function zeroOf(map: Record<string, unknown>): unknown {
-  const values = Object.values(map);
-  if (values.every((value) => typeof value === "string")) return "";
-  return values.every((value) => Array.isArray(value) || value === null) ? [] : null;
+  return Object.values(map).every((value) => typeof value === "string") ? "" : noValue;
 }
 
 function slice(from: unknown, start: unknown = 0, end?: unknown): unknown {

@@ -83,6 +83,7 @@ function lexOne(source: string, at: number): [Token, number] {
   if (number) return [{ kind: "number", value: Number(number), text: number, at }, number.length];
   const name = take(/^[\p{L}_][\p{L}\p{N}_]*/u);
   if (name) return [{ kind: "name", text: name, at }, name.length];
+  if (rest === ".") throw templateFailure(source, at, `illegal number syntax: "."`);
   if (rest[0] === ".") return [{ kind: "punctuation", text: ".", at }, 1];
   const mark = take(punctuation);
   if (mark) return [{ kind: "punctuation", text: mark, at }, mark.length];
@@ -100,7 +101,7 @@ function lexQuoted(source: string, at: number): [Token, number] {
   const rule = rules[quote];
   if (!rule) {
     const point = quote.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0");
-    throw templateFailure(source, at, `unexpected bad character U+${point} '${quote}' in command`);
+    throw templateFailure(source, at, `bad character U+${point} '${quote}'`);
   }
   const text = rule[0].exec(rest)?.[0];
   if (text === undefined) throw templateFailure(source, at, rule[1]);

@@ -55,6 +55,8 @@ class Parser {
   readonly #tokens: Token[];
   readonly #named = new Map<string, readonly Node[]>();
   #at = 0;
+  /** Names that are known here; `list` forgets those of its body. */
+  #variables = ["$"];
 
   constructor(source: string) {
     this.#source = source;
@@ -126,12 +128,14 @@ class Parser {
   }
 
   #control(kind: "if" | "with" | "range"): Node {
+    const height = this.#variables.length;
     const pipe = this.#pipe(kind);
     this.#close(kind);
     const [body, ending] = this.#list();
     if (ending === "eof") throw this.#failure("unexpected EOF");
     let otherwise: Node[] = [];
     if (ending === "else") otherwise = this.#otherwise(kind);
+    this.#variables.length = height;
     return { kind, pipe, body, otherwise };
   }
 
@@ -165,7 +169,10 @@ class Parser {
     this.#close(kind);
     const name = word.value;
     if (kind !== "template") {
+      const outer = this.#variables;
+      this.#variables = ["$"];
       const [body, ending] = this.#list();
+      this.#variables = outer;
       if (ending !== "end") throw this.#failure("unexpected EOF");
       this.#named.set(name, body);
     }
@@ -184,11 +191,9 @@ class Parser {
     const commands: Operand[][] = [];
     for (;;) {
       const command = this.#command();
-      if (command.length === 0) {
-        throw this.#failure(
-          commands.length === 0 ? `missing value for ${where}` : `missing value for ${where}`,
-        );
-      }
+      // Go forgives a pipe at the end.
+      if (command.length === 0 && commands.length > 0) break;
+      if (command.length === 0) throw this.#failure(`missing value for ${where}`);
       commands.push(command);
       const token = this.#peek();
       if (token?.kind !== "punctuation" || token.text !== "|") break;
@@ -208,6 +213,8 @@ class Parser {
       this.#skipSpace();
       const mark = this.#tokens[this.#at++];
       const sign = mark?.kind === "punctuation" ? mark.text : "";
+      if (sign === ":=") this.#variables.push(...variables);
+      else if (sign === "=") for (const name of variables) this.#requireVariable(name, start);
       if (sign === ":=" || sign === "=") return { variables, declares: sign === ":=" };
       if (sign !== ",") break;
     }
@@ -248,7 +255,10 @@ class Parser {
     if (token.kind === "close" || token.kind === "open") return undefined;
     this.#at++;
     if (token.kind === "field") return { kind: "dot" };
-    if (token.kind === "variable") return { kind: "variable", name: token.text };
+    if (token.kind === "variable") {
+      this.#requireVariable(token.text, token.at);
+      return { kind: "variable", name: token.text };
+    }
     if (token.kind === "string" || token.kind === "number") {
       return { kind: "constant", value: token.value };
     }
@@ -261,6 +271,11 @@ class Parser {
       throw this.#failure("unclosed left paren", token.kind === "text" ? 0 : token.at);
     }
     return { kind: "pipe", pipe };
+  }
+
+  #requireVariable(name: string, at: number): void {
+    if (this.#variables.includes(name)) return;
+    throw this.#failure(`undefined variable ${JSON.stringify(name)}`, at);
   }
 
   #word(name: string, at: number): Operand["base"] {

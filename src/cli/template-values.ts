@@ -46,17 +46,30 @@ export function isTrue(value: unknown): boolean {
   return Boolean(value);
 }
 
-/** `%v`: what `{{.}}` prints. */
+/** Objects that were reached under a name that is a map's in Go, as labels are. */
+const maps = new WeakSet<object>();
+
+/** Remembers whether an object is a map or a struct of Go, by the name it was reached under. */
+export function typedAs(value: unknown, name: string): unknown {
+  if (isMap(value) && mapNames.test(name)) maps.add(value);
+  return value;
+}
+
+/** `%v`: what `{{.}}` prints. A struct prints its values, a map its keys too. */
 export function goText(value: unknown): string {
   if (value === noValue) return "<no value>";
   if (value === null || value === undefined) return "<nil>";
   if (Array.isArray(value)) return `[${value.map(goText).join(" ")}]`;
   if (value instanceof Row) return `{${Object.values(value.toJSON()).map(goText).join(" ")}}`;
-  if (isMap(value)) {
-    const keys = Object.keys(value).sort();
-    return `map[${keys.map((key) => `${key}:${goText(value[key])}`).join(" ")}]`;
-  }
-  return String(value);
+  if (!isMap(value)) return String(value);
+  const entries = Object.entries(value).map(([name, each]) => {
+    return [name, each === null ? nilNamed(name) : typedAs(each, name)] as const;
+  });
+  const isStruct =
+    value !== nilMap && !maps.has(value) && entries.every(([key]) => /^[A-Z]\w*$/.test(key));
+  if (isStruct) return `{${entries.map(([, each]) => goText(each)).join(" ")}}`;
+  const sorted = entries.toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return `map[${sorted.map(([key, each]) => `${key}:${goText(each)}`).join(" ")}]`;
 }
 
 /** JSON as Go's encoder writes it, with `<`, `>` and `&` escaped. */
@@ -73,24 +86,23 @@ export function goQuote(value: unknown): string {
 
 const nilPointers =
   /^(Health|Healthcheck|Init|MemorySwappiness|OomKillDisable|PidsLimit|SizeRw|SizeRootFs|StopTimeout|IPAMConfig|UsageData|Descriptor|ImageManifestDescriptor|Platform|ClusterVolume|Status)$/;
-const nilMaps =
-  /^(Volumes|Labels|ExposedPorts|Options|DriverOpts|Annotations|StorageOpt|Tmpfs|Sysctls|PortBindings|Ports|Config|Data|AuxiliaryAddresses|AuxAddress)$/;
+const mapNames =
+  /^(Volumes|Labels|ExposedPorts|Options|DriverOpts|Annotations|StorageOpt|Tmpfs|Sysctls|PortBindings|Ports|Config|Data|AuxiliaryAddresses|Networks|Containers|Attributes)$/;
 /** Fields that Go leaves out of JSON when they are empty, though its templates know them. */
 const omittedLists = /^(Mounts|Shell|OnBuild|Layers|DeviceRequests|Links|Aliases|LinkLocalIPs)$/;
-const omittedTexts =
-  /^(StopSignal|MacAddress|Variant|OsVersion|DockerVersion|Author|Comment|Parent|Subnet|IPRange|Gateway|Name|Driver|CreatedAt)$/;
+const omittedTexts = /^(StopSignal|MacAddress|Variant|OsVersion|Subnet|IPRange|CreatedAt)$/;
 const omittedFlags = /^(ArgsEscaped|NetworkDisabled)$/;
 
 /** The typed nil that stands for a null under this name. */
 export function nilNamed(name: string): unknown {
   if (nilPointers.test(name)) return null;
-  return nilMaps.test(name) ? nilMap : nilList;
+  return mapNames.test(name) ? nilMap : nilList;
 }
 
 /** What Go would have where the JSON has no such key; undefined when nobody knows the name. */
 export function omitted(name: string): { readonly value: unknown } | undefined {
   if (nilPointers.test(name)) return { value: null };
-  if (nilMaps.test(name)) return { value: nilMap };
+  if (mapNames.test(name)) return { value: nilMap };
   if (omittedLists.test(name)) return { value: nilList };
   if (omittedTexts.test(name)) return { value: "" };
   return omittedFlags.test(name) ? { value: false } : undefined;

@@ -3,7 +3,7 @@
  * Spec: https://pkg.go.dev/text/template
  */
 import { assert, Failure } from "../base/mod.ts";
-import { callFunction, goType } from "./template-functions.ts";
+import { callFunction } from "./template-functions.ts";
 import { templateFailure } from "./template-lex.ts";
 import {
   type Node,
@@ -21,6 +21,7 @@ import {
   noValue,
   omitted,
   Row,
+  typedAs,
 } from "./template-values.ts";
 
 export { Row } from "./template-values.ts";
@@ -108,7 +109,10 @@ class Run {
   #named(name: string, data: unknown): void {
     const body = this.#template.named.get(name);
     if (!body) {
-      throw new Failure("invalid", `template: :1: template "${name}" not defined`);
+      const at = this.#template.source.indexOf(name) - 1;
+      const text = `{{template ${JSON.stringify(name)}}}`;
+      const where = `template: :1:${at}: executing "" at <${text}>`;
+      throw new Failure("invalid", `${where}: template ${JSON.stringify(name)} not defined`);
     }
     if (++this.#depth > 1000)
       throw new Failure("exhausted", "template: exceeded maximum template depth");
@@ -171,6 +175,7 @@ class Run {
     if (first.base.kind === "function") {
       return this.#function(first, { others, place, piped, whole: command });
     }
+    if (first.base.kind === "nil") throw this.#failure(first, "nil is not a command");
     const args = () => [...others.map((other) => this.#operand(other, place)), ...piped];
     return this.#operand(first, place, others.length + piped.length > 0 ? args() : undefined);
   }
@@ -229,7 +234,7 @@ class Run {
       value = this.#field(operand, value, name);
       if (typeof value === "function") value = value(...((isLast ? args : undefined) ?? []));
       else if (isLast && args !== undefined && !this.#isHeading) {
-        throw this.#failure(operand, `${name} has arguments but cannot be invoked as function`);
+        throw this.#failure(operand, `${name} is not a method but has arguments`);
       }
     });
     if (operand.fields.length === 0 && args !== undefined && operand.base.kind !== "function") {
@@ -244,7 +249,9 @@ class Run {
       throw this.#failure(operand, `can't evaluate field ${name} in type ${value.typeName}`);
     }
     if (isMap(value)) {
-      if (Object.hasOwn(value, name)) return value[name] === null ? nilNamed(name) : value[name];
+      if (Object.hasOwn(value, name)) {
+        return value[name] === null ? nilNamed(name) : typedAs(value[name], name);
+      }
       // Maps of strings (labels, options) have keys that only their author knows.
       const known = omitted(name);
       if (known && !isTextMap(value)) return known.value;
@@ -254,12 +261,11 @@ class Run {
     if (value === null || value === undefined || value === noValue) {
       throw this.#failure(operand, `nil pointer evaluating interface {}.${name}`);
     }
-    throw this.#failure(operand, `can't evaluate field ${name} in type ${goType(value)}`);
+    throw this.#failure(operand, `can't evaluate field ${name} in type interface {}`);
   }
 
   #failure(operand: Operand, why: string): Failure {
     const before = this.#template.source.slice(0, operand.at).split("\n");
-    // Go points at the field that failed, which for a chain is its second name.
     const column = before.at(-1)!.length + chainOffset(operand);
     const text = operand.text.trim();
     const where = `template: :${before.length}:${column}: executing "" at <${text}>`;
@@ -267,10 +273,9 @@ class Run {
   }
 }
 
+/** Where Go says that a chain is: at its second name. */
 function chainOffset({ base, fields }: Operand): number {
-  return base.kind === "dot" && fields.length > 1
-    ? fields.slice(0, -1).reduce((sum, name) => sum + name.length + 1, 0)
-    : 0;
+  return base.kind === "dot" && fields.length > 1 ? fields[0]!.length + 1 : 0;
 }
 
 function isTextMap(value: Record<string, unknown>): boolean {

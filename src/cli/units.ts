@@ -3,9 +3,8 @@ import { Failure } from "../base/mod.ts";
 
 const powers = "kmgtp";
 
-/** `512m`, `1.5g`, `2GiB`, `100`: bytes, in powers of 1024. -1 stays -1. @throws Failure "invalid" */
+/** `512m`, `1.5g`, `2GiB`, `100`: bytes, in powers of 1024. @throws Failure "invalid" */
 export function parseSizeBytes(text: string): number {
-  if (text === "-1") return -1;
   const found = /^(\d+(?:\.\d+)?)\s?([kmgtp])?(i?b)?$/i.exec(text);
   if (!found) throw new Failure("invalid", `invalid size: '${text}'`);
   const power = found[2] ? powers.indexOf(found[2].toLowerCase()) + 1 : 0;

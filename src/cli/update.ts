@@ -18,7 +18,7 @@ export const command = defineCommand({
     "cpuset-mems": { kind: "string", about: "Memory nodes to use: 0-3, 0,1" },
     memory: { kind: "bytes", short: "m", about: "Most memory" },
     "memory-reservation": { kind: "bytes", about: "Soft limit of memory" },
-    "memory-swap": { kind: "bytes", about: "Most memory and swap together; -1 for endless swap" },
+    "memory-swap": { kind: "endless", about: "Most memory and swap together; -1 for endless swap" },
     "pids-limit": { kind: "int", about: "Most processes; -1 for endless" },
     restart: {
       kind: "string",
