@@ -30,8 +30,10 @@ export async function spool(
   sizeBytesMax: number,
 ): Promise<number> {
   await using file = await open(path, "wx", 0o600);
-  let batch: Uint8Array[] = [];
-  let batched = 0;
+  // Two buffers, one filling while the other is written, and no garbage.
+  let filling = Buffer.allocUnsafeSlow(batchBytes);
+  let resting = Buffer.allocUnsafeSlow(batchBytes);
+  let used = 0;
   let size = 0;
   let writing: Promise<void> = Promise.resolve();
   for await (const piece of bytes) {
@@ -39,27 +41,27 @@ export async function spool(
     if (size > sizeBytesMax) {
       throw new Failure("exhausted", `Cannot take the upload: it is over ${sizeBytesMax} bytes`);
     }
-    batch.push(piece);
-    batched += piece.length;
-    if (batched < batchBytes) continue;
-    await writing;
-    writing = writeAll(file, batch, path);
-    writing.catch(() => {}); // it is awaited before the next batch, or at the end
-    batch = [];
-    batched = 0;
+    for (let at = 0; at < piece.length; ) {
+      const part = piece.subarray(at, at + batchBytes - used);
+      filling.set(part, used);
+      used += part.length;
+      at += part.length;
+      if (used < batchBytes) break;
+      await writing;
+      writing = writeAll(file, filling, path);
+      writing.catch(() => {}); // it is awaited before the next batch, or at the end
+      [filling, resting] = [resting, filling];
+      used = 0;
+    }
   }
   await writing;
-  if (batch.length > 0) await writeAll(file, batch, path);
+  await writeAll(file, filling.subarray(0, used), path);
   return size;
 }
 
-async function writeAll(
-  file: FileHandle,
-  pieces: readonly Uint8Array[],
-  path: string,
-): Promise<void> {
+async function writeAll(file: FileHandle, bytes: Uint8Array, path: string): Promise<void> {
   try {
-    let rest = Buffer.concat(pieces);
+    let rest = bytes;
     while (rest.length > 0) {
       const { bytesWritten } = await file.write(rest);
       rest = rest.subarray(bytesWritten);
