@@ -101,6 +101,8 @@ export interface ImageStore {
   }): Promise<{ removed: Removal[]; reclaimedBytes: number }>;
   /** Layers and blobs that builds keep though no image has them: their DiffIDs. See `collect`. */
   collect(keep: { layers: ReadonlySet<Digest>; blobs: ReadonlySet<Digest> }): Promise<number>;
+  /** Asked before layers and blobs are removed: what builds keep though no image has it. */
+  keepAlso(keeper: () => { layers: ReadonlySet<Digest>; blobs: ReadonlySet<Digest> }): void;
   /** Told after each change: action is Docker's event name (tag, untag, delete, load, import). */
   onEvent(listener: (action: string, id: Digest, name: string) => void): void;
 }
