@@ -45,6 +45,7 @@ export class Sandboxes {
   readonly #parts: Parts;
   readonly #namespaces = new Namespaces();
   readonly #locks = new KeyedLock();
+  #isBusy = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -62,12 +63,22 @@ export class Sandboxes {
       throw new Failure("invalid", `invalid container ID "${spec.containerId}"`);
     }
     return this.#locks.run(spec.containerId, async () => {
+      await this.#turn();
       if (this.live.has(spec.containerId)) this.#close(spec.containerId);
       await this.reaper.settled(spec.containerId, leftoverMs);
       for (const { network, ipv4, ipv6 } of spec.endpoints) {
         await this.#awaitAddresses(network, [ipv4, ipv6]);
       }
       return await this.#open(spec);
+    });
+  }
+
+  /** One sandbox between two looks at the event loop: each is a millisecond or two without a break. */
+  async #turn(): Promise<void> {
+    while (this.#isBusy) await new Promise((resolve) => setImmediate(resolve));
+    this.#isBusy = true;
+    setImmediate(() => {
+      this.#isBusy = false;
     });
   }
 
