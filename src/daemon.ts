@@ -113,7 +113,12 @@ async function openStores(options: DaemonOptions, database: Database) {
   const images = await openImageStore({ database, content, snapshots });
   const joined = { content, images, snapshots, runtime, networks };
   const builder = await openBuilder({ ...at("build"), ...joined });
-  const engine = await openEngine({ ...at("engine"), ...joined, volumes });
+  const engine = await openEngine({
+    ...at("engine"),
+    ...joined,
+    volumes,
+    runtimeName: options.runtime,
+  });
   return { ...joined, volumes, builder, engine };
 }
 

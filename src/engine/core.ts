@@ -40,6 +40,7 @@ export interface Live {
 /** What the operations of this folder work on. */
 export interface Core extends Stores {
   readonly directory: string;
+  readonly runtimeName: string;
   readonly records: Records;
   readonly events: Events;
   readonly waiters: Waiters;

@@ -107,8 +107,16 @@ function completeHostConfig(core: Core, asked: HostConfig): HostConfig {
     ShmSize: asked.ShmSize || shmBytesDefault,
     MaskedPaths: paths.masked,
     ReadonlyPaths: paths.readonly,
-    Runtime: asked.Runtime || "crun",
+    Runtime: checkRuntime(core, asked.Runtime),
   };
+}
+
+/** To run under another runtime than was asked for could mean less isolation than was asked for. */
+function checkRuntime({ runtimeName }: Core, asked: string): string {
+  if (asked === "" || asked === runtimeName) return runtimeName;
+  throw new Failure("invalid", `unknown or invalid runtime name: ${asked.slice(0, 100)}`, {
+    hint: `This daemon runs containers with ${runtimeName}`,
+  });
 }
 
 type Parts = Pick<Container, "id" | "name" | "config" | "hostConfig" | "endpoints"> & {

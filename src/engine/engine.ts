@@ -29,6 +29,8 @@ export interface EngineOptions extends Stores {
   readonly database: Database;
   /** For the logs of containers. */
   readonly directory: string;
+  /** The OCI runtime, as `--runtime` names it. Default: crun. */
+  readonly runtimeName?: string;
 }
 
 /** Opens the engine. Call `reconcile` before anything else. */
@@ -37,6 +39,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   await mkdir(`${options.directory}/logs`, { recursive: true, mode: 0o710 });
   const core: Core = {
     ...stores,
+    runtimeName: options.runtimeName ?? "crun",
     records: new Records(database),
     events: new Events(),
     waiters: new Waiters(),

@@ -32,6 +32,12 @@ export function verify(config: ContainerConfig, hostConfig: HostConfig): void {
   portsOf({ config, hostConfig });
   for (const entry of hostConfig.ExtraHosts ?? []) parseExtraHost(entry);
   verifyNetworkMode(config, hostConfig);
+  if (Object.keys(hostConfig.StorageOpt ?? {}).length > 0) {
+    throw bad("--storage-opt is not supported: overlay has no quota of its own here");
+  }
+  if ((hostConfig.DeviceRequests ?? []).length > 0) {
+    throw bad("could not select device driver: Lading hands on devices by --device only");
+  }
 }
 
 function verifyConfig(config: ContainerConfig): void {
