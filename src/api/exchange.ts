@@ -67,7 +67,7 @@ export class Exchange {
     this.target = head.start[1];
     this.headers = head.headers;
     this.#isOld = head.start[2] !== "HTTP/1.1";
-    if (this.#isOld || head.headers.get("connection")?.toLowerCase() === "close") {
+    if (this.#isOld || /\bclose\b/i.test(head.headers.get("connection") ?? "")) {
       this.#mustClose = true;
     }
   }
@@ -230,16 +230,22 @@ export class Exchange {
 
   /** Makes the connection a stream: with `Upgrade` by 101, without it by 200 and raw bytes. */
   hijack(contentType: string): Stream {
+    const isUpgrade = this.headers.get("upgrade") !== undefined;
+    const type = `Content-Type: ${contentType}\r\n`;
+    if (isUpgrade) return this.hijackAs(`Connection: Upgrade\r\nUpgrade: tcp\r\n${type}`);
+    return this.#open(`${answerHead(200)}${type}\r\n`, false);
+  }
+
+  /** Makes the connection a stream by 101 with these headers. */
+  hijackAs(headers: string): Stream {
+    return this.#open(`${answerHead(101)}${headers}\r\n`, true);
+  }
+
+  #open(head: string, isRaw: boolean): Stream {
     if (this.#state !== "open") throw new Error("Broken invariant: answered twice");
     this.#state = "done";
     this.isHijacked = true;
-    const isUpgrade = this.headers.get("upgrade") !== undefined;
-    return openStream(this.#connection, {
-      head: isUpgrade
-        ? `${answerHead(101)}Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: ${contentType}\r\n\r\n`
-        : `${answerHead(200)}Content-Type: ${contentType}\r\n\r\n`,
-      isRaw: isUpgrade,
-    });
+    return openStream(this.#connection, { head, isRaw });
   }
 }
 

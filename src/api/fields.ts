@@ -5,13 +5,15 @@
 import { Failure } from "../base/mod.ts";
 import type { Exchange } from "./exchange.ts";
 
+/** Parsing must not hold up the others; a seccomp profile of 1 MiB goes through. */
+const jsonBytesMax = 4 << 20;
 const depthMax = 64;
 /** An int64; what a double cannot hold exactly is so large that it means "no limit". */
 const quantityMax = 2 ** 63;
 
 /** The body of a request as JSON; undefined when there is none. @throws Failure "invalid" */
 export async function readJson(exchange: Exchange): Promise<unknown> {
-  const bytes = await exchange.bytes();
+  const bytes = await exchange.bytes(jsonBytesMax);
   if (bytes.length === 0) return undefined;
   const type = exchange.headers.get("content-type") ?? "";
   if (!/^application\/json\s*(;|$)/i.test(type)) {

@@ -9,19 +9,16 @@ import { Fields, parseJson, textOf } from "./fields.ts";
 import { ProgressAnswer } from "./progress.ts";
 import { flag, parseFilters, whole } from "./query.ts";
 import type { Route } from "./router.ts";
-import { openScratch, spool } from "./spool.ts";
+import { openScratch } from "./spool.ts";
 
 async function build(exchange: Exchange, context: Context): Promise<void> {
   const { query, signal } = exchange;
   refuseUnsupported(query);
   const asked = parseBuild(query);
   await using scratch = await openScratch(context.directory);
-  const archive = `${scratch.path}/context.tar`;
   const contextPath = `${scratch.path}/context`;
   await mkdir(contextPath, { mode: 0o755 });
-  const size = await spool(exchange.body(), archive, limits.layerBytesMax);
-  const { unpackTar } = await import("../snapshot/mod.ts");
-  if (size > 0) await unpackTar(archive, contextPath, { signal });
+  await unpackContext(exchange.body(), contextPath, signal);
   const answer = new ProgressAnswer(exchange);
   const isQuiet = flag(query, "q");
   const textOfEvent = buildTexts();
@@ -35,6 +32,23 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
     if (isQuiet) answer.send({ stream: `${image.id}\n` });
     else for (const tag of asked.tags) answer.send({ stream: `Successfully tagged ${tag}\n` });
   });
+}
+
+/** An empty body is an empty context: the Dockerfile will be missed in the builder's words. */
+async function unpackContext(
+  body: AsyncIterable<Uint8Array>,
+  path: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const reader = body[Symbol.asyncIterator]();
+  const first = await reader.next();
+  if (first.done) return;
+  const { unpackTar } = await import("../snapshot/mod.ts");
+  const whole = async function* () {
+    yield first.value;
+    yield* { [Symbol.asyncIterator]: () => reader };
+  };
+  await unpackTar(whole(), path, { signal, sizeBytesMax: limits.layerBytesMax });
 }
 
 function refuseUnsupported(query: URLSearchParams): void {

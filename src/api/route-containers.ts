@@ -10,6 +10,7 @@ import { flag, parseFilters, whole } from "./query.ts";
 import { routes as archiveRoutes } from "./route-archive.ts";
 import { routes as execRoutes } from "./route-exec.ts";
 import { routes as streamRoutes } from "./route-streams.ts";
+import { routes as webSocketRoutes } from "./route-websocket.ts";
 import type { Route } from "./router.ts";
 import { containerInspect } from "./wire-container.ts";
 
@@ -157,4 +158,5 @@ export const routes: readonly Route[] = [
   ...streamRoutes,
   ...execRoutes,
   ...archiveRoutes,
+  ...webSocketRoutes,
 ];

@@ -316,3 +316,32 @@ test("events carry all digits of their time", async () => {
   expect(answer).toContain('"timeNano":1716037262123456789}');
   expect(answer).toContain('"status":"start","id":"x","from":"busybox"');
 });
+
+test("attach over a WebSocket carries bytes both ways and ends with a close frame", async () => {
+  await using served = await serveFakes([web()]);
+  const { connect } = await import("./client.ts");
+  const tcp = await serveApi({ ...served.context, listen: [{ host: "127.0.0.1", port: 0 }] });
+  const address = tcp.addresses[0]!;
+  const socket = new WebSocket(
+    `${address.replace("tcp", "ws")}/v1.51/containers/web/attach/ws?stream=1&stdin=1&stdout=1`,
+  );
+  socket.binaryType = "arraybuffer";
+  let text = "";
+  const closed = new Promise((resolve) => {
+    socket.onclose = resolve;
+  });
+  socket.onmessage = ({ data }) => {
+    text += Buffer.from(data as ArrayBuffer).toString();
+    if (text.length === 70_005) socket.close();
+  };
+  socket.onopen = () => {
+    socket.send("hello");
+    socket.send("x".repeat(70_000));
+  };
+  await closed;
+  const client = connect({ host: address });
+  expect((await client.system.version()).ApiVersion).toBe("1.51");
+  client.close();
+  await tcp.close(0);
+  expect(text).toBe(`hello${"x".repeat(70_000)}`);
+});
