@@ -1,6 +1,7 @@
 import { pipeline, Readable, type Transform } from "node:stream";
 import { crc32, createDeflateRaw, createGunzip, createZstdDecompress } from "node:zlib";
 import { Failure } from "../base/mod.ts";
+import { ZstdFrames } from "./zstd-frames.ts";
 
 export type Compression = "plain" | "gzip" | "zstd" | "bzip2" | "xz";
 
@@ -33,6 +34,7 @@ export interface DecompressOptions {
 }
 
 const freeBytes = 1 << 30;
+const pieceBytes = 256 << 10;
 
 /**
  * The plain bytes of a stream, whatever it is compressed with.
@@ -89,12 +91,24 @@ function plain(
   through: DecompressOptions["through"],
 ): AsyncIterable<Uint8Array> {
   if (how === "plain") return source;
-  if (how === "gzip") return transform(source, createGunzip({ chunkSize: 256 << 10 }));
-  if (how === "zstd") return transform(source, createZstdDecompress({ chunkSize: 256 << 10 }));
+  if (how === "gzip") return transform(source, createGunzip({ chunkSize: pieceBytes }));
+  if (how === "zstd") return plainOfZstd(source);
   if (through) return through([how, "-dc"], source);
   throw new Failure("unsupported", `Cannot decompress ${how} here`, {
     hint: "Decompress it first, or use gzip or zstd",
   });
+}
+
+async function* plainOfZstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  const frames = new ZstdFrames();
+  async function* followed(): AsyncGenerator<Uint8Array, void> {
+    for await (const chunk of source) {
+      frames.push(chunk);
+      yield chunk;
+    }
+  }
+  yield* transform(followed(), createZstdDecompress({ chunkSize: pieceBytes }));
+  if (!frames.isWhole) throw new Failure("corrupt", "Cannot decompress: the stream ends too soon");
 }
 
 /** Sends a stream through one of zlib's, with its errors as Failures and those of the source as they are. */
@@ -119,6 +133,25 @@ async function* transform(
 /** The header of every gzip we write: no name, no time, an unknown system. */
 const gzipHeader = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
 
+/** The same bytes in pieces of one size: deflate's result depends on how its input is cut. */
+async function* cutEvenly(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer, void> {
+  let piece = Buffer.allocUnsafe(pieceBytes);
+  let used = 0;
+  for await (const chunk of source) {
+    for (let at = 0; at < chunk.length; ) {
+      const take = Math.min(chunk.length - at, pieceBytes - used);
+      piece.set(chunk.subarray(at, at + take), used);
+      at += take;
+      used += take;
+      if (used < pieceBytes) continue;
+      yield piece;
+      piece = Buffer.allocUnsafe(pieceBytes);
+      used = 0;
+    }
+  }
+  if (used > 0) yield piece.subarray(0, used);
+}
+
 /** Compresses, always the same way: the same bytes in give the same bytes out. */
 export async function* gzip(
   source: AsyncIterable<Uint8Array>,
@@ -126,14 +159,14 @@ export async function* gzip(
 ): AsyncGenerator<Uint8Array, void> {
   const sum = { crc: 0, size: 0 };
   async function* summed(): AsyncGenerator<Uint8Array, void> {
-    for await (const chunk of source) {
+    for await (const chunk of cutEvenly(source)) {
       sum.crc = crc32(chunk, sum.crc);
       sum.size += chunk.length;
       yield chunk;
     }
   }
   yield gzipHeader;
-  yield* transform(summed(), createDeflateRaw({ level, chunkSize: 256 << 10 }));
+  yield* transform(summed(), createDeflateRaw({ level, chunkSize: pieceBytes }));
   const trailer = Buffer.alloc(8);
   trailer.writeUInt32LE(sum.crc >>> 0, 0);
   trailer.writeUInt32LE(sum.size % 2 ** 32, 4);
