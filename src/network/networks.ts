@@ -134,18 +134,24 @@ export class Networks {
         ([container, { name }]) => `name:"${name}" id:"${container.slice(0, 12)}"`,
       );
       const reason = `network ${network.name} has active endpoints (${who.join(", ")})`;
-      throw new Failure("conflict", `error while removing network: ${reason}`);
+      throw new Failure("denied", `error while removing network: ${reason}`);
     }
     await this.#take(network);
   }
 
+  /** The bridge goes before the row: a crash between leaves a network, and no bridge without one. */
   async #take(network: Network): Promise<void> {
     const { bridge } = bridgeOptions(network);
-    this.#networks.delete(network.id);
+    this.#networks.delete(network.id); // Nobody joins it from now on.
+    try {
+      await this.#wire.deleteLinks([bridge]);
+    } catch (error) {
+      this.#networks.set(network.id, network);
+      throw error;
+    }
+    this.#wire.removeElements(elementsOfNetwork(this.#wire.table, network));
     this.#records.removeNetwork(network.id);
     this.#ipam.forgetNetwork(network.id);
-    this.#wire.removeElements(elementsOfNetwork(this.#wire.table, network));
-    await this.#wire.deleteLinks([bridge]);
   }
 
   #save(network: Network): void {

@@ -89,7 +89,10 @@ export interface SandboxSpec {
 /** A container's place on the network: a namespace with interfaces, and the files that name things. */
 export interface Sandbox {
   readonly containerId: string;
-  /** Path of the bound network namespace; give it to the runtime. */
+  /**
+   * Path of the network namespace; give it to the runtime. It leads through this process, so after a
+   * restart it is another one. Empty on the host's network.
+   */
   readonly netnsPath: string;
   readonly endpoints: readonly Endpoint[];
   readonly ports: readonly BoundPort[];
@@ -105,7 +108,7 @@ export interface NetworkStore {
   resolve(nameOrId: string): Network;
   /** @throws "conflict" — the name is taken, or no subnet is free or it overlaps; "invalid" */
   create(spec: NetworkSpec): Promise<Network>;
-  /** @throws "denied" — predefined; "conflict" — containers are on it */
+  /** @throws "denied" — predefined, or containers are on it (the API's 403) */
   remove(id: string): Promise<void>;
   /** Endpoints on a network, by container ID. */
   endpointsOf(networkId: string): ReadonlyMap<string, { name: string; endpoint: Endpoint }>;
