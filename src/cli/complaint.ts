@@ -10,7 +10,8 @@ export function isAnswer(failure: Failure): boolean {
 /** `Error response from daemon: No such container: x`, then the hint on its own line. */
 export function complaintText(error: unknown): string {
   const failure = toFailure(error);
-  const text = (isAnswer(failure) ? "Error response from daemon: " : "") + failure.message.trimEnd();
+  const text =
+    (isAnswer(failure) ? "Error response from daemon: " : "") + failure.message.trimEnd();
   return failure.hint ? `${text}\n${failure.hint}` : text;
 }
 
