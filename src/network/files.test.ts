@@ -87,7 +87,7 @@ test("hostsText() has Docker's lines, then the extra hosts, then the container",
 });
 
 test("writeFiles() keeps the inode, which a container may have mounted", () => {
-  const folder = mkdtempSync("/tmp/lading-A-files-");
+  const folder = mkdtempSync("/tmp/lading-files-");
   const first = writeFiles(folder, "c", {
     hosts: "a much longer text\n",
     hostname: "h\n",

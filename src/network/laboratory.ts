@@ -42,12 +42,12 @@ export interface Laboratory extends AsyncDisposable {
   spawn(argv: string[]): Bun.Subprocess;
 }
 
-export async function openLaboratory(bridge = "ladA0"): Promise<Laboratory> {
+export async function openLaboratory(bridge = "labbr0"): Promise<Laboratory> {
   const home = currentNamespace();
   const [host, outside] = [createNamespace(), createNamespace()];
   enterNamespace(host);
   linkTo(outside);
-  const folder = mkdtempSync("/tmp/lading-A-network-");
+  const folder = mkdtempSync("/tmp/lading-network-");
   const children: Bun.Subprocess[] = [];
   const sockets: { close(): void }[] = [];
   const spawn = (argv: string[]) => {

@@ -162,7 +162,7 @@ describe.skipIf(process.getuid?.() !== 0)("networks", () => {
   });
 
   test("two engines side by side choose different subnets and keep to their own rules", async () => {
-    const second = await openStore(`${laboratory.folder}/b`, "ladB0");
+    const second = await openStore(`${laboratory.folder}/b`, "labbr1");
     const [one, two] = [
       await open({}),
       await second.open(sandboxSpec({ ports: [port(80, 8500)] })),
@@ -173,8 +173,8 @@ describe.skipIf(process.getuid?.() !== 0)("networks", () => {
     expect(await isOutOfReach(one.netnsPath, `http://${two.endpoints[0]!.address}/`)).toBe(true);
     await second.close(two.containerId);
     await second.shutdown();
-    expect(await leftovers()).not.toContain("ladB0");
-    expect(await leftovers()).toContain("lading-ladA0");
+    expect(await leftovers()).not.toContain("labbr1");
+    expect(await leftovers()).toContain("lading-labbr0");
   });
 
   test("rules that somebody flushed are back with the next container", async () => {
