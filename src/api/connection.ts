@@ -95,6 +95,7 @@ export class ServerConnection {
     this.#decoder = new BodyDecoder(framingOf(head.headers, { length: 0 }));
     const exchange = new Exchange(this, head);
     this.#exchange = exchange;
+    if (this.#hasEnded) exchange.abort();
     if (!this.#decoder.done && head.headers.get("expect")?.toLowerCase() === "100-continue") {
       this.socket.write("HTTP/1.1 100 Continue\r\n\r\n");
     }
@@ -114,7 +115,12 @@ export class ServerConnection {
     }
     if (exchange.isHijacked) return;
     exchange.finish();
-    await this.#afterAnswer(exchange);
+    try {
+      await this.#afterAnswer(exchange);
+    } catch (error) {
+      log("debug", "A request's rest could not be read", { error });
+      this.socket.destroy();
+    }
   }
 
   async #afterAnswer(exchange: Exchange): Promise<void> {

@@ -170,7 +170,8 @@ export function fakeEngine(containers: Container[]): Engine & { emitted: EngineE
       yield { stream: 1, timeNs: 1_716_037_262_000_000_001n, bytes: Buffer.from("one\ntw") };
       yield { stream: 1, timeNs: 1_716_037_263_000_000_002n, bytes: Buffer.from("o\n") };
       yield { stream: 2, timeNs: 1_716_037_264_000_000_003n, bytes: Buffer.from("err\n") };
-      if (follow) await new Promise((done) => signal?.addEventListener("abort", done));
+      if (!follow || signal?.aborted) return;
+      await new Promise((done) => signal?.addEventListener("abort", done));
     },
     size: async () => 1234,
     removeImage: async () => [{ untagged: "busybox:latest" }, { deleted: imageId }],

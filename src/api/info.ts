@@ -50,6 +50,16 @@ function textOf(path: string): string {
   }
 }
 
+/** What the data root is on, in Docker's word for it. */
+function fileSystemAt(path: string): string {
+  const mounts = textOf("/proc/mounts")
+    .split("\n")
+    .map((line) => line.split(" "))
+    .filter(([, at = "-"]) => at === "/" || path === at || path.startsWith(`${at}/`));
+  const type = mounts.toSorted(([, a = ""], [, b = ""]) => a.length - b.length).at(-1)?.[2] ?? "";
+  return type.startsWith("ext") ? "extfs" : type;
+}
+
 const machineNames: Readonly<Record<string, string>> = { amd64: "x86_64", arm64: "aarch64" };
 
 /** All of `GET /info`. */
@@ -60,7 +70,7 @@ export function systemInfo(context: Context): SystemInfo {
     ID: info.id ?? "",
     ...counts(context),
     Driver: storageDriver,
-    DriverStatus: [["Backing Filesystem", "overlayfs on the data root"]],
+    DriverStatus: [["Backing Filesystem", fileSystemAt(info.dataRoot)]],
     Plugins: {
       Volume: ["local"],
       Network: ["bridge", "host", "null"],

@@ -2,7 +2,6 @@
 import type { Image, ImageStore } from "../image/mod.ts";
 import type { Context } from "./context.ts";
 import {
-  anyOf,
   booleanFilter,
   type FilterMap,
   flag,
@@ -21,7 +20,9 @@ export function chooseImages(images: ImageStore, query: URLSearchParams): Image[
   const list = images.list();
   const parents = new Set(list.map(({ parent }) => parent));
   const all = flag(query, "all");
+  const patterns = filters.get("reference");
   return list
+    .map((image) => (patterns ? namedBy(image, patterns) : image))
     .filter((image) => {
       // A step between two images is no image that anybody made.
       const isBetween = image.tags.length === 0 && parents.has(image.id);
@@ -52,17 +53,24 @@ function matcherOf(images: ImageStore, filters: FilterMap) {
       (before === undefined || before.some((time) => created < time)) &&
       (since === undefined || since.some((time) => created > time)) &&
       (until === undefined || until.some((time) => created < time)) &&
-      anyOf(filters, "reference", (value) => hasReference(image, value))
+      (!filters.has("reference") || image.tags.length + image.repoDigests.length > 0)
     );
   };
 }
 
-/** Docker matches a pattern with the whole familiar name, and with it less its tag or digest. */
-function hasReference({ tags, repoDigests }: Image, pattern: string): boolean {
+/**
+ * The image with those of its names that match a pattern. Docker matches it with the whole familiar
+ * name, and with it less its tag or digest.
+ */
+function namedBy(image: Image, patterns: readonly string[]): Image {
   const without = (name: string) => name.replace(/(@[^@]+|:[^:/]+)$/, "");
-  return [...tags, ...repoDigests].some(
-    (name) => matchesGlob(pattern, name) || matchesGlob(pattern, without(name)),
-  );
+  const matches = (name: string) =>
+    patterns.some((each) => matchesGlob(each, name) || matchesGlob(each, without(name)));
+  return {
+    ...image,
+    tags: image.tags.filter(matches),
+    repoDigests: image.repoDigests.filter(matches),
+  };
 }
 
 /** For each image the bytes of its layers that another image has too. */

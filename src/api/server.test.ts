@@ -345,3 +345,13 @@ test("attach over a WebSocket carries bytes both ways and ends with a close fram
   await tcp.close(0);
   expect(text).toBe(`hello${"x".repeat(70_000)}`);
 });
+
+test("a client that cuts its body off ends its own connection alone", async () => {
+  await using served = await serveFakes([web()]);
+  const cut = (path: string) =>
+    exchangeRaw(served.socketPath, `POST ${path} HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc`);
+  // One handler does not read the body, the other does.
+  expect(await cut("/containers/web/start")).toStartWith("HTTP/1.1 304 ");
+  expect(await cut("/images/load")).toStartWith("HTTP/1.1 400 ");
+  expect((await served.client.system.version()).ApiVersion).toBe("1.51");
+});
