@@ -70,7 +70,9 @@ export function statusOf(failure: Failure): number {
 /** Message and hint as one text, for clients that know only messages. */
 export function messageOf(failure: Failure): string {
   if (failure.hint === undefined) return failure.message;
-  return `${failure.message.replace(/[.\s]+$/, "")}. ${failure.hint}`;
+  // After a drawing of several lines the hint stands on one of its own.
+  const joint = failure.message.includes("\n") ? "\n" : ". ";
+  return `${failure.message.replace(/[.\s]+$/, "")}${joint}${failure.hint}`;
 }
 
 /** Status and JSON for whatever was thrown. */

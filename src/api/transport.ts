@@ -341,9 +341,11 @@ async function failureOf(reply: Reply): Promise<Failure> {
     // Not JSON: the text itself is the message.
   }
   const { hint } = body;
-  const tail = hint === undefined ? "" : `. ${hint}`;
-  const isTold = tail !== "" && body.message.endsWith(tail);
-  const message = isTold ? body.message.slice(0, -tail.length) : body.message;
+  const isTold = hint !== undefined && body.message.endsWith(hint);
+  // What the hint is joined with is a full stop or a new line.
+  const message = isTold
+    ? body.message.slice(0, -hint.length).replace(/(\. |\n)$/, "")
+    : body.message;
   // The cause tells an answer of the engine from a failure of the connection.
   const cause = { status: reply.status };
   return new Failure(
