@@ -51,7 +51,7 @@ export function stateOf({ id, config }: Image): StageState {
   const { os, architecture, variant } = config;
   return {
     platform: { os, architecture, ...(variant ? { variant } : {}) },
-    config: { ...config.config },
+    config: { ...config.config, Env: withPath(config.config?.Env ?? []) },
     author: config.author,
     layers: [...config.rootfs.diff_ids],
     history: [...(config.history ?? [])],
@@ -62,4 +62,9 @@ export function stateOf({ id, config }: Image): StageState {
     base: id,
     createdMs: Date.parse(config.created ?? "") || 0,
   };
+}
+
+/** `ENV PATH=$PATH:/more` must work on every base: Docker gives those without a PATH one. */
+function withPath(env: readonly string[]): readonly string[] {
+  return env.some((entry) => entry.startsWith("PATH=")) ? env : [`PATH=${defaultPath}`, ...env];
 }

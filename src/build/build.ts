@@ -1,8 +1,13 @@
 import { mkdir, rm } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
 import type { Image } from "../image/mod.ts";
-import type { Digest, ImageConfig, Platform } from "../oci/mod.ts";
-import { hostPlatform, parsePlatform } from "../oci/mod.ts";
+import {
+  type Digest,
+  hostPlatform,
+  type ImageConfig,
+  type Platform,
+  parsePlatform,
+} from "../oci/mod.ts";
 import { emptyState, findImage, stateOf } from "./base-image.ts";
 import { type ConfigureOptions, configure, proxyArgs, resolveWorkdir, word } from "./configure.ts";
 import type { Context } from "./context.ts";

@@ -59,6 +59,11 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     gate: new Gate(cores),
     pins: new Pins(),
   };
+  // Images may come and go: what the cache names and running builds stand on stays.
+  images.keepAlso(() => ({
+    layers: new Set([...cache.layers(), ...tools.pins.all()]),
+    blobs: new Set(),
+  }));
   const builds = new Gate(buildsMax);
   const trim = trimmer(tools, cacheBytesMax);
   return {

@@ -88,6 +88,14 @@ export class StepCache {
       .map(stepOf);
   }
 
+  /** Every layer that a step names. */
+  layers(): Digest[] {
+    return this.#database
+      .query<{ layer: string }, []>("SELECT DISTINCT layer FROM build_step WHERE layer IS NOT NULL")
+      .all()
+      .map(({ layer }) => layer as Digest);
+  }
+
   forget(keys: readonly Digest[]): void {
     const remove = this.#database.query("DELETE FROM build_step WHERE key = ?");
     this.#database.transaction(() => {

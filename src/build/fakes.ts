@@ -137,6 +137,7 @@ export class World implements AsyncDisposable {
     return {
       find,
       list: () => [...this.images.values()],
+      keepAlso: () => undefined,
       add: async (config, options = {}) => this.#add(config, options.tags),
       tag: (id, name) => void this.names.set(name, id),
       resolve: (name) => {
@@ -229,7 +230,7 @@ export class World implements AsyncDisposable {
 }
 
 /** A request with everything at its default but what is given. */
-function requestOf(given: Partial<BuildRequest>): BuildRequest {
+export function requestOf(given: Partial<BuildRequest>): BuildRequest {
   return {
     contextPath: "/nonexistent",
     dockerfile: { path: "Dockerfile" },
@@ -251,7 +252,7 @@ function requestOf(given: Partial<BuildRequest>): BuildRequest {
 }
 
 /** The events as one line each, output decoded. */
-function linesOf(events: readonly BuildEvent[]): string[] {
+export function linesOf(events: readonly BuildEvent[]): string[] {
   return events.map((event) => {
     if (event.kind === "step") return `${event.number}/${event.total} ${event.text}`;
     if (event.kind === "output") return `out ${Buffer.from(event.bytes)}`;

@@ -68,6 +68,7 @@ async function forget(tools: Tools, row: Listed, isFree: boolean): Promise<numbe
   }
   const layer = row.id as Digest;
   const steps = tools.cache.list().filter((step) => step.layer === layer);
+  if (layersOfImages(tools).has(layer) && isFree) return undefined; // an image has come since
   if (isFree) {
     try {
       await tools.snapshots.removeLayer(layer);
