@@ -32,6 +32,13 @@ describe("build() fails", () => {
     );
   });
 
+  test("with the exit code as a number, too", async () => {
+    await using at = await openWorld();
+    at.command = () => 42;
+    const failed = buildIn(at, "FROM base AS a\nRUN x\nFROM a\nRUN y");
+    await expect(failed).rejects.toMatchObject({ exitCode: 42, code: "invalid" });
+  });
+
   const cases: [text: string, problem: string, given?: Partial<BuildRequest>][] = [
     ["", "the Dockerfile (Dockerfile) cannot be empty"],
     ["FROM gone", "No such image: gone\n --> Dockerfile:1:1"],

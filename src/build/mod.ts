@@ -7,5 +7,6 @@
 export { type BuilderOptions, openBuilder } from "./builder.ts";
 export { applyChanges } from "./change.ts";
 export { type Ignore, parseIgnore } from "./ignore.ts";
+export { CommandFailure } from "./source.ts";
 export type { Pull } from "./tools.ts";
 export type { BuildEvent, Builder, BuildRequest } from "./types.ts";

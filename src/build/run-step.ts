@@ -14,6 +14,7 @@ import { chomped, heredocWord } from "./lines.ts";
 import { findPerson } from "./passwd.ts";
 import { Root } from "./rooted.ts";
 import { type PlannedMount, planMounts } from "./run-mounts.ts";
+import { CommandFailure } from "./source.ts";
 import { environmentOf, keyOf, type StageState, shellOf, workdirOf } from "./state.ts";
 import { newId, openScratch, type Scratch } from "./tools.ts";
 
@@ -319,5 +320,5 @@ async function carryOut(
 function failed(words: readonly string[], exitCode: number, oomKilled: boolean): Failure {
   const text = `The command '${words.join(" ")}' returned a non-zero code: ${exitCode}`;
   const hint = "It ran out of memory: raise --memory";
-  return new Failure("invalid", text, oomKilled ? { hint } : {});
+  return new CommandFailure(text, exitCode, oomKilled ? { hint } : {});
 }

@@ -34,12 +34,24 @@ export function parseFailure(
   return new Failure("invalid", `${message}\n${excerpt(source, range)}`, options);
 }
 
+/** A command of the Dockerfile that ran and did not succeed. */
+export class CommandFailure extends Failure {
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode: number, extra: { hint?: string; cause?: unknown } = {}) {
+    super("invalid", message, extra);
+    this.exitCode = exitCode;
+  }
+}
+
 /** The same Failure with the place in the Dockerfile under its message; other errors pass through. */
 export function locate(error: unknown, source: Source, range: Range): unknown {
   if (!(error instanceof Failure) || error.message.includes("\n --> ")) return error;
-  const extra = error.hint === undefined ? {} : { hint: error.hint };
+  const hint = error.hint === undefined ? {} : { hint: error.hint };
+  const extra = { cause: error.cause ?? error, ...hint };
   const message = `${error.message}\n${excerpt(source, range)}`;
-  return new Failure(error.code, message, { cause: error.cause ?? error, ...extra });
+  if (error instanceof CommandFailure) return new CommandFailure(message, error.exitCode, extra);
+  return new Failure(error.code, message, extra);
 }
 
 /** The marked line, as compilers print it. */
