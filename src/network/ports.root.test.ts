@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { isFailure } from "../base/mod.ts";
-import { withinNamespace } from "../sys/mod.ts";
+import { changeRules, removeTables, withinNamespace } from "../sys/mod.ts";
 import { ignoreReports, sendDatagram } from "./datagram.ts";
 import {
   askUdp,
@@ -135,6 +135,22 @@ describe.skipIf(process.getuid?.() !== 0)("published ports", () => {
     client.close();
     const addresses = sandboxes.map(({ endpoints }) => endpoints[0]!.address);
     expect(addresses[0]).not.toBe(addresses[1]!);
+  });
+
+  test("published ports stay reachable where another firewall drops what is forwarded", async () => {
+    const chain = "chain FORWARD { type filter hook forward priority 0; policy drop; }";
+    await changeRules(`table ip filter {\n${chain}\n}`);
+    const next = await store.open(sandboxSpec()); // The rules are looked at after each.
+    const isAround = async () =>
+      (await fetchInside(outside, `http://${hostAddress}:8080/`, 1)) === "web";
+    await until(isAround);
+    expect(await fetchInside(other.netnsPath, `http://${hostAddress}:8080/`)).toBe("web");
+    expect(await fetchHere("http://127.0.0.1:8080/")).toBe("web");
+    await removeTables([["ip", "filter"]]);
+    await store.close(next.containerId);
+    const last = await store.open(sandboxSpec());
+    await store.close(last.containerId);
+    await until(isAround);
   });
 
   test("a container reaches the outside, which has no route back to it", async () => {

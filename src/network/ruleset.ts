@@ -14,14 +14,17 @@ export function tableName(bridge: string): string {
   return bridge === "lading0" ? "lading" : `lading-${bridge}`;
 }
 
+const protocolNumber = { tcp: 6, udp: 17, sctp: 132 } as const;
+
 /** A chain whose presence says that the rules are there, in this version. */
-export const versionChain = "version-1";
+export const versionChain = "version-2";
 export const setNames = [
   "bridges",
   "bridged",
   "internals",
   "outbound",
   "proxied",
+  "blocked",
   "subnets",
   "publish_ip",
   "publish_any",
@@ -34,6 +37,7 @@ export const setNames = [
  *   because published ports on the host's localhost need route_localnet on the bridge.
  * - `proxied`: ports of these bridges cannot talk to each other; they reach published ports through the
  *   daemon, which listens there anyway.
+ * - `blocked`: the same for all, where another firewall drops what is forwarded.
  * - `publish`: the host's ports become containers'. On 127.0.0.1 only for the host itself: a packet
  *   from outside with that address is forged too. IPv6 has no route_localnet: ::1 is the proxy's.
  * - `forward`: out is free, back is free, in only to published ports. "internal" bridges route nothing.
@@ -57,6 +61,7 @@ table ${family} ${table} {
   set internals { type ifname; }
   set outbound { type ifname; }
   set proxied { type ifname; }
+  set blocked { type inet_proto; }
   set subnets { type ${type}; flags interval; }
   map publish_ip { type ${type} . inet_proto . inet_service : ${type} . inet_service; }
   map publish_any { type inet_proto . inet_service : ${type} . inet_service; }
@@ -69,6 +74,7 @@ table ${family} ${table} {
     type nat hook prerouting priority dstnat; policy accept;
     ${loopback} return
     iifname @proxied return
+    meta l4proto @blocked return
     fib daddr type local jump publish
   }
   chain output {
@@ -100,6 +106,15 @@ table ${family} ${table} {
 `;
 }
 
+/**
+ * Says that somebody else drops what is forwarded: published ports go through the daemon then, but for
+ * SCTP's, which it cannot carry.
+ */
+export function blockedElements(table: string, family: Family): NftElement[] {
+  const { tcp, udp } = protocolNumber;
+  return [tcp, udp].map((number) => ({ family, table, set: "blocked", key: [Buffer.of(number)] }));
+}
+
 export interface BridgeRules {
   readonly bridge: string;
   readonly internal: boolean;
@@ -126,8 +141,6 @@ export function bridgeElements(table: string, rules: BridgeRules): NftElement[] 
     ];
   });
 }
-
-const protocolNumber = { tcp: 6, udp: 17, sctp: 132 } as const;
 
 /** A published port as an element. `hostAddress` undefined is every address of the host. */
 export function portElement(

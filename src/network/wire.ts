@@ -13,6 +13,7 @@ import {
   createBridge,
   createVeth,
   decodeAddress,
+  decodeChain,
   decodeLink,
   decodeRoute,
   deleteLink,
@@ -23,6 +24,7 @@ import {
   getLink,
   type Link,
   listAddresses,
+  listChains,
   listLinks,
   listRoutes,
   type Netlink,
@@ -34,10 +36,18 @@ import {
 } from "../sys/mod.ts";
 import { type Cidr, cidrOf, fromBytes, macOf, toBytes } from "./address.ts";
 import { bridgeOptions, type Plan, plansOf } from "./define.ts";
-import { families, rulesText, setNames, versionChain } from "./ruleset.ts";
+import {
+  blockedElements,
+  type Family,
+  families,
+  rulesText,
+  setNames,
+  versionChain,
+} from "./ruleset.ts";
 import type { BoundPort, Network } from "./types.ts";
 
 const checkMs = 20;
+const forwardHook = 2;
 
 export class Wire implements Disposable {
   readonly #links: Netlink;
@@ -45,6 +55,8 @@ export class Wire implements Disposable {
   readonly table: string;
   /** Of bridges, by name. */
   readonly #indexes = new Map<string, number>();
+  /** Families in which others drop what is forwarded. */
+  readonly #walls = new Map<Family, readonly NftElement[]>();
   #checking: ReturnType<typeof setTimeout> | undefined;
 
   constructor(table: string) {
@@ -159,11 +171,38 @@ export class Wire implements Disposable {
     if (bad) throw bad;
   }
 
+  /**
+   * Looks for chains of others that drop what is forwarded, as a Docker engine's does, and if there
+   * are, lets published ports go through the daemon. Looks again with each check of the rules.
+   */
+  #yieldToFirewalls(): void {
+    for (const family of families) {
+      const chains = this.#filter.dump(listChains(family)).map(decodeChain);
+      const wall = chains.find((chain) => chain?.hook === forwardHook && chain.drops);
+      const isKnown = this.#walls.has(family);
+      if (isKnown === (wall !== undefined)) continue;
+      const elements = blockedElements(this.table, family);
+      if (wall) {
+        this.#walls.set(family, elements);
+        this.addElements(elements);
+        const where = `${family} ${wall.table} ${wall.name}`;
+        log("warn", "Another firewall drops forwarded packets: see docs/design/network.md", {
+          where,
+        });
+      } else {
+        this.#walls.delete(family);
+        this.removeElements(elements);
+      }
+    }
+  }
+
   /** Installs the rules unless they are there. Costs 20 µs then, and a process otherwise. */
   async ensureRules(elements: () => readonly NftElement[]): Promise<void> {
-    if (this.#hasRules()) return;
-    await this.installRules();
-    this.setElements(elements());
+    if (!this.#hasRules()) {
+      await this.installRules();
+      this.setElements(elements());
+    }
+    this.#yieldToFirewalls();
   }
 
   /** As `ensureRules`, when this thread has time: a container need not wait for what is nearly always so. */
@@ -197,7 +236,8 @@ export class Wire implements Disposable {
     const flushes = families.flatMap((family) =>
       setNames.map((set) => flushSet({ family, table, set })),
     );
-    this.#filter.transact([...flushes, ...elements.map(addElement)], nftBatch);
+    const all = [...elements, ...[...this.#walls.values()].flat()];
+    this.#filter.transact([...flushes, ...all.map(addElement)], nftBatch);
   }
 
   addElements(elements: readonly NftElement[]): void {

@@ -14,6 +14,7 @@ export {
   writeCgroup,
 } from "./cgroup.ts";
 export { realTimeNs } from "./clock.ts";
+export { forgetFlows } from "./conntrack.ts";
 export { armEpoll, createEpoll, disarmEpoll, epollEvent, waitEpoll } from "./epoll.ts";
 export { createEvent } from "./eventfd.ts";
 export {
@@ -61,7 +62,6 @@ export {
 } from "./files-data.ts";
 export { diskFailure } from "./files-failure.ts";
 export { filterThrough } from "./filter.ts";
-export { forgetFlows } from "./conntrack.ts";
 export { check, cstr, errnoName, errnoOf, failureOf, lastErrno, libcPath } from "./libc.ts";
 export {
   listMounts,
@@ -110,9 +110,12 @@ export {
 export { changeRules, readTable, removeTables } from "./nft.ts";
 export {
   addElement,
+  type BaseChain,
+  decodeChain,
   flushSet,
   getChain,
   interfaceName,
+  listChains,
   type NftElement,
   nftBatch,
   portNumber,

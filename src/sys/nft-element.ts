@@ -3,7 +3,17 @@
  * costs a process; elements come and go with each container and cost one datagram.
  * Format: linux/netfilter/nf_tables.h (NFTA_SET_ELEM_*), nft(8) for the types.
  */
-import { attribute, flag, type NetlinkRequest, nested, text, uint32be } from "./netlink-message.ts";
+import {
+  attribute,
+  decodeAttributes,
+  flag,
+  type NetlinkMessage,
+  type NetlinkRequest,
+  nested,
+  readText,
+  text,
+  uint32be,
+} from "./netlink-message.ts";
 
 const subsystem = 10;
 export const nftMessage = {
@@ -112,5 +122,39 @@ export function getChain(family: "ip" | "ip6", table: string, chain: string): Ne
     body,
     what: "find chain",
     subject: `${table} ${chain}`,
+  };
+}
+
+/** Asks for all chains of a family. */
+export function listChains(family: "ip" | "ip6"): NetlinkRequest {
+  return {
+    type: nftMessage.getChain,
+    flags: 0,
+    body: nftHead(family),
+    what: "list",
+    subject: "chains",
+  };
+}
+
+/** A chain that is called by the kernel, and what becomes of packets that it does not decide on. */
+export interface BaseChain {
+  readonly table: string;
+  readonly name: string;
+  /** 2 is forward. */
+  readonly hook: number;
+  readonly drops: boolean;
+}
+
+/** Undefined for chains that only other chains call. */
+export function decodeChain({ body }: NetlinkMessage): BaseChain | undefined {
+  const found = decodeAttributes(body, 4);
+  const hook = found.get(4);
+  const policy = found.get(5);
+  if (!hook || !policy) return undefined;
+  return {
+    table: readText(found.get(1)),
+    name: readText(found.get(3)),
+    hook: decodeAttributes(hook).get(1)?.readUInt32BE(0) ?? -1,
+    drops: policy.readUInt32BE(0) === 0,
   };
 }
