@@ -1,0 +1,383 @@
+import { describe, expect, test } from "bun:test";
+import { gzip } from "../archive/mod.ts";
+import { digestOf, hostPlatform, mediaTypes } from "../oci/mod.ts";
+import {
+  blobOf,
+  bytesOf,
+  chunksOf,
+  configOf,
+  dockerArchive,
+  fileEntry,
+  imageBlobs,
+  layerOf,
+  layoutOf,
+  named,
+  openStores,
+  tarOf,
+} from "./test-stores.ts";
+
+const empty = { images: [], layers: [], blobs: [] };
+
+async function smallArchive() {
+  const layers = [await layerOf("one"), await layerOf("two")];
+  const config = configOf(layers);
+  const archive = await dockerArchive(
+    [{ config, layers: ["a/layer.tar", "b/layer.tar"], tags: ["app:1", "host:5000/app:2"] }],
+    [fileEntry("a/layer.tar", layers[0]!), fileEntry("b/layer.tar", layers[1]!)],
+  );
+  return { layers, config, archive };
+}
+
+describe("load()", () => {
+  test("takes what old Dockers saved, and tells names and progress", async () => {
+    using stores = await openStores();
+    const { archive, config, layers } = await smallArchive();
+    const told: unknown[] = [];
+    const path = await stores.file(archive);
+    const loaded = await stores.images.load(path, { report: (progress) => told.push(progress) });
+    expect(loaded.map(({ image, tags }) => [image.id, tags])).toEqual([
+      [digestOf(config), ["app:1", "host:5000/app:2"]],
+    ]);
+    const sizes = layers.map(({ length }) => ({ current: length, total: length }));
+    expect(told).toEqual(
+      layers.map((layer, at) => ({
+        status: "Loading layer",
+        id: digestOf(layer).slice(7, 19),
+        progress: sizes[at],
+      })),
+    );
+    expect(loaded[0]!.image.sizeBytes).toBe(6);
+    expect(stores.images.resolve("app:1").config.rootfs.diff_ids).toEqual(layers.map(digestOf));
+  });
+
+  test("unpacks the layers so that a container can stand on them", async () => {
+    using stores = await openStores();
+    const { archive } = await smallArchive();
+    const [loaded] = await stores.load(archive);
+    await stores.snapshots.prepare("c", loaded!.image.config.rootfs.diff_ids);
+    const root = await stores.snapshots.mount("c");
+    try {
+      expect(await Bun.file(`${root}/two`).text()).toBe("two");
+    } finally {
+      await stores.snapshots.remove("c");
+    }
+  });
+
+  test("follows links between layers inside the archive", async () => {
+    using stores = await openStores();
+    const layer = await layerOf("one");
+    const config = configOf([layer, layer, layer]);
+    const archive = await dockerArchive(
+      [{ config, layers: ["a/layer.tar", "b/layer.tar", "c/layer.tar"], tags: null }],
+      [
+        fileEntry("a/layer.tar", layer),
+        { header: { path: "b/layer.tar", type: "symlink", linkPath: "../a/layer.tar" } },
+        { header: { path: "c/layer.tar", type: "link", linkPath: "b/layer.tar" } },
+      ],
+    );
+    const [loaded] = await stores.load(archive);
+    expect(loaded!.tags).toEqual([]);
+    expect((await stores.state()).layers).toEqual([digestOf(layer)]);
+  });
+
+  test.each(["gzip", "zstd", "bzip2", "xz"])("takes an archive in %s", async (how) => {
+    using stores = await openStores();
+    const { archive, config } = await smallArchive();
+    const packed =
+      how === "gzip"
+        ? await bytesOf(gzip(chunksOf(archive)))
+        : how === "zstd"
+          ? Bun.zstdCompressSync(archive)
+          : Bun.spawnSync([how, "-c"], { stdin: archive }).stdout;
+    const [loaded] = await stores.load(packed);
+    expect(loaded!.image.id).toBe(digestOf(config));
+  });
+
+  test.each(["gzip", "xz"])("takes layers in %s", async (how) => {
+    using stores = await openStores();
+    const layer = await layerOf("one");
+    const packed =
+      how === "gzip"
+        ? await bytesOf(gzip(chunksOf(layer)))
+        : Bun.spawnSync(["xz", "-c"], { stdin: layer }).stdout;
+    const archive = await dockerArchive(
+      [{ config: configOf([layer]), layers: ["l"], tags: ["app"] }],
+      [fileEntry("l", packed)],
+    );
+    await stores.load(archive);
+    const kept = how === "gzip" ? digestOf(packed) : digestOf(layer);
+    expect((await stores.state()).blobs).toEqual([kept]);
+    const saved = await bytesOf(stores.images.save(["app"]));
+    using other = await openStores();
+    const [again] = await other.load(saved);
+    expect(again!.image.id).toBe(stores.images.resolve("app").id);
+  });
+
+  test("keeps manifest and compressed layers of a layout as they came", async () => {
+    using stores = await openStores();
+    const blobs = await imageBlobs([await layerOf("one")], { gzip: true });
+    const manifest = blobs[0]!.descriptor;
+    const layout = await layoutOf([named(manifest, "docker.io/library/app:1")], blobs);
+    const [loaded] = await stores.load(layout);
+    expect(loaded!.image.manifest).toEqual(manifest);
+    expect(loaded!.tags).toEqual(["app:1"]);
+    expect((await stores.state()).blobs).toEqual([blobs[2]!.descriptor.digest]);
+  });
+
+  test("takes several images with several names", async () => {
+    using stores = await openStores();
+    const one = await imageBlobs([await layerOf("one")]);
+    const two = await imageBlobs([await layerOf("one"), await layerOf("two")]);
+    const layout = await layoutOf(
+      [
+        named(one[0]!.descriptor, "docker.io/library/one:1"),
+        named(one[0]!.descriptor, "docker.io/library/one:2"),
+        named(two[0]!.descriptor, "example.com/two:1"),
+      ],
+      [...one, ...two],
+    );
+    const loaded = await stores.load(layout);
+    expect(loaded.map(({ tags }) => tags)).toEqual([["one:1", "one:2"], ["example.com/two:1"]]);
+  });
+
+  test("moves a name, says so, and the other image stays without one", async () => {
+    using stores = await openStores();
+    const archives = await Promise.all(
+      ["one", "two"].map(async (name) => {
+        const blobs = await imageBlobs([await layerOf(name)]);
+        return await layoutOf([named(blobs[0]!.descriptor, "docker.io/library/app:1")], blobs);
+      }),
+    );
+    const [first] = await stores.load(archives[0]!);
+    const told: unknown[] = [];
+    const path = await stores.file(archives[1]!);
+    await stores.images.load(path, { report: ({ stream }) => stream && told.push(stream) });
+    expect(told).toEqual([
+      `The image app:1 already exists, renaming the old one with ID ${first!.image.id} to empty string\n`,
+    ]);
+    expect(stores.images.resolve(first!.image.id).tags).toEqual([]);
+    expect(stores.images.resolve("app:1").id).not.toBe(first!.image.id);
+  });
+
+  test("twice at once gives one image", async () => {
+    using stores = await openStores();
+    const { archive, config, layers } = await smallArchive();
+    const loads = await Promise.all([1, 2, 3].map(() => stores.load(archive)));
+    expect(new Set(loads.flat().map(({ image }) => image.id)).size).toBe(1);
+    expect(await stores.state()).toEqual({
+      images: [{ id: digestOf(config), tags: ["app:1", "host:5000/app:2"] }],
+      layers: expect.arrayContaining(layers.map(digestOf)),
+      blobs: layers.map(digestOf).sort(),
+    });
+  });
+});
+
+describe("load() of several platforms", () => {
+  const host = hostPlatform();
+  const other = { os: "linux", architecture: host.architecture === "s390x" ? "arm64" : "s390x" };
+
+  async function twoPlatforms() {
+    const mine = await imageBlobs([await layerOf("mine")]);
+    const foreign = await imageBlobs([await layerOf("foreign")], { config: other });
+    const attestation = await imageBlobs([await layerOf("sbom")]);
+    const manifests = [
+      { ...foreign[0]!.descriptor, platform: other },
+      { ...mine[0]!.descriptor, platform: host },
+      { ...attestation[0]!.descriptor, platform: { os: "unknown", architecture: "unknown" } },
+    ];
+    const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests };
+    const nested = blobOf(mediaTypes.ociIndex, Buffer.from(JSON.stringify(index)));
+    const id = (blobs: typeof mine) => blobs[1]!.descriptor.digest;
+    return { mine, foreign, attestation, nested, manifests, id };
+  }
+
+  test("takes the host's out of a nested index, or the one that is asked for", async () => {
+    const { mine, foreign, attestation, nested, id } = await twoPlatforms();
+    const all = [...mine, ...foreign, ...attestation, nested];
+    const layout = await layoutOf([named(nested.descriptor, "docker.io/library/app:1")], all);
+    using stores = await openStores();
+    const [loaded] = await stores.load(layout);
+    expect([loaded!.image.id, loaded!.tags]).toEqual([id(mine), ["app:1"]]);
+    const [asked] = await stores.load(layout, other);
+    expect([asked!.image.id, asked!.tags]).toEqual([id(foreign), ["app:1"]]);
+    const absent = stores.load(layout, { os: "linux", architecture: "riscv64" });
+    await expect(absent).rejects.toMatchObject({
+      code: "not_found",
+      message: expect.stringContaining("linux/riscv64"),
+    });
+  });
+
+  test("takes the host's out of a flat index", async () => {
+    const { mine, foreign, manifests, id } = await twoPlatforms();
+    using stores = await openStores();
+    const loaded = await stores.load(await layoutOf(manifests, [...mine, ...foreign]));
+    expect(loaded.map(({ image }) => image.id)).toEqual([id(mine)]);
+  });
+
+  test("passes over platforms whose blobs are not in the archive", async () => {
+    const { foreign, nested, id } = await twoPlatforms();
+    using stores = await openStores();
+    const loaded = await stores.load(await layoutOf([nested.descriptor], [...foreign, nested]));
+    expect(loaded.map(({ image }) => image.id)).toEqual([id(foreign)]);
+  });
+});
+
+describe("load() refuses, and nothing is changed, for", () => {
+  const layer = layerOf("one");
+  const one = async (paths: string[], files: Parameters<typeof dockerArchive>[1]) =>
+    dockerArchive([{ config: configOf([await layer]), layers: paths, tags: ["app"] }], files);
+  const link = (path: string, linkPath: string) =>
+    ({ header: { path, type: "symlink", linkPath } }) as const;
+
+  test.each<[string, () => Promise<Uint8Array>, string, string]>([
+    ["nothing", async () => Buffer.alloc(0), "invalid", "no image"],
+    ["noise", async () => Buffer.alloc(5000, "x"), "corrupt", "Cannot read the archive"],
+    ["a root filesystem", () => layer, "invalid", "neither manifest.json nor index.json"],
+    [
+      "a first format",
+      () => tarOf([fileEntry("repositories", "{}")]),
+      "unsupported",
+      "first format",
+    ],
+    ["a missing layer", () => one(["l"], []), "not_found", 'Cannot find "l"'],
+    [
+      "a layer with other bytes",
+      async () => one(["l"], [fileEntry("l", await layerOf("two"))]),
+      "corrupt",
+      "hashes to",
+    ],
+    [
+      "a layer that is no tar",
+      async () => one(["l"], [fileEntry("l", "x".repeat(2000))]),
+      "corrupt",
+      "",
+    ],
+    [
+      "one layer too many",
+      async () => one(["l", "l"], [fileEntry("l", await layer)]),
+      "corrupt",
+      "mismatch",
+    ],
+    ["a path that leads out", async () => one(["../../etc/passwd"], []), "invalid", "leads out"],
+    ["an entry that leads out", async () => tarOf([fileEntry("../x", "")]), "invalid", "leads out"],
+    [
+      "a link that leads out",
+      async () => one(["l"], [link("l", "../../../etc/passwd")]),
+      "invalid",
+      "leads out",
+    ],
+    ["a link to the host", async () => one(["l"], [link("l", "/etc/passwd")]), "not_found", ""],
+    [
+      "links in a circle",
+      async () => one(["a"], [link("a", "b"), link("b", "a")]),
+      "corrupt",
+      "links",
+    ],
+    [
+      "a wrong name",
+      async () =>
+        dockerArchive(
+          [{ config: configOf([await layer]), layers: ["l"], tags: ["UPPER:x"] }],
+          [fileEntry("l", await layer)],
+        ),
+      "invalid",
+      "lowercase",
+    ],
+    [
+      "another system's image",
+      async () =>
+        dockerArchive(
+          [{ config: configOf([await layer], { os: "windows" }), layers: ["l"], tags: null }],
+          [fileEntry("l", await layer)],
+        ),
+      "unsupported",
+      "cannot load windows image on linux",
+    ],
+    [
+      "a list that is no list",
+      async () => tarOf([fileEntry("manifest.json", "{}")]),
+      "corrupt",
+      "not a list",
+    ],
+    [
+      "a list that is no JSON",
+      async () => tarOf([fileEntry("manifest.json", "[")]),
+      "corrupt",
+      "not JSON",
+    ],
+    [
+      "a layout without its manifest",
+      async () => layoutOf([(await imageBlobs([await layer]))[0]!.descriptor], []),
+      "not_found",
+      "Cannot find",
+    ],
+    [
+      "a layout with a blob of other bytes",
+      async () => {
+        const blobs = await imageBlobs([await layer], { gzip: true });
+        const last = blobs[2]!;
+        const bytes = Buffer.from(last.bytes);
+        bytes[9]! ^= 1; // a byte of gzip's header that says nothing: only the digest can tell
+        return layoutOf([blobs[0]!.descriptor], [...blobs.slice(0, 2), { ...last, bytes }]);
+      },
+      "corrupt",
+      "hash",
+    ],
+    [
+      "an index in itself",
+      async () => {
+        const index = { schemaVersion: 2, manifests: [] };
+        const blob = blobOf(mediaTypes.ociIndex, Buffer.from(JSON.stringify(index)));
+        return layoutOf([blob.descriptor], [blob]);
+      },
+      "unsupported",
+      "no image in it",
+    ],
+  ])("%s", async (_, archive, code, message) => {
+    using stores = await openStores();
+    await expect(stores.load(await archive())).rejects.toMatchObject({
+      name: "Failure",
+      code,
+      message: expect.stringContaining(message),
+    });
+    expect(await stores.state()).toEqual(empty);
+  });
+
+  test("an archive that is cut anywhere", async () => {
+    using stores = await openStores();
+    const { archive } = await smallArchive();
+    // The last blocks are the end mark, which Go's reader, too, does without.
+    for (let at = 256; at < archive.length - 1536; at += 512 + 256) {
+      await expect(stores.load(archive.subarray(0, at))).rejects.toMatchObject({ name: "Failure" });
+    }
+    expect(await stores.state()).toEqual(empty);
+  });
+
+  test("a broken second layer: the first goes again, but not one that an image has", async () => {
+    using stores = await openStores();
+    const shared = await layerOf("shared");
+    const good = await imageBlobs([shared]);
+    await stores.load(await layoutOf([good[0]!.descriptor], good));
+    const before = await stores.state();
+    const layers = [shared, await layerOf("new"), await layerOf("broken")];
+    const archive = await dockerArchive(
+      [{ config: configOf(layers), layers: ["0", "1", "2"], tags: ["app"] }],
+      [
+        fileEntry("0", layers[0]!),
+        fileEntry("1", layers[1]!),
+        fileEntry("2", layers[2]!.subarray(0, 700)),
+      ],
+    );
+    await expect(stores.load(archive)).rejects.toMatchObject({ code: "corrupt" });
+    expect(await stores.state()).toEqual(before);
+  });
+
+  test("a client that went away", async () => {
+    using stores = await openStores();
+    const { archive } = await smallArchive();
+    const signal = AbortSignal.abort();
+    const load = stores.images.load(await stores.file(archive), { report() {}, signal });
+    await expect(load).rejects.toMatchObject({ code: "unavailable" });
+    expect(await stores.state()).toEqual(empty);
+  });
+});
