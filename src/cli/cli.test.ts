@@ -33,6 +33,7 @@ function container({
   start?: Answer;
   create?: Answer;
 } = {}): Script {
+  const started = Promise.withResolvers<boolean>();
   return ({ method, path }: Asked) => {
     if (path === "/containers/create") return create;
     if (path === `/containers/${id}/attach`) {
