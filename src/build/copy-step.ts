@@ -34,7 +34,7 @@ interface Wish {
   readonly history: string;
 }
 
-const downloadBytesMax = 8 << 30;
+const downloadBytesMax = 8 * 2 ** 30;
 const downloadTimeoutMs = 30 * 60_000;
 
 /** Plans a COPY or ADD: hashes what it copies, so that equal content is found in the cache. */

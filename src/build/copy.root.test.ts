@@ -228,11 +228,14 @@ describe("copy()", () => {
     linkSync(`${root}/s/f`, `${root}/s/g`);
     chownSync(`${root}/s/f`, 7, 8);
     setXattr(`${root}/s/f`, "user.kind", Buffer.from("test"));
+    mkdirSync(`${root}/s/z`);
+    setXattr(`${root}/s/z`, "user.kind", Buffer.from("folder"));
     const into = folder({});
     copyInto("/t/", { root, words: ["s"] }, { into, owners: true });
     const [file, link] = [lstatSync(`${into}/t/f`), lstatSync(`${into}/t/g`)];
     expect([file.uid, file.gid, file.ino]).toEqual([7, 8, link.ino]);
     expect(getXattr(`${into}/t/f`, "user.kind")?.toString()).toBe("test");
+    expect(getXattr(`${into}/t/z`, "user.kind")?.toString()).toBe("folder");
   });
 
   test("takes --chown by name from the image and --chmod for all", () => {

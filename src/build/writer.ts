@@ -44,8 +44,9 @@ type Time = { readonly seconds: number; readonly nanoseconds: number };
 interface OpenFolder {
   readonly path: string;
   readonly folder: number;
-  readonly like: Entry | undefined;
+  /** The state to give it; undefined: it keeps its own. */
   readonly stat: Stat | undefined;
+  readonly xattrs: readonly (readonly [name: string, value: string])[];
 }
 
 const rootOwner: Owner = { uid: 0, gid: 0 };
@@ -152,7 +153,7 @@ export class Writer {
   }
 
   #top(target: string): OpenFolder {
-    return { path: "", folder: this.#openFolder(target), like: undefined, stat: undefined };
+    return { path: "", folder: this.#openFolder(target), stat: undefined, xattrs: [] };
   }
 
   #subfolder(entry: Entry, { folder, place }: { folder: number; place: string }): OpenFolder {
@@ -164,17 +165,17 @@ export class Writer {
       if (real?.stat.type !== "directory") {
         throw new Failure("invalid", `cannot copy to non-directory: ${posix.join("/", place)}`);
       }
-      return { path, folder: this.#openFolder(real.path), like: undefined, stat: undefined };
+      return { path, folder: this.#openFolder(real.path), stat: undefined, xattrs: [] };
     }
     if (!there) makeDirectoryAt(folder, name, 0o700);
     const made = openAt(folder, name, open.readOnly | open.directory);
-    return { path, folder: made, like: entry, stat };
+    return { path, folder: made, stat, xattrs: this.#owners ? xattrsOf(entry) : [] };
   }
 
-  #finish({ folder, like, stat }: OpenFolder): void {
+  #finish({ folder, stat, xattrs }: OpenFolder): void {
     try {
-      if (!stat || !like) return;
-      this.#copyXattrs(like, (name, value) => setFileXattr(folder, name, value));
+      if (!stat) return;
+      for (const [name, value] of xattrs) setFileXattr(folder, name, Buffer.from(value, "base64"));
       this.#settle(
         folder,
         { mode: stat.mode, owner: this.#ownerOf(stat), time: timeOf(stat) },
