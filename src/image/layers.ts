@@ -26,6 +26,7 @@ export class Layers {
   readonly #keepers: (() => Kept)[] = [];
   /** Layers that were here when we came, were an image's, or had no owner at an earlier `collect`. */
   readonly #known: Set<Digest>;
+  readonly #openedMs = Date.now();
 
   constructor(records: Records, content: ContentStore, snapshots: SnapshotStore) {
     this.#records = records;
@@ -171,7 +172,7 @@ export class Layers {
     const beforeMs = Date.now() - freshMs;
     let bytes = 0;
     for await (const { digest, sizeBytes, modifiedMs } of this.#content.list()) {
-      const isFresh = modifiedMs > beforeMs && modifiedMs > startedMs; // somebody may be on the way with it
+      const isFresh = modifiedMs > beforeMs && modifiedMs > this.#openedMs; // somebody may be on the way with it
       if (isFresh || known.has(digest) || kept.has(digest) || needed.has(digest)) continue;
       await this.#content.remove(digest);
       bytes += sizeBytes;
@@ -179,8 +180,6 @@ export class Layers {
     return bytes;
   }
 }
-
-const startedMs = Date.now();
 
 /** The chain IDs of a stack of layers, lowest first: what Docker calls a layer. */
 export function chainIds(diffIds: readonly Digest[]): Digest[] {

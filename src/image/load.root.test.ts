@@ -1,6 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { gzip } from "../archive/mod.ts";
 import { digestOf, hostPlatform, mediaTypes } from "../oci/mod.ts";
+import { mountNow, unmountNow } from "../sys/mod.ts";
+import type { Progress } from "./mod.ts";
 import {
   blobOf,
   bytesOf,
@@ -32,19 +35,23 @@ describe("load()", () => {
   test("takes what old Dockers saved, and tells names and progress", async () => {
     using stores = await openStores();
     const { archive, config, layers } = await smallArchive();
-    const told: unknown[] = [];
+    const told: { id: string }[] = [];
     const path = await stores.file(archive);
-    const loaded = await stores.images.load(path, { report: (progress) => told.push(progress) });
+    const report = (progress: Progress) => told.push({ id: "", ...progress });
+    const loaded = await stores.images.load(path, { report });
     expect(loaded.map(({ image, tags }) => [image.id, tags])).toEqual([
       [digestOf(config), ["app:1", "host:5000/app:2"]],
     ]);
     const sizes = layers.map(({ length }) => ({ current: length, total: length }));
-    expect(told).toEqual(
-      layers.map((layer, at) => ({
-        status: "Loading layer",
-        id: digestOf(layer).slice(7, 19),
-        progress: sizes[at],
-      })),
+    const byId = (one: { id: string }, other: { id: string }) => (one.id < other.id ? -1 : 1);
+    expect(told.sort(byId)).toEqual(
+      layers
+        .map((layer, at) => ({
+          status: "Loading layer",
+          id: digestOf(layer).slice(7, 19),
+          progress: sizes[at],
+        }))
+        .sort(byId),
     );
     expect(loaded[0]!.image.sizeBytes).toBe(6);
     expect(stores.images.resolve("app:1").config.rootfs.diff_ids).toEqual(layers.map(digestOf));
@@ -370,6 +377,28 @@ describe("load() refuses, and nothing is changed, for", () => {
     );
     await expect(stores.load(archive)).rejects.toMatchObject({ code: "corrupt" });
     expect(await stores.state()).toEqual(before);
+  });
+
+  test("a full disk", async () => {
+    const directory = mkdtempSync("/tmp/lading-image-full-");
+    mountNow({ type: "tmpfs", source: "tmpfs", target: directory, data: "size=8m" });
+    try {
+      using stores = await openStores(directory);
+      const layers = [await layerOf("small"), await layerOf("big", "x".repeat(6 << 20))];
+      using elsewhere = await openStores();
+      const archive = await dockerArchive(
+        [{ config: configOf(layers), layers: ["0", "1"], tags: ["app"] }],
+        [fileEntry("0", layers[0]!), fileEntry("1", layers[1]!)],
+      );
+      const path = await elsewhere.file(archive);
+      const load = stores.images.load(path, { report() {} });
+      await expect(load).rejects.toMatchObject({ name: "Failure", code: "exhausted" });
+      expect(await stores.state()).toEqual(empty);
+      expect(readdirSync(`${directory}/content/ingest`)).toEqual([]);
+    } finally {
+      unmountNow(directory, { detach: true });
+      rmSync(directory, { recursive: true });
+    }
   });
 
   test("a client that went away", async () => {

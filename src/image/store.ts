@@ -177,9 +177,16 @@ class SqliteImageStore implements ImageStore {
     options: { platform?: Platform } = {},
   ): AsyncGenerator<Uint8Array, void> {
     const images = chooseSaved(this.#tools, references, options.platform);
-    using _pinned = this.#layers.pin(images.flatMap((image) => this.#digestsSaved(image)));
-    yield* saveImages(this.#tools, images);
-    for (const { id } of images) this.#tell("save", id, id);
+    const pin = this.#layers.pin(images.flatMap((image) => this.#digestsSaved(image)));
+    try {
+      yield* saveImages(this.#tools, images);
+      for (const { id } of images) this.#tell("save", id, id);
+    } finally {
+      pin[Symbol.dispose]();
+      // An image that was removed meanwhile left its layers to us.
+      const gone = images.filter(({ id }) => !this.#records.row(id));
+      await this.#layers.sweep(gone.flatMap(({ diffIds }) => diffIds));
+    }
   }
 
   #digestsSaved({ id, diffIds }: SavedImage): Digest[] {

@@ -1,7 +1,8 @@
 /** For the tests of this folder: real stores in a temporary folder, and archives made by hand. */
 import { Database } from "bun:sqlite";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { gzip, type TarInput, writeTar } from "../archive/mod.ts";
+import { setLogLevel } from "../base/mod.ts";
 import { openContentStore } from "../content/mod.ts";
 import {
   type Descriptor,
@@ -15,13 +16,16 @@ import {
 import { openSnapshotStore } from "../snapshot/mod.ts";
 import { openImageStore } from "./mod.ts";
 
+setLogLevel("error"); // layers are synced soon after; here their folder is gone by then
+
 export async function bytesOf(parts: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(await Array.fromAsync(parts));
 }
 
 /** Stores in a folder that goes when they are disposed. */
-export async function openStores() {
-  const directory = mkdtempSync("/tmp/lading-image-");
+export async function openStores(given?: string) {
+  const isGiven = given !== undefined;
+  const directory = given ?? mkdtempSync("/tmp/lading-image-");
   const database = new Database(":memory:");
   const content = await openContentStore({ directory: `${directory}/content` });
   const snapshots = await openSnapshotStore({ directory: `${directory}/snapshot`, database });
@@ -53,7 +57,10 @@ export async function openStores() {
       };
     },
     [Symbol.dispose]() {
-      rmSync(directory, { recursive: true, force: true });
+      for (const name of readdirSync(directory)) {
+        rmSync(`${directory}/${name}`, { recursive: true, force: true });
+      }
+      if (!isGiven) rmSync(directory, { recursive: true });
     },
   };
 }
