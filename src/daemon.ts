@@ -62,6 +62,9 @@ async function serve(options: DaemonOptions): Promise<void> {
   for (const line of [...(await builder.reconcile()), ...(await engine.reconcile())]) {
     log("info", line);
   }
+  // What builds keep is asked of the builder; a load that was cut short left what nobody keeps.
+  const collected = await stores.images.collect({ layers: new Set(), blobs: new Set() });
+  if (collected > 0) log("info", `removed ${collected} bytes of layers that no image has`);
   const api = await serveApi({
     ...stores,
     listen: options.hosts.map(parseHost),
