@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
+import { defaultCapabilities } from "../runtime/mod.ts";
 
 /** In the kernel's order: the index is the number. capabilities(7) */
 const known = `CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP
@@ -7,12 +8,6 @@ LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OW
 SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME
 SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM
 BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE`
-  .split(/\s+/)
-  .map((name) => `CAP_${name}`);
-
-/** What a container has unless it is told otherwise. */
-const defaults = `CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP
-NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE`
   .split(/\s+/)
   .map((name) => `CAP_${name}`);
 
@@ -49,7 +44,7 @@ export function capabilities(asked: {
     if (drop.includes(name)) return false;
     if (add.includes(name)) return true;
     if (add.includes("ALL")) return true;
-    return !drop.includes("ALL") && defaults.includes(name);
+    return !drop.includes("ALL") && defaultCapabilities.includes(name);
   };
   return available().filter(isIn);
 }

@@ -1,11 +1,10 @@
 import { Failure } from "../base/mod.ts";
+import { resolveUser } from "../runtime/mod.ts";
 import { packTar, unpackTar } from "../snapshot/mod.ts";
 import { whileMounted, withMounted } from "./borrow.ts";
 import type { Core } from "./core.ts";
-import { resolveUser } from "./passwd.ts";
 import { baseName, findPath } from "./path-stat.ts";
 import { locate, partsOf, readOnlyReason } from "./paths.ts";
-import { readRootText } from "./rootfs.ts";
 import type { Container, PathStat } from "./types.ts";
 
 /** As `Engine.statPath`. */
@@ -68,9 +67,7 @@ export async function copyIn(core: Core, id: string, what: CopyIn): Promise<void
 /** `cp --archive` gives what it copies to the container's user, when it names one. */
 function ownerIn({ config }: Container, root: string): { uid: number; gid: number } | undefined {
   if (!config.User) return undefined;
-  const passwd = readRootText(root, "/etc/passwd");
-  const { user } = resolveUser(config.User, { passwd, group: readRootText(root, "/etc/group") });
-  return user;
+  return resolveUser(root, config.User);
 }
 
 /** As `Engine.export`: the root filesystem without what is mounted in it. */

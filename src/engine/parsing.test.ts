@@ -3,7 +3,6 @@ import { capabilities } from "./capabilities.ts";
 import { environment } from "./environment.ts";
 import { afterResult, testCommand } from "./health.ts";
 import { checkLogConfig, loggingOf } from "./logging.ts";
-import { resolveUser } from "./passwd.ts";
 import { parsePort, portsOf } from "./ports.ts";
 import { parseUntil } from "./prune.ts";
 import { parseSecurity } from "./security.ts";
@@ -41,33 +40,6 @@ describe("parseSignal()", () => {
   for (const bad of ["0", "65", "FOO", "", "-1", "9x", "__proto__", "RTMIN+40"]) {
     test(`refuses "${bad}"`, () => expect(() => parseSignal(bad)).toThrow("Invalid signal"));
   }
-});
-
-describe("resolveUser()", () => {
-  const passwd = "root:x:0:0:root:/root:/bin/sh\n# comment\nweb:x:101:102::/srv:/bin/sh\nbad:x\n";
-  const group = "root:x:0:\nwheel:x:10:root\nweb:x:102:\nmedia:x:44:web,other\n";
-  const files = { passwd, group };
-  const cases: [string, number, number, number[], string][] = [
-    ["", 0, 0, [0, 10], "/root"],
-    ["web", 101, 102, [102, 44], "/srv"],
-    ["101", 101, 102, [102, 44], "/srv"],
-    ["web:media", 101, 44, [44], "/srv"],
-    ["1000", 1000, 0, [0], "/"],
-    ["1000:77", 1000, 77, [77], "/"],
-  ];
-  for (const [spec, uid, gid, additionalGids, home] of cases) {
-    test(`finds "${spec}"`, () => {
-      expect(resolveUser(spec, files)).toEqual({ user: { uid, gid, additionalGids }, home });
-    });
-  }
-  test("adds groups by name and number", () => {
-    expect(resolveUser("1000", files, ["media", "7"]).user.additionalGids).toEqual([0, 44, 7]);
-  });
-  test("refuses whom nobody knows", () => {
-    expect(() => resolveUser("ghost", files)).toThrow("unable to find user ghost");
-    expect(() => resolveUser("web:ghost", files)).toThrow("unable to find group ghost");
-    expect(() => resolveUser("4294967295", files)).toThrow("must be in range");
-  });
 });
 
 test("capabilities() adds and drops", () => {

@@ -1,9 +1,7 @@
 import { hostname as hostHostname } from "node:os";
-import type { ProcessSpec, Rlimit } from "../runtime/mod.ts";
+import { type ProcessSpec, type Rlimit, resolveUser } from "../runtime/mod.ts";
 import { capabilities } from "./capabilities.ts";
 import { environment } from "./environment.ts";
-import { resolveUser } from "./passwd.ts";
-import { readRootText } from "./rootfs.ts";
 import { parseSecurity } from "./security.ts";
 import type { Container, ExecRequest } from "./types.ts";
 
@@ -66,11 +64,8 @@ export function addedProcess(container: Container, request: ExecRequest, root: s
 }
 
 function lookUp(root: string, spec: string, groupAdd: readonly string[] | null) {
-  const files = {
-    passwd: readRootText(root, "/etc/passwd"),
-    group: readRootText(root, "/etc/group"),
-  };
-  return resolveUser(spec, files, groupAdd ?? []);
+  const { home, ...user } = resolveUser(root, spec, groupAdd ?? []);
+  return { user, home };
 }
 
 function rlimits({ hostConfig }: Container): Rlimit[] {

@@ -7,14 +7,9 @@ import {
   openAt,
   openPath,
   openWithin,
-  pathOf,
-  readInto,
   resolve,
-  statAt,
 } from "../sys/mod.ts";
 
-/** /etc/passwd and /etc/group of an image; more is not read. */
-const textBytesMax = 1 << 20;
 const absences = ["ENOENT", "ENOTDIR", "ELOOP", "EACCES"];
 
 /** Runs `task` with a descriptor of the directory `root`, a trusted path. */
@@ -37,34 +32,6 @@ export function findInRoot(directory: number, path: string, flags = 0): number |
   } catch (error) {
     if (absences.includes(errnoOf(error) ?? "")) return undefined;
     throw error;
-  }
-}
-
-/** The text of a small regular file inside a root; "" when there is none. */
-export function readRootText(root: string, path: string): string {
-  return withRoot(root, (directory) => {
-    const place = findInRoot(directory, path);
-    if (place === undefined) return "";
-    try {
-      // Looked at before it is opened: opening a device or a FIFO has effects.
-      if (statAt(place, "").type !== "file") return "";
-      return readText(openPath(pathOf(place), open.readOnly));
-    } finally {
-      closeFile(place);
-    }
-  });
-}
-
-function readText(file: number): string {
-  try {
-    const bytes = Buffer.alloc(Math.min(statAt(file, "").sizeBytes, textBytesMax));
-    let length = 0;
-    for (let count = -1; count !== 0 && length < bytes.length; length += count) {
-      count = readInto(file, bytes.subarray(length), length);
-    }
-    return bytes.toString("utf8", 0, length);
-  } finally {
-    closeFile(file);
   }
 }
 

@@ -1,4 +1,5 @@
 import { Failure } from "../base/mod.ts";
+import { defaultMaskedPaths, defaultReadonlyPaths } from "../runtime/mod.ts";
 import type { HostConfig } from "./types.ts";
 
 export interface Security {
@@ -8,28 +9,6 @@ export interface Security {
   readonly apparmorProfile: string | undefined;
   readonly unmaskSystemPaths: boolean;
 }
-
-const maskedByDefault = [
-  "/proc/asound",
-  "/proc/acpi",
-  "/proc/interrupts",
-  "/proc/kcore",
-  "/proc/keys",
-  "/proc/latency_stats",
-  "/proc/timer_list",
-  "/proc/timer_stats",
-  "/proc/sched_debug",
-  "/proc/scsi",
-  "/sys/firmware",
-  "/sys/devices/virtual/powercap",
-];
-const readonlyByDefault = [
-  "/proc/bus",
-  "/proc/fs",
-  "/proc/irq",
-  "/proc/sys",
-  "/proc/sysrq-trigger",
-];
 
 /** Reads `--security-opt`. @throws "invalid" in Docker's words */
 export function parseSecurity(options: readonly string[] | null, privileged: boolean): Security {
@@ -68,8 +47,8 @@ export function systemPaths(host: HostConfig): { masked: string[]; readonly: str
   const security = parseSecurity(host.SecurityOpt, host.Privileged);
   if (host.Privileged || security.unmaskSystemPaths) return { masked: [], readonly: [] };
   return {
-    masked: [...(host.MaskedPaths ?? maskedByDefault)],
-    readonly: [...(host.ReadonlyPaths ?? readonlyByDefault)],
+    masked: [...(host.MaskedPaths ?? defaultMaskedPaths)],
+    readonly: [...(host.ReadonlyPaths ?? defaultReadonlyPaths)],
   };
 }
 

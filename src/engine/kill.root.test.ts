@@ -1,0 +1,65 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { openReal } from "./real.ts";
+
+const isRoot = process.getuid?.() === 0;
+const directory = isRoot ? mkdtempSync("/tmp/lading-H-kill-") : "";
+const bridge = "ladH1";
+const kills = 8;
+
+afterAll(() => {
+  if (!isRoot) return;
+  spawnSync("ip", ["link", "del", bridge]);
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** Runs the victim until it is ready, and a random time longer; then kill -9. */
+async function liveAndDie(): Promise<void> {
+  const victim = Bun.spawn([process.execPath, `${import.meta.dir}/victim.ts`, directory, bridge], {
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const reader = victim.stdout.getReader();
+  let said = "";
+  while (!said.includes("\n")) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error(`the victim ended by itself: ${said}`);
+    said += Buffer.from(value).toString();
+  }
+  expect(said).toStartWith("ready ");
+  await Bun.sleep(20 + Math.random() * 400);
+  expect(victim.exitCode).toBeNull();
+  victim.kill("SIGKILL");
+  await victim.exited;
+}
+
+describe.skipIf(!isRoot)("a daemon that is killed with -9 at random times", () => {
+  test("leaves nothing the next does not put right, and loses no line", async () => {
+    for (let count = 0; count < kills; count++) await liveAndDie();
+    const real = await openReal(directory, bridge);
+    const { engine } = real;
+    await engine.reconcile();
+    const printer = engine.resolve("printer");
+    expect(printer.state.status).toBe("running");
+    for (const { id, name } of engine.list()) {
+      if (name !== "printer") await engine.remove(id, { force: true, volumes: true });
+    }
+    await engine.stop(printer.id, { timeoutS: 0 });
+    const query = { stdout: true, stderr: true, from: "start", follow: false } as const;
+    let text = "";
+    for await (const { bytes } of engine.logs(printer.id, query)) {
+      text += Buffer.from(bytes).toString();
+    }
+    const lines = text.trim().split("\n").map(Number);
+    expect(lines.length).toBeGreaterThan(100);
+    expect(lines.findIndex((line, index) => line !== index + 1)).toBe(-1);
+    await engine.remove(printer.id, { force: false, volumes: true });
+    expect(real.volumes.list()).toEqual([]);
+    await engine.close();
+    expect(real.snapshots.keys()).toEqual([]);
+    await real.close();
+    const mounts = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+    expect(mounts.filter((line) => line.includes(directory))).toEqual([]);
+  }, 60_000);
+});
