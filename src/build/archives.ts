@@ -2,7 +2,6 @@ import { decompress, magicBytes, sniffCompression } from "../archive/mod.ts";
 import { Failure } from "../base/mod.ts";
 import { unpackTar } from "../snapshot/mod.ts";
 import { closeFile, open, pathOf, readInto } from "../sys/mod.ts";
-import { findOwner } from "./passwd.ts";
 import { Root } from "./rooted.ts";
 
 /** What to unpack where. */
@@ -12,7 +11,8 @@ export interface UnpackWish {
   readonly path: string;
   readonly targetRoot: string;
   readonly target: string;
-  readonly chown: string;
+  /** Of all that comes out; undefined: as the archive says. */
+  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -62,8 +62,6 @@ function isTarHeader(head: Uint8Array): boolean {
 /** Unpacks an archive of the context into a folder of the image. @throws Failure as `unpackTar` */
 export async function unpackInto(wish: UnpackWish): Promise<void> {
   using folder = new Root(wish.root);
-  using targetRoot = new Root(wish.targetRoot);
-  const owner = wish.chown === "" ? undefined : findOwner(targetRoot, wish.chown);
   const file = folder.open(wish.path, open.readOnly | open.nonBlock);
   if (file === undefined) {
     throw new Failure("conflict", `Cannot unpack "${wish.path}": it changed during the build`);
@@ -73,7 +71,7 @@ export async function unpackInto(wish: UnpackWish): Promise<void> {
       into: wish.target,
       devices: true,
       signal: wish.signal,
-      ...(owner ? { owner } : {}),
+      ...(wish.owner ? { owner: wish.owner } : {}),
     });
   } finally {
     closeFile(file);

@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
+import { resolveUser } from "../runtime/mod.ts";
 import { isTar, unpackInto } from "./archives.ts";
 import type { StepScope } from "./build.ts";
 import { parseChmod } from "./chmod.ts";
@@ -110,7 +111,8 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
   const key = keyOf(state.key, "copy", at.about, scanned.digest, wish.documents, downloads.key);
   const make: LayerWork["make"] = async () => {
     await using scratch = await openScratch(build.tools, state.layers);
-    const { documents, target, chown, chmod } = wish;
+    const { documents, target, chmod } = wish;
+    const owner = wish.chown === "" ? undefined : findOwner(scratch.root, wish.chown);
     const { archives, others } = await partArchives(at.root, found);
     const copied = {
       found: others,
@@ -118,12 +120,12 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
       downloads: await downloads.files(),
       targetRoot: scratch.root,
       target,
-      chown,
+      owner,
       chmod,
     };
     await build.tools.trees.run("copy", { ...request, ...copied }, build.signal);
     for (const { path } of archives) {
-      const into = { targetRoot: scratch.root, target, chown, signal: build.signal };
+      const into = { targetRoot: scratch.root, target, owner, signal: build.signal };
       await unpackInto({ root: at.root, path, ...into });
     }
     return (await build.tools.snapshots.commit(scratch.key, { how: "move" })).diffId;
@@ -236,6 +238,12 @@ function checkFound({ keyword, words, target }: Wish, scanned: ScanResult, scope
   const isWild = words.some(hasWildcard);
   if (isWild && found.length > 1 && !target.endsWith("/")) throw mustBeFolder(keyword);
   return found;
+}
+
+/** Owner for `--chown=user[:group]`: a number without a group is both, as in Docker. */
+function findOwner(root: string, text: string): { uid: number; gid: number } {
+  const { uid, gid } = resolveUser(root, text);
+  return /^\d+$/.test(text) ? { uid, gid: uid } : { uid, gid };
 }
 
 interface Fetched {

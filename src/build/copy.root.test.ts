@@ -70,7 +70,7 @@ function copyInto(
   const targetRoot = how.into ?? folder({});
   const asked = request(source.root, source.words, how);
   const found = scan(asked).found.flatMap((list) => list ?? []);
-  const { documents = [], chown = "", chmod = "" } = how;
+  const { documents = [], owner, chmod = "" } = how;
   copy({
     ...asked,
     found,
@@ -78,7 +78,7 @@ function copyInto(
     downloads: [],
     targetRoot,
     target,
-    chown,
+    owner,
     chmod,
   });
   return listing(targetRoot);
@@ -238,19 +238,14 @@ describe("copy()", () => {
     expect(getXattr(`${into}/t/z`, "user.kind")?.toString()).toBe("folder");
   });
 
-  test("takes --chown by name from the image and --chmod for all", () => {
-    const into = folder({
-      "etc/passwd": "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n",
-      "etc/group": "staff:x:50:app\n",
-    });
+  test("gives an owner and a mode to all that it makes", () => {
+    const into = folder({});
     const root = folder({ "s/f": "x" });
-    copyInto("/new/t/", { root, words: ["s"] }, { into, chown: "app:staff", chmod: "u=rwX,go=rX" });
+    const owner = { uid: 1000, gid: 50 };
+    copyInto("/new/t/", { root, words: ["s"] }, { into, owner, chmod: "u=rwX,go=rX" });
     const [file, parent] = [lstatSync(`${into}/new/t/f`), lstatSync(`${into}/new`)];
     expect([file.uid, file.gid, file.mode & 0o7777]).toEqual([1000, 50, 0o644]);
     expect([parent.uid, parent.gid, parent.mode & 0o7777]).toEqual([1000, 50, 0o755]);
-    expect(() => copyInto("/x", { root, words: ["s"] }, { into, chown: "nobody" })).toThrow(
-      "unable to find user nobody: no matching entries in passwd file",
-    );
   });
 
   test("writes documents", () => {
@@ -269,7 +264,7 @@ describe("copy()", () => {
     const into = folder({});
     const asked = request(root, ["s"]);
     const found = scan(asked).found.flatMap((list) => list ?? []);
-    const plain = { documents: [], downloads: [], chown: "", chmod: "" };
+    const plain = { documents: [], downloads: [], owner: undefined, chmod: "" };
     copy({ ...asked, ...plain, found, targetRoot: into, target: "/t/" });
     const names = readdirSync(Buffer.from(`${into}/t`), { encoding: "buffer" });
     expect(names.map((each) => [...each])).toEqual([[0x66, 0xff]]);

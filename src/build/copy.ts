@@ -1,5 +1,4 @@
 import { posix } from "node:path";
-import { findOwner } from "./passwd.ts";
 import { Root } from "./rooted.ts";
 import { filterOf } from "./scan.ts";
 import { type Found, walk } from "./tree.ts";
@@ -17,8 +16,8 @@ export interface CopyRequest {
   readonly targetRoot: string;
   /** Absolute; ends with "/" when it must be a folder. */
   readonly target: string;
-  /** `--chown` as written, "" for none. */
-  readonly chown: string;
+  /** `--chown`, looked up. */
+  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
   readonly chmod: string;
   /** Keep the owners and extended attributes of the source (a stage's), else 0:0 and none. */
   readonly owners: boolean;
@@ -28,7 +27,7 @@ export interface CopyRequest {
 export function copy(request: CopyRequest): void {
   using root = new Root(request.root);
   using targetRoot = new Root(request.targetRoot);
-  const owner = request.chown === "" ? undefined : findOwner(targetRoot, request.chown);
+  const { owner } = request;
   const writer = new Writer(targetRoot, { owner, owners: request.owners, chmod: request.chmod });
   const filter = filterOf(request);
   const { target } = request;

@@ -113,7 +113,7 @@ async function scanContext(source: string, scope: StepScope) {
         downloads: [],
         targetRoot,
         target: name,
-        chown: "",
+        owner: undefined,
         chmod: "",
       },
       build.signal,
@@ -197,7 +197,7 @@ const plainCopy = {
   documents: [],
   downloads: [],
   target: "/",
-  chown: "",
+  owner: undefined,
   chmod: "",
 } as const;
 

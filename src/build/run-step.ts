@@ -2,7 +2,13 @@ import { appendFile, mkdir, rm, writeFile } from "node:fs/promises";
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
 import type { Sandbox } from "../network/mod.ts";
-import type { BundleSpec } from "../runtime/mod.ts";
+import {
+  type BundleSpec,
+  defaultCapabilities,
+  defaultMaskedPaths,
+  defaultReadonlyPaths,
+  resolveUser,
+} from "../runtime/mod.ts";
 import type { Mount } from "../sys/mod.ts";
 import { defaultPath } from "./base-image.ts";
 import type { StepScope } from "./build.ts";
@@ -11,8 +17,6 @@ import type { Listener } from "./flight.ts";
 import type { Action, Command } from "./instruction.ts";
 import type { LayerWork } from "./layer-step.ts";
 import { chomped, heredocWord } from "./lines.ts";
-import { findPerson } from "./passwd.ts";
-import { Root } from "./rooted.ts";
 import { type PlannedMount, planMounts } from "./run-mounts.ts";
 import { CommandFailure } from "./source.ts";
 import { environmentOf, keyOf, type StageState, shellOf, workdirOf } from "./state.ts";
@@ -183,39 +187,6 @@ function hostSandbox(id: string) {
 /** Always the same, so that a build that writes it down is the same everywhere. BuildKit's name. */
 const hostname = "buildkitsandbox";
 
-const capabilities = [
-  "CHOWN",
-  "DAC_OVERRIDE",
-  "FOWNER",
-  "FSETID",
-  "KILL",
-  "SETGID",
-  "SETUID",
-  "SETPCAP",
-  "NET_BIND_SERVICE",
-  "NET_RAW",
-  "SYS_CHROOT",
-  "MKNOD",
-  "AUDIT_WRITE",
-  "SETFCAP",
-].map((name) => `CAP_${name}`);
-
-const maskedPaths = [
-  "/proc/asound",
-  "/proc/acpi",
-  "/proc/interrupts",
-  "/proc/kcore",
-  "/proc/keys",
-  "/proc/latency_stats",
-  "/proc/timer_list",
-  "/proc/timer_stats",
-  "/proc/sched_debug",
-  "/proc/scsi",
-  "/sys/firmware",
-  "/sys/devices/virtual/powercap",
-];
-const readonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
 interface Sandboxed {
   readonly id: string;
   readonly scope: StepScope;
@@ -228,8 +199,7 @@ interface Sandboxed {
 function bundle(run: Run, { id, scope, scratch, mounts, env, netns }: Sandboxed): BundleSpec {
   const { state, build } = scope;
   const { memoryBytes, cpuShares, shmSizeBytes, buildArgs } = build.request;
-  using root = new Root(scratch.root);
-  const { home, ...user } = findPerson(root, state.config.User ?? "");
+  const { home, ...user } = resolveUser(scratch.root, state.config.User ?? "");
   const proxies = proxyArgs.flatMap((name) => {
     const value = buildArgs[name];
     return typeof value === "string" ? [`${name}=${value}`] : [];
@@ -244,7 +214,7 @@ function bundle(run: Run, { id, scope, scratch, mounts, env, netns }: Sandboxed)
       cwd: workdirOf(state),
       user,
       terminal: false,
-      capabilities,
+      capabilities: defaultCapabilities,
       noNewPrivileges: false,
       rlimits: [],
     },
@@ -266,8 +236,8 @@ function bundle(run: Run, { id, scope, scratch, mounts, env, netns }: Sandboxed)
     devices: [],
     privileged: false,
     seccomp: "default",
-    maskedPaths,
-    readonlyPaths,
+    maskedPaths: defaultMaskedPaths,
+    readonlyPaths: defaultReadonlyPaths,
     sysctl: {},
     init: false,
   };
