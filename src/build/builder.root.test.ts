@@ -1,112 +1,49 @@
-import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import {
-  chmodSync,
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { openContentStore } from "../content/mod.ts";
-import { type Image, type ImageStore, openImageStore } from "../image/mod.ts";
-import { type NetworkStore, openNetworkStore } from "../network/mod.ts";
-import { hostPlatform } from "../oci/mod.ts";
-import { openRuntime, type Runtime } from "../runtime/mod.ts";
-import { openSnapshotStore, packTar, type SnapshotStore } from "../snapshot/mod.ts";
+import type { Image } from "../image/mod.ts";
 import { run } from "../sys/mod.ts";
-import { openBuilder } from "./builder.ts";
 import { linesOf, requestOf } from "./fakes.ts";
-import type { BuildEvent, Builder, BuildRequest } from "./types.ts";
+import { importBusybox, openStores, type Stores } from "./real-stores.ts";
+import type { BuildEvent, BuildRequest } from "./types.ts";
 
 let directory = "";
-let database: Database;
-let snapshots: SnapshotStore;
-let images: ImageStore;
-let runtime: Runtime;
-let networks: NetworkStore;
-let builder: Builder;
+let stores: Stores;
 let count = 0;
 
 beforeAll(async () => {
   directory = mkdtempSync("/var/tmp/lading-build-");
-  database = new Database(`${directory}/state.sqlite`);
-  database.run("PRAGMA journal_mode = WAL");
-  database.run("PRAGMA synchronous = NORMAL");
-  const content = await openContentStore({ directory: `${directory}/content` });
-  snapshots = await openSnapshotStore({ directory: `${directory}/snapshot`, database });
-  images = await openImageStore({ database, content, snapshots });
-  runtime = await openRuntime({ directory: `${directory}/runtime`, program: "crun" });
-  networks = await openNetworkStore({
-    database,
-    directory: `${directory}/network`,
-    bridge: "ladE0",
-  });
-  const joined = { content, images, snapshots, runtime, networks };
-  builder = await openBuilder({ database, directory: `${directory}/build`, ...joined });
-  await importBusybox();
+  stores = await openStores(directory, "ladE0");
+  await importBusybox(stores);
 }, 60_000);
 
 afterAll(async () => {
-  await networks.shutdown();
-  await runtime.close();
-  for (const key of snapshots.keys()) await snapshots.remove(key);
-  database.close();
+  await stores.close();
   rmSync(directory, { recursive: true, force: true });
 });
-
-/** An image `busybox` of Debian's static busybox. */
-async function importBusybox(): Promise<void> {
-  const root = `${directory}/busybox`;
-  for (const name of ["bin", "etc", "tmp"]) mkdirSync(`${root}/${name}`, { recursive: true });
-  chmodSync(`${root}/tmp`, 0o1777);
-  copyFileSync("/bin/busybox", `${root}/bin/busybox`);
-  const applets = await run(["busybox", "--list"], { timeoutMs: 5_000 });
-  for (const name of applets.trim().split("\n")) {
-    if (name !== "busybox") symlinkSync("busybox", `${root}/bin/${name}`);
-  }
-  writeFileSync(
-    `${root}/etc/passwd`,
-    "root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n",
-  );
-  writeFileSync(`${root}/etc/group`, "root:x:0:\napp:x:1000:\n");
-  const archive = `${directory}/busybox.tar`;
-  const writer = Bun.file(archive).writer();
-  for await (const chunk of packTar(root)) await writer.write(chunk);
-  await writer.end();
-  await images.import(archive, {
-    reference: "busybox:latest",
-    changes: { Cmd: ["sh"] },
-    message: "",
-    platform: hostPlatform(),
-  });
-}
 
 async function build(
   dockerfile: string,
   { files = {}, ...given }: Partial<BuildRequest> & { files?: Record<string, string> } = {},
-): Promise<{ image: Image; lines: string[]; output: string; ms: number }> {
+): Promise<{ image: Image; lines: string[]; output: string }> {
   const contextPath = `${directory}/context-${count++}`;
   for (const [path, content] of Object.entries({ ...files, Dockerfile: dockerfile })) {
     mkdirSync(dirname(`${contextPath}/${path}`), { recursive: true });
     writeFileSync(`${contextPath}/${path}`, content);
   }
   const events: BuildEvent[] = [];
-  const image = await builder.build(requestOf({ contextPath, ...given }), (event) => {
+  const image = await stores.builder.build(requestOf({ contextPath, ...given }), (event) => {
     events.push(event);
   });
   const output = events.map((event) => (event.kind === "output" ? Buffer.from(event.bytes) : ""));
-  return { image, lines: linesOf(events), output: output.join(""), ms: 0 };
+  return { image, lines: linesOf(events), output: output.join("") };
 }
 
 /** The paths that the last layer of an image holds. */
 async function lastLayer(image: Image): Promise<string[]> {
   const tar = `${directory}/layer-${count++}.tar`;
   const writer = Bun.file(tar).writer();
-  for await (const chunk of snapshots.layerTar(image.config.rootfs.diff_ids.at(-1)!)) {
+  for await (const chunk of stores.snapshots.layerTar(image.config.rootfs.diff_ids.at(-1)!)) {
     await writer.write(chunk);
   }
   await writer.end();
@@ -155,7 +92,7 @@ RUN --network=none ls /sys/class/net`);
       "The command '/bin/sh -c echo before; exit 42' returned a non-zero code: 42\n --> Dockerfile:2:1",
     );
     await expect(build('FROM busybox\nRUN ["/nope"]')).rejects.toThrow("non-zero code: 127");
-    expect(snapshots.keys()).toEqual([]);
+    expect(stores.snapshots.keys()).toEqual([]);
   });
 
   test("copies between stages, unpacks archives, changes owners", async () => {
@@ -209,9 +146,9 @@ RUN --mount=type=bind,target=/src,rw --mount=type=bind,from=tool,source=/tool,ta
     const third = await build(text("two"), { files });
     expect(third.output).toBe("");
     expect(third.image.id).toBe(second.image.id);
-    expect(builder.cache().some(({ description }) => description === "cached mount /cache")).toBe(
-      true,
-    );
+    expect(
+      stores.builder.cache().some(({ description }) => description === "cached mount /cache"),
+    ).toBe(true);
   });
 
   test("fetches with ADD, checks, and keeps the time", async () => {
@@ -247,11 +184,14 @@ RUN cat /d/f.txt /e; stat -c '%a %Y' /d/f.txt`;
     const contextPath = `${directory}/cancelled`;
     mkdirSync(contextPath);
     writeFileSync(`${contextPath}/Dockerfile`, "FROM busybox\nRUN echo started; sleep 1000");
-    const building = builder.build(requestOf({ contextPath, signal: abort.signal }), (event) => {
-      if (event.kind === "output") abort.abort();
-    });
+    const building = stores.builder.build(
+      requestOf({ contextPath, signal: abort.signal }),
+      (event) => {
+        if (event.kind === "output") abort.abort();
+      },
+    );
     await expect(building).rejects.toThrow("Build cancelled");
-    expect(snapshots.keys()).toEqual([]);
+    expect(stores.snapshots.keys()).toEqual([]);
     expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(
       `${directory}/snapshot/snapshots`,
     );
