@@ -14,7 +14,8 @@ const units: Readonly<Record<string, number>> = { "": 1, b: 1, k: 2 ** 10, m: 2 
 
 /** The driver's name filled in. @throws "invalid" in Docker's words */
 export function checkLogConfig(config: HostConfig["LogConfig"]): HostConfig["LogConfig"] {
-  const type = config.Type || "local";
+  // docker-py reads the output of a run only where the driver is json-file or journald.
+  const type = config.Type || "json-file";
   if (!drivers.includes(type)) {
     throw new Failure("invalid", `logger: no log driver named '${type}' is registered`, {
       hint: `Use one of ${drivers.join(", ")}`,
