@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Container, Stats } from "../engine/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
+import { hostFacts } from "./info.ts";
 import { flag } from "./query.ts";
 import type { BlkioEntry, CpuStats, StatsAnswer } from "./schema.ts";
 import { isUp } from "./wire-container.ts";
@@ -76,8 +77,15 @@ function cpuStats({ usage: { cpu }, systemCpuNs, onlineCpus }: Stats): CpuStats 
 
 function memoryStats({ usage: { memory } }: Stats): StatsAnswer["memory_stats"] {
   const { usage, max, limit, stats } = memory;
+  // Without a limit the host's memory is it, as Docker has it; percentages are reckoned from it.
+  const bytesMax = Math.min(limit, hostFacts().memoryBytes);
   // cgroup v1 alone keeps the greatest use and counts failures.
-  return { usage, ...(max === undefined ? {} : { max_usage: max, failcnt: 0 }), stats, limit };
+  return {
+    usage,
+    ...(max === undefined ? {} : { max_usage: max, failcnt: 0 }),
+    stats,
+    limit: bytesMax,
+  };
 }
 
 /** Entries whose `op` starts with "ops:" count operations; the others bytes. */
