@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, mkdtemp, open, opendir, readFile, rename, rm, stat } from "node:fs/promises";
-import { Failure } from "../base/mod.ts";
+import { Failure, log } from "../base/mod.ts";
 import { type Digest, digestOf, hexOf, isDigest } from "../oci/mod.ts";
 import { diskFailure, errnoOf } from "../sys/mod.ts";
 import { expect, hashFile, turn, writeHashed } from "./ingest.ts";
@@ -30,6 +30,7 @@ class DiskStore implements ContentStore {
   readonly #ingest: string;
   #nextSync: Promise<void> | undefined;
   #syncing: Promise<void> = Promise.resolve();
+  #settled: Promise<void> = Promise.resolve();
 
   constructor(blobs: string, ingest: string) {
     this.#blobs = blobs;
@@ -59,22 +60,43 @@ class DiskStore implements ContentStore {
     }
   }
 
-  async adopt(path: string, options: { expected?: Digest; trusted?: true }): Promise<Digest> {
+  async adopt(
+    path: string,
+    options: { expected?: Digest; trusted?: true; sync?: "later" },
+  ): Promise<Digest> {
     try {
       const file = await open(path, "r");
       let digest = options.trusted ? options.expected : undefined;
       try {
         digest ??= await hashFile(file);
         expect(options.expected, digest);
-        await file.sync();
+        if (!options.sync) await file.sync();
       } finally {
         await file.close();
       }
-      await this.#publish(path, digest);
+      if (!options.sync) await this.#publish(path, digest);
+      else {
+        await rename(path, this.path(digest));
+        this.#syncLater(digest);
+      }
       return digest;
     } catch (error) {
       throw diskFailure(error, "store", path);
     }
+  }
+
+  /** Syncs a visible file in the background, one at a time; one that is gone by then needs it no more. */
+  #syncLater(digest: Digest): void {
+    this.#settled = this.#settled.then(async () => {
+      try {
+        const file = await open(this.path(digest), "r");
+        await file.sync().finally(() => file.close());
+        await this.#syncNames();
+      } catch (error) {
+        if (errnoOf(error) !== "ENOENT")
+          log("warn", "A blob was not synced", { digest, why: error });
+      }
+    });
   }
 
   async size(digest: Digest): Promise<number | undefined> {

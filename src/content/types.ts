@@ -11,8 +11,15 @@ export interface ContentStore {
     bytes: AsyncIterable<Uint8Array>,
     options: { expected?: Digest; sizeBytesMax: number },
   ): Promise<{ digest: Digest; sizeBytes: number }>;
-  /** Takes a whole file that is on the same file system, by rename; hashed unless `trusted`. */
-  adopt(path: string, options: { expected?: Digest; trusted?: true }): Promise<Digest>;
+  /**
+   * Takes a whole file that is on the same file system, by rename; hashed unless `trusted`. With
+   * `sync: "later"` a power loss within the next seconds may cost the bytes, which `read` then tells;
+   * a crash of the process never does.
+   */
+  adopt(
+    path: string,
+    options: { expected?: Digest; trusted?: true; sync?: "later" },
+  ): Promise<Digest>;
   /** Size in bytes, or undefined when absent. */
   size(digest: Digest): Promise<number | undefined>;
   /** Where the blob's file is, for sendfile and for workers; may be absent. Never write to it. */

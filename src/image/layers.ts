@@ -1,4 +1,4 @@
-import { assert, Failure, isFailure, KeyedLock } from "../base/mod.ts";
+import { assert, Failure, isFailure, KeyedLock, log } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
 import { type Descriptor, type Digest, digestOf, type ImageConfig } from "../oci/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
@@ -116,7 +116,25 @@ export class Layers {
     }
     using _pinned = this.pin([...kept.layers, ...kept.blobs]);
     const { bytes } = await this.sweep(candidates);
+    for (const diffId of owned) await this.#restore(diffId);
     return bytes + (await this.#collectBlobs(kept.blobs));
+  }
+
+  /** A layer that the snapshot store gave up after a power loss is unpacked again from its file. */
+  async #restore(diffId: Digest): Promise<void> {
+    if (this.#snapshots.layer(diffId)) return;
+    for (const { digest } of this.#records.blobsOf(diffId)) {
+      try {
+        await this.#snapshots.unpack(this.#content.path(digest), { diffId });
+        log("info", "A lost layer was unpacked again", { layer: diffId });
+        return;
+      } catch (error) {
+        log("warn", "A layer's file cannot be unpacked", { layer: diffId, why: error });
+      }
+    }
+    log("error", "A layer is lost: images with it must be loaded or built again", {
+      layer: diffId,
+    });
   }
 
   #needed(): { layers: Set<Digest>; blobs: Set<Digest>; owned: Set<Digest> } {

@@ -199,11 +199,7 @@ export async function storeLayer(
     mediaType = mediaTypes.ociLayer;
   }
   const options = { ...(diffId ? { diffId } : {}), ...(signal ? { signal } : {}) };
-  // The file is synced while it is unpacked: the disk and the processor each have half of the work.
-  const [unpacked] = await allSettledOrThrow([
-    unpack ? snapshots.unpack(path, options) : undefined,
-    sync(path),
-  ]);
+  const unpacked = unpack ? await snapshots.unpack(path, options) : undefined;
   diffId ??= unpacked?.diffId;
   if (!diffId) throw new Failure("internal", "Cannot store the layer: it has no DiffID");
   const isPlain = mediaType === mediaTypes.ociLayer;
@@ -215,29 +211,14 @@ export async function storeLayer(
   }
   const sizeBytes = await sizeOf(path);
   // Unpacking has hashed a plain tar already.
-  const adoption = isPlain && unpack ? { expected: diffId, trusted: true as const } : undefined;
+  const isVerified = isPlain && unpack;
   const wanted = isPlain ? diffId : expected;
-  const digest = await content.adopt(path, adoption ?? (wanted ? { expected: wanted } : {}));
+  const digest = await content.adopt(path, {
+    ...(wanted ? { expected: wanted } : {}),
+    ...(isVerified ? { trusted: true } : {}),
+    sync: "later", // who loads has the archive still, and waits
+  });
   return { diffId, digest, mediaType, sizeBytes };
-}
-
-/** All results, once all are settled: nobody writes any more when the first error is thrown. */
-async function allSettledOrThrow<Values extends readonly unknown[]>(
-  tasks: Values,
-): Promise<{ -readonly [Index in keyof Values]: Awaited<Values[Index]> }> {
-  await Promise.allSettled(tasks);
-  return await Promise.all(tasks);
-}
-
-async function sync(path: string): Promise<void> {
-  const file = await open(path, "r+");
-  try {
-    await file.datasync();
-  } catch (error) {
-    throw diskFailure(error, "sync", path);
-  } finally {
-    await file.close();
-  }
 }
 
 async function sizeOf(path: string): Promise<number> {

@@ -225,6 +225,24 @@ describe("collect()", () => {
   });
 });
 
+test("collect() unpacks a lost layer again, and bears that its file is lost too", async () => {
+  const { stores, layer, image } = await withBase("app:1");
+  using _stores = stores;
+  const keep = { layers: new Set<Digest>(), blobs: new Set<Digest>() };
+  await stores.snapshots.removeLayer(digestOf(layer));
+  await stores.images.collect(keep);
+  expect((await stores.state()).layers).toEqual([digestOf(layer)]);
+  await stores.snapshots.removeLayer(digestOf(layer));
+  await stores.content.remove(digestOf(layer));
+  await stores.images.collect(keep);
+  expect(await stores.state()).toEqual({
+    images: [{ id: image.id, tags: ["app:1"] }],
+    layers: [],
+    blobs: [],
+  });
+  await expect(Array.fromAsync(stores.images.save(["app:1"]))).rejects.toThrow("is absent");
+});
+
 describe("prune()", () => {
   const prune = { all: false, filters: new Map<string, string[]>(), users: free.users };
 
