@@ -5,7 +5,7 @@ import type { Core } from "./core.ts";
 import { detachFilter, parseDetachKeys } from "./detach-keys.ts";
 import type { Attachment, AttachRequest, Container } from "./types.ts";
 
-type Begin = (process: RunningProcess, startedNs: bigint) => void;
+type Begin = (process: RunningProcess, sinceNs: bigint | undefined) => void;
 type Pending = { readonly begin: Begin; readonly drop: () => void };
 
 /** Clients that attached before the start and wait for it. */
@@ -21,11 +21,14 @@ export class Attachers {
     };
   }
 
-  /** To be called at once after the start, before any output can have passed. */
-  begin(id: string, process: RunningProcess, startedNs: bigint): void {
+  /**
+   * To be called at once after the start, before any output can have passed. `sinceNs` is where the
+   * process's output begins in a log that holds that of earlier ones too.
+   */
+  begin(id: string, process: RunningProcess, sinceNs: bigint | undefined): void {
     const set = this.#byId.get(id);
     this.#byId.delete(id);
-    for (const { begin } of set ?? []) begin(process, startedNs);
+    for (const { begin } of set ?? []) begin(process, sinceNs);
   }
 
   /** The container is gone: nobody need wait any more. */
@@ -114,9 +117,9 @@ function joinAtStart(
       leave();
       resolve("ended");
     };
-    const begin: Begin = (process, startedNs) => {
+    const begin: Begin = (process, sinceNs) => {
       attachment.signal.removeEventListener("abort", onAbort);
-      const since = logs ? {} : { sinceNs: startedNs };
+      const since = logs || sinceNs === undefined ? {} : { sinceNs };
       join(process, { ...joint, from: "start", ...since }, attachment).then(resolve, reject);
     };
     const leave = core.attachers.add(id, { begin, drop: onAbort });
