@@ -117,8 +117,10 @@ function converse(worker: Worker, job: Job, options: JobOptions): Promise<unknow
   worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
     if (data.kind === "more") void feed();
     else if (data.kind === "chunk") options.onChunk?.(data.bytes, taken);
-    else if (data.kind === "done") resolve(data.result);
-    else reject(sourceError ?? failureFrom(data, options.signal));
+    // In a turn of its own: who waits for the result may wait for another worker's message next, in a
+    // way (bun test's `rejects`) that lets no message in while one is being handled.
+    else if (data.kind === "done") setImmediate(() => resolve(data.result));
+    else setImmediate(() => reject(sourceError ?? failureFrom(data, options.signal)));
   };
   worker.onerror = (event) => {
     isBroken = true;
