@@ -1,4 +1,5 @@
 import type { Database } from "bun:sqlite";
+import { log } from "../base/mod.ts";
 import {
   type Descriptor,
   type Digest,
@@ -70,7 +71,13 @@ export class Records {
     this.#database = database;
     for (const table of tables) database.run(table);
     const images = database.query<StoredImage, []>("SELECT * FROM image_images").all();
-    for (const image of images) this.#rows.set(parseDigest(image.id), rowOf(image));
+    for (const image of images) {
+      try {
+        this.#rows.set(parseDigest(image.id), rowOf(image));
+      } catch (error) {
+        log("error", "An image's row cannot be read", { image: image.id, why: error });
+      }
+    }
     const names = database.query<{ name: string; id: string }, []>("SELECT * FROM image_names");
     for (const { name, id } of names.all()) this.#link(name, parseDigest(id));
     const blobs = database.query<
@@ -141,6 +148,11 @@ export class Records {
     blobs: readonly LayerBlob[],
   ): void {
     const nowMs = Date.now();
+    // What could not be read back must not be written.
+    for (const { config, manifest } of images) {
+      parseImageConfig(config);
+      if (manifest) parseManifest(manifest.bytes);
+    }
     this.#transaction(() => {
       for (const image of images) this.#insertImage(image, nowMs);
       for (const { diffId, digest, mediaType, sizeBytes } of blobs) {

@@ -226,6 +226,17 @@ describe("commit(), add() and history()", () => {
   });
 });
 
+test("a config that could not be read back is refused before it is stored", async () => {
+  using stores = await openStores();
+  const { diffId } = await stores.snapshots.unpack(await stores.file(await layerOf("x")), {});
+  const rootfs = { type: "layers" as const, diff_ids: [diffId] };
+  const config: object = { Labels: { a: 1 } };
+  await expect(stores.images.add({ ...hostPlatform(), rootfs, config })).rejects.toThrow(
+    "Labels.a",
+  );
+  expect((await stores.reopen()).list()).toEqual([]);
+});
+
 describe("names", () => {
   async function withImage() {
     const stores = await openStores();

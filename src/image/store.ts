@@ -305,7 +305,9 @@ class SqliteImageStore implements ImageStore {
     layers: ReadonlySet<Digest>;
     blobs: ReadonlySet<Digest>;
   }): Promise<number> {
-    return await this.#layers.collect(keep);
+    const bytes = await this.#layers.collect(keep);
+    this.#made.clear(); // a layer may be back, and with it the size
+    return bytes;
   }
 
   /** Runs a change that gives names, after which those that lost one are made anew. */
