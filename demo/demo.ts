@@ -55,7 +55,7 @@ async function startEngine() {
 
 /** The base image: nothing but busybox, from Debian's package, so that no registry is needed. */
 function baseTar(): Uint8Array {
-  const script = `set -e; d=$(mktemp -d); mkdir -p $d/bin $d/etc $d/tmp $d/var/www; chmod 1777 $d/tmp
+  const script = `set -e; d=$(mktemp -d); chmod 755 $d; mkdir -p $d/bin $d/etc $d/tmp $d/var/www; chmod 1777 $d/tmp
     cp "$(command -v busybox)" $d/bin/busybox
     for name in $(busybox --list); do [ $name = busybox ] || ln -s busybox $d/bin/$name; done
     echo 'root:x:0:0:root:/root:/bin/sh' > $d/etc/passwd; echo 'root:x:0:' > $d/etc/group

@@ -10,7 +10,7 @@ import { Failure, log, setLogLevel, toFailure } from "./base/mod.ts";
 import { openBuilder } from "./build/mod.ts";
 import { openContentStore } from "./content/mod.ts";
 import { openEngine } from "./engine/mod.ts";
-import { enterCgroupView, forgetCgroupView, requireHost } from "./host.ts";
+import { enterCgroupView, forgetCgroupView, guardHostMounts, requireHost } from "./host.ts";
 import { openImageStore } from "./image/mod.ts";
 import { openNetworkStore } from "./network/mod.ts";
 import { type DaemonOptions, daemonUsage, parseDaemonOptions } from "./options.ts";
@@ -27,6 +27,7 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
       process.stdout.write(daemonUsage);
       return 0;
     }
+    guardHostMounts();
     requireHost();
     await enterCgroupView(options.execRoot, process.argv.slice(1));
     await serve(options);

@@ -1,7 +1,10 @@
 /** What the host must have before an engine can start, and how to stand where crun starts. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Failure } from "./base/mod.ts";
-import { replaceProcess, run } from "./sys/mod.ts";
+import { closeOnExec, replaceProcess, run } from "./sys/mod.ts";
+
+const hostMountsVariable = "LADING_HOST_MOUNTS";
+const hostMountsFile = 8;
 
 /** How cgroups are mounted. Hybrid has v1 controllers and a v2 tree without any beside them. */
 export type CgroupMode = "v1" | "v2" | "hybrid" | "none";
@@ -57,40 +60,36 @@ export async function enterCgroupView(execRoot: string, argv: readonly string[])
   const file = `${folder}/ns`;
   const self = [process.execPath, "--no-install", ...argv] as const;
   mkdirSync(folder, { recursive: true });
-  if (isMounted(file))
-    replaceProcess(["/usr/bin/nsenter", `--mount=${file}`, "--", ...self], process.env);
+  if (isMounted(file)) become(`exec nsenter "--mount=$0" -- "$@"`, file, self);
   if (!isMounted(folder)) {
     // unshare(1) keeps a mount namespace only on a private mount.
     await run(["mount", "--bind", folder, folder], { timeoutMs: 5_000 });
     await run(["mount", "--make-private", folder], { timeoutMs: 5_000 });
   }
   if (!existsSync(file)) writeFileSync(file, "");
-  const script = 'umount /sys/fs/cgroup/unified && exec "$@"';
-  replaceProcess(
-    [
-      "/usr/bin/unshare",
-      `--mount=${file}`,
-      "--propagation=slave",
-      "/bin/sh",
-      "-c",
-      script,
-      "sh",
-      ...self,
-    ],
-    process.env,
-  );
+  const inside = "sh -c 'umount /sys/fs/cgroup/unified && exec \"$@\"' sh";
+  become(`exec unshare "--mount=$0" --propagation=slave ${inside} "$@"`, file, self);
+}
+
+/** Runs a shell line that ends in this program; the namespace left behind stays open as a descriptor. */
+function become(line: string, file: string, self: readonly string[]): never {
+  const script = `exec ${hostMountsFile}</proc/self/ns/mnt; ${line}`;
+  const env = { ...process.env, [hostMountsVariable]: String(hostMountsFile) };
+  replaceProcess(["/bin/sh", "-c", script, file, ...self], env);
+}
+
+/** To call first: no process that we start may inherit the way out to the host's mounts. */
+export function guardHostMounts(): void {
+  if (process.env[hostMountsVariable]) closeOnExec(hostMountsFile);
 }
 
 /** Forgets the kept mount namespace: to call when no container needs it any more. */
 export async function forgetCgroupView(execRoot: string): Promise<void> {
+  if (!process.env[hostMountsVariable]) return;
   const folder = `${execRoot}/mount-view`;
   // It is mounted in the host's namespace, not in ours.
-  const script = `umount ${JSON.stringify(`${folder}/ns`)}; umount ${JSON.stringify(folder)}`;
-  if (existsSync(folder) && cgroupMode(readFileSync("/proc/1/mounts", "utf8")) === "hybrid") {
-    await run(["nsenter", "--target", "1", "--mount", "--", "/bin/sh", "-c", `${script}; true`], {
-      timeoutMs: 5_000,
-    });
-  }
+  const host = `--mount=/proc/${process.pid}/fd/${hostMountsFile}`;
+  await run(["nsenter", host, "--", "umount", `${folder}/ns`, folder], { timeoutMs: 5_000 });
 }
 
 function isMounted(path: string): boolean {

@@ -213,6 +213,9 @@ export class TestEngine {
     for (const family of ["ip", "ip6", "inet", "bridge"]) {
       spawnSync("nft", ["delete", "table", family, `lading-${this.bridge}`]);
     }
+    // On hosts with hybrid cgroups the engine keeps its view of mounts while a container may need it.
+    spawnSync("umount", ["-l", join(this.folder, "run/mount-view/ns")]);
+    spawnSync("umount", ["-l", join(this.folder, "run/mount-view")]);
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
@@ -225,7 +228,7 @@ export function busyboxTar(): Uint8Array {
   const folder = mkdtempSync(join(tmpdir(), "lading-busybox-"));
   const script = `set -e
     cd ${folder}; mkdir -p bin etc tmp root var/www home dev proc sys usr/bin usr/sbin sbin
-    chmod 1777 tmp; cp "$(command -v busybox)" bin/busybox
+    chmod 755 .; chmod 1777 tmp; cp "$(command -v busybox)" bin/busybox
     for name in $(bin/busybox --list); do [ $name = busybox ] || ln -s busybox bin/$name; done
     printf 'root:x:0:0:root:/root:/bin/sh\\nnobody:x:65534:65534:nobody:/home:/bin/false\\nwww:x:33:33:www:/var/www:/bin/sh\\n' > etc/passwd
     printf 'root:x:0:\\nwww:x:33:\\nnogroup:x:65534:\\nextra:x:500:www\\n' > etc/group

@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
 import { Failure, log } from "../base/mod.ts";
-import type { OutputQuery, RunningProcess } from "../runtime/mod.ts";
+import type { Chunk, OutputQuery, RunningProcess } from "../runtime/mod.ts";
 import type { Core } from "./core.ts";
 import { detachFilter, parseDetachKeys } from "./detach-keys.ts";
 import type { Attachment, AttachRequest, Container } from "./types.ts";
@@ -11,6 +11,29 @@ type Pending = { readonly begin: Begin; readonly drop: () => void };
 /** Clients that attached before the start and wait for it. */
 export class Attachers {
   readonly #byId = new Map<string, Set<Pending>>();
+  readonly #readers = new Map<string, Set<PromiseWithResolvers<void>>>();
+
+  /** Notes that somebody reads a container's output; call what it returns at the end. */
+  enter(id: string): () => void {
+    const reader = Promise.withResolvers<void>();
+    const set = this.#readers.get(id) ?? new Set();
+    this.#readers.set(id, set.add(reader));
+    return () => {
+      set.delete(reader);
+      if (set.size === 0 && this.#readers.get(id) === set) this.#readers.delete(id);
+      reader.resolve();
+    };
+  }
+
+  /** Resolves when nobody reads the container's output any more, or after `timeoutMs`. */
+  async left(id: string, timeoutMs: number): Promise<void> {
+    const readers = [...(this.#readers.get(id) ?? [])];
+    if (readers.length === 0) return;
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, timeoutMs);
+    await Promise.race([Promise.all(readers.map(({ promise }) => promise)), late.promise]);
+    clearTimeout(timer);
+  }
 
   add(id: string, pending: Pending): () => void {
     const set = this.#byId.get(id) ?? new Set();
@@ -54,6 +77,20 @@ export interface Joint {
 
 /** As `Engine.attach`. */
 export async function attach(
+  core: Core,
+  id: string,
+  request: AttachRequest,
+  attachment: Attachment,
+): Promise<void> {
+  const leave = core.attachers.enter(id);
+  try {
+    await attachReader(core, id, request, attachment);
+  } finally {
+    leave();
+  }
+}
+
+async function attachReader(
   core: Core,
   id: string,
   request: AttachRequest,
@@ -135,7 +172,20 @@ export function readLogs(core: Core, id: string, query: OutputQuery) {
     throw new Failure("unsupported", "configured logging driver does not support reading");
   }
   const live = core.live.get(id);
-  return live ? live.process.read(query) : core.runtime.readLog(logDirectory, query);
+  return whileHeld(
+    core,
+    id,
+    live ? live.process.read(query) : core.runtime.readLog(logDirectory, query),
+  );
+}
+
+async function* whileHeld(core: Core, id: string, chunks: AsyncIterable<Chunk>) {
+  const leave = core.attachers.enter(id);
+  try {
+    yield* chunks;
+  } finally {
+    leave();
+  }
 }
 
 /** Carries bytes both ways until the process has ended, the client is gone, or the keys were typed. */

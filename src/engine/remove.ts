@@ -8,6 +8,8 @@ import { dropSubpaths } from "./subpaths.ts";
 import type { Container } from "./types.ts";
 
 const killTimeoutMs = 30_000;
+/** How long the log of a removed container waits for a client that still reads it. */
+const readersTimeoutMs = 60_000;
 const SIGKILL = 9;
 
 /** As `Engine.remove`. */
@@ -88,9 +90,15 @@ export async function removeEnded(
       core.snapshots.remove(id),
       dropImageMounts(core, mounts),
       core.runtime.remove(id),
-      rm(container.logDirectory, { recursive: true, force: true }),
+      dropLog(core, container),
     ]);
   });
+}
+
+/** A `--rm` container is gone before its client has read its last words. */
+async function dropLog(core: Core, { id, logDirectory }: Container): Promise<void> {
+  await core.attachers.left(id, readersTimeoutMs);
+  await rm(logDirectory, { recursive: true, force: true });
 }
 
 /** For a `--rm` container that could not start. */

@@ -123,7 +123,7 @@ export {
 } from "./nft-element.ts";
 export { type Redirect, redirectRequests } from "./nft-redirect.ts";
 export { openProcess, signalProcess, takeFile } from "./pidfd.ts";
-export { lockFile, replaceProcess } from "./process.ts";
+export { closeOnExec, lockFile, replaceProcess } from "./process.ts";
 export { neverWait, openTerminalPeer, resizeTerminal } from "./pty.ts";
 export { type Outcome, run, runAny } from "./run.ts";
 export { compileSyscallFilter, type SyscallCondition, type SyscallRule } from "./seccomp.ts";

@@ -5,6 +5,7 @@ import { check, cstr, errnoOf, libcPath } from "./libc.ts";
 
 const { symbols: libc } = dlopen(libcPath, {
   execve: { args: [T.cstring, T.ptr, T.ptr], returns: T.i32 },
+  fcntl: { args: [T.i32, T.i32, T.i32], returns: T.i32 },
   flock: { args: [T.i32, T.i32], returns: T.i32 },
 });
 
@@ -31,6 +32,14 @@ export function replaceProcess(
   const variables = stringArray(environment);
   check("execve", libc.execve(cstr(argv[0]), args.array, variables.array), argv[0]);
   throw new Failure("internal", `Cannot execve "${argv[0]}": it returned`);
+}
+
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
+
+/** Keeps a descriptor from programs that are started later. fcntl(2). @throws "internal" — it is not open */
+export function closeOnExec(file: number): void {
+  check("fcntl", libc.fcntl(file, F_SETFD, FD_CLOEXEC), `descriptor ${file}`);
 }
 
 const LOCK_EX = 2;
