@@ -157,3 +157,17 @@ export const named = (descriptor: Descriptor, name: string): Descriptor => ({
   ...descriptor,
   annotations: { "io.containerd.image.name": name },
 });
+
+/** `state()` of new stores. */
+export const empty = { images: [], layers: [], blobs: [] };
+
+/** Two layers, two names. */
+export async function smallArchive() {
+  const layers = [await layerOf("one"), await layerOf("two")];
+  const config = configOf(layers);
+  const archive = await dockerArchive(
+    [{ config, layers: ["a/layer.tar", "b/layer.tar"], tags: ["app:1", "host:5000/app:2"] }],
+    [fileEntry("a/layer.tar", layers[0]!), fileEntry("b/layer.tar", layers[1]!)],
+  );
+  return { layers, config, archive };
+}
