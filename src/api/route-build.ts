@@ -1,6 +1,5 @@
 /** The endpoints of builds. */
-import { mkdir } from "node:fs/promises";
-import { Failure, limits } from "../base/mod.ts";
+import { Failure } from "../base/mod.ts";
 import type { BuildRequest } from "../build/mod.ts";
 import { buildTexts } from "./build-text.ts";
 import type { Context } from "./context.ts";
@@ -9,16 +8,13 @@ import { Fields, parseJson, textOf } from "./fields.ts";
 import { ProgressAnswer } from "./progress.ts";
 import { flag, parseFilters, whole } from "./query.ts";
 import type { Route } from "./router.ts";
-import { openScratch } from "./spool.ts";
 
 async function build(exchange: Exchange, context: Context): Promise<void> {
   const { query, signal } = exchange;
   refuseUnsupported(query);
   const asked = parseBuild(query);
-  await using scratch = await openScratch(context.directory);
-  const contextPath = `${scratch.path}/context`;
-  await mkdir(contextPath, { mode: 0o755 });
-  await unpackContext(exchange.body(), contextPath, signal);
+  await using taken = await context.builder.takeContext(exchange.body(), signal);
+  const contextPath = taken.path;
   const answer = new ProgressAnswer(exchange);
   const isQuiet = flag(query, "q");
   const textOfEvent = buildTexts();
@@ -32,23 +28,6 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
     if (isQuiet) answer.send({ stream: `${image.id}\n` });
     else for (const tag of asked.tags) answer.send({ stream: `Successfully tagged ${tag}\n` });
   });
-}
-
-/** An empty body is an empty context: the Dockerfile will be missed in the builder's words. */
-async function unpackContext(
-  body: AsyncIterable<Uint8Array>,
-  path: string,
-  signal: AbortSignal,
-): Promise<void> {
-  const reader = body[Symbol.asyncIterator]();
-  const first = await reader.next();
-  if (first.done) return;
-  const { unpackTar } = await import("../snapshot/mod.ts");
-  const whole = async function* () {
-    yield first.value;
-    yield* { [Symbol.asyncIterator]: () => reader };
-  };
-  await unpackTar(whole(), path, { signal, sizeBytesMax: limits.layerBytesMax });
 }
 
 function refuseUnsupported(query: URLSearchParams): void {

@@ -1,5 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import type { Image } from "../image/mod.ts";
 import { run } from "../sys/mod.ts";
@@ -195,6 +203,41 @@ RUN cat /d/f.txt /e; stat -c '%a %Y' /d/f.txt`;
     expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(
       `${directory}/snapshot/snapshots`,
     );
+  });
+
+  test("takes uploaded contexts: small in memory, others on the disk, none for ever", async () => {
+    const { signal } = new AbortController();
+    const folder = `${directory}/upload`;
+    mkdirSync(folder);
+    writeFileSync(`${folder}/small`, "small");
+    const tarOf = (name: string) => {
+      const packed = `${directory}/${name}.tgz`;
+      Bun.spawnSync(["tar", "czf", packed, "-C", folder, "."]);
+      return Bun.file(packed).stream();
+    };
+    const isInMemory = (path: string) =>
+      readFileSync("/proc/self/mountinfo", "utf8").includes(` ${path} `);
+    const seen: [string, boolean][] = [];
+    const paths: string[] = [];
+    const take = async (body: AsyncIterable<Uint8Array>) => {
+      await using taken = await stores.builder.takeContext(body, signal);
+      paths.push(taken.path);
+      const text = Bun.file(`${taken.path}/small`);
+      seen.push([(await text.exists()) ? await text.text() : "none", isInMemory(taken.path)]);
+    };
+    await take(tarOf("small"));
+    writeFileSync(`${folder}/zeros`, Buffer.alloc(80 << 20)); // packs well, and grows over the bound
+    await take(tarOf("grows"));
+    await take(new Blob([]).stream());
+    expect(seen).toEqual([
+      ["small", true],
+      ["small", false],
+      ["none", false],
+    ]);
+    expect(paths.filter((path) => existsSync(path) || isInMemory(path))).toEqual([]);
+    const broken = take(new Blob(["no tar at all".repeat(100)]).stream());
+    await expect(broken).rejects.toMatchObject({ code: "corrupt" });
+    expect(readdirSync(`${directory}/build/work`)).toEqual([]);
   });
 
   test("builds images with the same layer twice", async () => {

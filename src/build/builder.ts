@@ -8,11 +8,13 @@ import type { NetworkStore } from "../network/mod.ts";
 import { type Digest, parseReference } from "../oci/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
+import { unmountNow } from "../sys/mod.ts";
 import { Build } from "./build.ts";
 import { StepCache } from "./cache.ts";
 import { readContext } from "./context.ts";
 import { Flights } from "./flight.ts";
 import { Folders } from "./folders.ts";
+import { Intake } from "./intake.ts";
 import { listCache, pruneCache } from "./prune.ts";
 import { type LayerStep, Pins, type Pull, type Tools, throwIfAborted } from "./tools.ts";
 import { TreePool } from "./tree-pool.ts";
@@ -65,8 +67,10 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     blobs: new Set(),
   }));
   const builds = new Gate(buildsMax);
+  const intake = new Intake(directory);
   const trim = trimmer(tools, cacheBytesMax);
   return {
+    takeContext: (body, signal) => intake.take(body, signal),
     build: (request, report) =>
       builds.run(async () => {
         throwIfAborted(request.signal);
@@ -102,7 +106,10 @@ function trimmer(tools: Tools, bytesMax: number): () => Promise<void> {
 async function reconcile(tools: Tools): Promise<string[]> {
   const { directory, cache, snapshots } = tools;
   const left = await readdir(`${directory}/work`);
-  for (const name of left) await rm(`${directory}/work/${name}`, { recursive: true, force: true });
+  for (const name of left) {
+    unmountNow(`${directory}/work/${name}`, { detach: true }); // a context in memory
+    await rm(`${directory}/work/${name}`, { recursive: true, force: true });
+  }
   const done = left.map(
     (name) => `Removed the folder of an interrupted build ${name.slice(0, 12)}`,
   );

@@ -45,7 +45,17 @@ export type BuildEvent =
   | { readonly kind: "warning"; readonly text: string }
   | { readonly kind: "image"; readonly image: Image };
 
+/** An uploaded context, unpacked; gone when it is disposed of. */
+export interface TakenContext extends AsyncDisposable {
+  readonly path: string;
+}
+
 export interface Builder {
+  /**
+   * Unpacks the tar of an upload (plain or compressed) as a context folder, small ones in memory.
+   * @throws Failure "invalid" (a hostile entry) | "corrupt" | "exhausted"
+   */
+  takeContext(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<TakenContext>;
   /** @throws Failure with file, line and the line's text in the message when the Dockerfile is at fault */
   build(request: BuildRequest, report: (event: BuildEvent) => void): Promise<Image>;
   /** Bytes and count of the cache, for `system df`; `prune` empties it. */

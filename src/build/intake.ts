@@ -1,0 +1,91 @@
+import { mkdir, rm } from "node:fs/promises";
+import { isFailure, limits } from "../base/mod.ts";
+import { unpackTar } from "../snapshot/mod.ts";
+import { mountFlag, mountNow, unmountNow } from "../sys/mod.ts";
+import { newId } from "./tools.ts";
+import type { TakenContext } from "./types.ts";
+
+/** An upload of at most this size is unpacked in memory: small files cost a disk much, memory little. */
+const uploadBytesMax = 8 << 20;
+/** What such a context may take unpacked; one that grows beyond goes to the disk. */
+const tmpfsOptions = "size=64m,nr_inodes=32768,mode=755";
+/** Contexts in memory at a time. */
+const inMemoryMax = 2;
+
+/** Unpacks uploaded build contexts under `work/`; in memory when they are small. */
+export class Intake {
+  readonly #directory: string;
+  #inMemory = 0;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /**
+   * Unpacks a tar, compressed or not. No bytes at all are an empty context.
+   * @throws Failure "invalid" (a hostile entry) | "corrupt" | "exhausted"
+   */
+  async take(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<TakenContext> {
+    const path = `${this.#directory}/work/context-${newId()}`;
+    await mkdir(path, { recursive: true, mode: 0o755 });
+    let isMounted = false;
+    const close = async () => {
+      if (isMounted) {
+        isMounted = false;
+        this.#inMemory--;
+        unmountNow(path, { detach: true });
+      }
+    };
+    const dispose = async () => {
+      await close();
+      await rm(path, { recursive: true, force: true, maxRetries: 3 });
+    };
+    try {
+      const { head, rest } = await readHead(body);
+      const options = { signal, sizeBytesMax: limits.layerBytesMax };
+      if (head.length > 0 && !rest && this.#inMemory < inMemoryMax) {
+        this.#inMemory++;
+        isMounted = true;
+        mountTmpfs(path);
+        try {
+          await unpackTar(chained(head, rest), path, options);
+          return { path, [Symbol.asyncDispose]: dispose };
+        } catch (error) {
+          if (!isFailure(error, "exhausted")) throw error;
+          await close(); // it is small only while it is packed
+        }
+      }
+      if (head.length > 0) await unpackTar(chained(head, rest), path, options);
+      return { path, [Symbol.asyncDispose]: dispose };
+    } catch (error) {
+      await dispose();
+      throw error;
+    }
+  }
+}
+
+function mountTmpfs(target: string): void {
+  const flags = mountFlag.noSuid | mountFlag.noDev | mountFlag.noExec;
+  mountNow({ type: "tmpfs", source: "lading-context", target, flags, data: tmpfsOptions });
+}
+
+/** The first bytes, and the reader of the rest if there are more. */
+async function readHead(body: AsyncIterable<Uint8Array>) {
+  const reader = body[Symbol.asyncIterator]();
+  const head: Uint8Array[] = [];
+  for (let size = 0; size <= uploadBytesMax; ) {
+    const next = await reader.next();
+    if (next.done) return { head, rest: undefined };
+    head.push(Uint8Array.from(next.value)); // the reader may use its buffer again
+    size += next.value.length;
+  }
+  return { head, rest: reader };
+}
+
+async function* chained(
+  head: readonly Uint8Array[],
+  rest: AsyncIterator<Uint8Array> | undefined,
+): AsyncGenerator<Uint8Array, void> {
+  yield* head;
+  if (rest) yield* { [Symbol.asyncIterator]: () => rest };
+}
