@@ -157,6 +157,16 @@ describe("acquire()", () => {
     await volumes.remove("bound", { force: false });
     expect(readFileSync(`${device}/file`, "utf8")).toBe("mine");
   });
+  test("mounts other file systems with mount(8)", async () => {
+    const { volumes } = await open();
+    const options = { type: "ramfs", device: "--bind", o: "noexec" };
+    const { mountpoint } = await volumes.create({ name: "ram", options });
+    await volumes.acquire("ram", "c1");
+    const found = listMounts().find(({ target }) => target === mountpoint);
+    expect([found?.type, found?.source]).toEqual(["ramfs", "--bind"]);
+    await volumes.release("ram", "c1");
+    await volumes.remove("ram", { force: false });
+  });
   test("tells why it cannot mount, and the volume is not in use then", async () => {
     const { volumes } = await open();
     const options = { type: "none", o: "bind", device: "/no/such/folder" };
