@@ -1,3 +1,17 @@
+/**
+ * The runtime: from a root filesystem and a process to a running container, by an OCI runtime (crun).
+ * What it starts outlives this daemon; `adopt` takes it back. It knows no image, network or volume: it
+ * gets mounts and namespaces as values.
+ * Spec: https://github.com/opencontainers/runtime-spec/blob/v1.1.0/spec.md
+ */
+export { type BundleParts, bundleConfig } from "./bundle.ts";
+export {
+  defaultCapabilities,
+  defaultMaskedPaths,
+  defaultReadonlyPaths,
+} from "./defaults.ts";
+export { openRuntime, type RuntimeOptions } from "./runtime.ts";
+export { type OciSeccomp, resolveSeccomp, type SeccompSubject } from "./seccomp.ts";
 export type {
   BundleSpec,
   Chunk,
@@ -16,3 +30,4 @@ export type {
   Usage,
   User,
 } from "./types.ts";
+export { resolveUser } from "./user.ts";

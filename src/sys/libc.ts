@@ -7,6 +7,8 @@ export const libcPath = "libc.so.6";
 
 const { symbols } = dlopen(libcPath, { __errno_location: { args: [], returns: T.ptr } });
 const nameOf = new Map(Object.entries(constants.errno).map(([name, value]) => [value, name]));
+// EWOULDBLOCK is the same number.
+nameOf.set(constants.errno.EAGAIN, "EAGAIN");
 const codeOf: Record<string, Code> = {
   ENOENT: "not_found",
   ESRCH: "not_found",

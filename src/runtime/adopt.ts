@@ -1,0 +1,131 @@
+import { existsSync } from "node:fs";
+import { openFifo, openProcess } from "../sys/mod.ts";
+import { containerDirectory, execDirectory, type Host, runtimeState } from "./host.ts";
+import { join, openOutputPipes } from "./launch.ts";
+import { watchOom } from "./oom.ts";
+import { WatchedEvents, type WatchedProcess } from "./process.ts";
+import { groupOf } from "./remove.ts";
+import { Terminal } from "./terminal.ts";
+import type { Logging } from "./types.ts";
+import { findWatcher, parseEvents, pipeName, readExit, readText } from "./watcher.ts";
+
+interface Adoption {
+  readonly directory: string;
+  readonly config: "config.json" | "process.json";
+  readonly logging: Logging;
+  readonly isTransient: boolean;
+  /** The process ID as the OCI runtime wrote it down, if it did. */
+  readonly knownPid: () => number | undefined;
+  /** The container's group. */
+  readonly group: string | undefined;
+}
+
+/** As `Runtime.adopt`. */
+export async function adopt(
+  host: Host,
+  id: string,
+  logging: Logging,
+): Promise<WatchedProcess | undefined> {
+  const directory = containerDirectory(host, id);
+  return (
+    host.running.get(directory) ??
+    (await adoptIn(host, {
+      directory,
+      config: "config.json",
+      logging,
+      isTransient: false,
+      knownPid: () => statePid(host, id),
+      group: groupOf(host, id),
+    }))
+  );
+}
+
+/** As `Runtime.adoptExec`. */
+export async function adoptExec(
+  host: Host,
+  id: string,
+  execId: string,
+): Promise<WatchedProcess | undefined> {
+  const directory = execDirectory(host, id, execId);
+  return (
+    host.running.get(directory) ??
+    (await adoptIn(host, {
+      directory,
+      config: "process.json",
+      logging: { kind: "none" },
+      isTransient: true,
+      knownPid: () => undefined,
+      group: undefined,
+    }))
+  );
+}
+
+async function adoptIn(host: Host, adoption: Adoption): Promise<WatchedProcess | undefined> {
+  const { directory, logging, isTransient } = adoption;
+  const watcherPid = await findWatcher(directory);
+  const watcher = watcherPid === undefined ? undefined : openProcess(watcherPid);
+  // Without a watcher nobody knows how it ended, and its output is gone with the pipes.
+  if (watcherPid === undefined || watcher === undefined) return undefined;
+  const isTerminal = !existsSync(`${directory}/${pipeName.stderr}`);
+  const stdin = existsSync(`${directory}/${pipeName.stdin}`);
+  const watch = {
+    directory,
+    watcher,
+    events: openFifo(`${directory}/${pipeName.events}`, "read"),
+  };
+  const events = new WatchedEvents(host.pump, watch);
+  const pid = await findPid({ adoption, events, watcherPid });
+  if (pid === undefined) {
+    events.close();
+    return undefined;
+  }
+  const terminal = isTerminal ? await Terminal.retake(host.pump, watcher) : undefined;
+  const oom =
+    adoption.group === undefined
+      ? undefined
+      : watchOom(host.pump, host.cgroups, { path: adoption.group, watcher });
+  const pipes = openOutputPipes(directory, isTerminal);
+  const plan = { directory, terminal: isTerminal, stdin, logging, oom, isTransient };
+  return join(host, { pid, watch, events, pipes, terminal, plan, isNewRun: false });
+}
+
+/** 0 when it has ended already; undefined when it never was started. */
+async function findPid({
+  adoption,
+  events,
+  watcherPid,
+}: {
+  adoption: Adoption;
+  events: WatchedEvents;
+  watcherPid: number;
+}): Promise<number | undefined> {
+  const { directory, knownPid } = adoption;
+  if (readExit(directory) !== undefined) {
+    // The runtime speaks only where it could not start the process.
+    return (readText(`${directory}/log`) ?? "").trim() === "" ? 0 : undefined;
+  }
+  const pid = parseEvents(events.peek()).pid ?? knownPid() ?? runtimeChild(watcherPid);
+  return pid ?? (await events.started());
+}
+
+/** The process ID that the OCI runtime keeps with its state. */
+function statePid(host: Host, id: string): number | undefined {
+  const text = readText(`${runtimeState(host)}/${id}/status`);
+  const pid = /"pid"\s*:\s*(\d+)/.exec(text ?? "")?.[1];
+  return pid === undefined ? undefined : Number(pid);
+}
+
+/** The child of the OCI runtime that the watcher runs: the process itself. */
+function runtimeChild(watcherPid: number): number | undefined {
+  for (const child of children(watcherPid)) {
+    // The other child that a watcher may have is a shell that holds stdin, and has no children.
+    const [process] = children(child);
+    if (process !== undefined) return process;
+  }
+  return undefined;
+}
+
+function children(pid: number): number[] {
+  const text = readText(`/proc/${pid}/task/${pid}/children`) ?? "";
+  return text.split(" ").filter(Boolean).map(Number);
+}

@@ -1,0 +1,35 @@
+import type { Cgroups } from "../sys/mod.ts";
+import type { Filters } from "./filters.ts";
+import type { WatchedProcess } from "./process.ts";
+import type { Pump } from "./pump.ts";
+
+/** What the operations of this folder work with. */
+export interface Host {
+  /** Below the exec root. */
+  readonly directory: string;
+  /** The OCI runtime's path. */
+  readonly program: string;
+  readonly pump: Pump;
+  readonly cgroups: Cgroups;
+  readonly filters: Filters;
+  /** Processes that we watch now, by the directory they have. */
+  readonly running: Map<string, WatchedProcess>;
+}
+
+export function containerDirectory(host: Host, id: string): string {
+  return `${host.directory}/run/${id}`;
+}
+
+export function execDirectory(host: Host, id: string, execId: string): string {
+  return `${containerDirectory(host, id)}/exec-${execId}`;
+}
+
+/** Where the OCI runtime keeps its own state: ours alone, so that engines do not meet. */
+export function runtimeState(host: Host): string {
+  return `${host.directory}/state`;
+}
+
+/** The front of every command line of the OCI runtime. */
+export function runtimeCommand(host: Host): string[] {
+  return [host.program, "--root", runtimeState(host), "--cgroup-manager=cgroupfs"];
+}

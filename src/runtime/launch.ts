@@ -1,0 +1,154 @@
+import { closeSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { enlargePipe, openFifo, openProcess, signalProcess } from "../sys/mod.ts";
+import type { Host } from "./host.ts";
+import { Input, pipeBytes } from "./input.ts";
+import type { OomWatch } from "./oom.ts";
+import type { Output } from "./output.ts";
+import { DirectOutput } from "./output-direct.ts";
+import { LoggedOutput } from "./output-log.ts";
+import { type Watch, WatchedEvents, WatchedProcess } from "./process.ts";
+import { refusal } from "./refusal.ts";
+import { Terminal, TerminalSockets } from "./terminal.ts";
+import type { Logging } from "./types.ts";
+import { makePipes, pipeName, readText, startWatcher } from "./watcher.ts";
+
+const SIGKILL = 9;
+
+/** A process that is to run, and where. */
+export interface LaunchPlan {
+  /** For its files; made here. It is the watcher's and the OCI runtime's working directory. */
+  readonly directory: string;
+  /** Written there before the start: name and text. */
+  readonly config: readonly [name: string, text: string];
+  /** The OCI runtime's command line, without what all have in common. */
+  readonly command: (terminal: readonly string[]) => readonly string[];
+  readonly program: string;
+  readonly action: "run" | "exec";
+  readonly terminal: boolean;
+  readonly stdin: boolean;
+  readonly logging: Logging;
+  readonly oom: OomWatch | undefined;
+  /** Removes the directory at the end: nobody asks for it later. */
+  readonly isTransient: boolean;
+}
+
+/** Reading sides of a process's output pipes. */
+export interface OutputPipes {
+  readonly stdout: number;
+  readonly stderr: number | undefined;
+}
+
+/** Starts a process under a watcher. @throws as `Runtime.start` */
+export async function launch(host: Host, plan: LaunchPlan): Promise<WatchedProcess> {
+  const { directory } = plan;
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const [name, text] = plan.config;
+  writeFileSync(`${directory}/${name}`, text, { mode: 0o600 });
+  makePipes(directory, plan);
+  const pipes = openOutputPipes(directory, plan.terminal);
+  const events = openFifo(`${directory}/${pipeName.events}`, "read");
+  using sockets = plan.terminal ? TerminalSockets.make(directory, "tty") : undefined;
+  const extra = sockets ? ["--console-socket", "tty"] : [];
+  const shellPid = startWatcher({
+    directory,
+    argv: plan.command(extra),
+    stdin: plan.stdin,
+    terminal: sockets,
+    oomEvent: plan.oom?.event,
+  });
+  const watch: Watch = { directory, watcher: openProcess(shellPid), events };
+  const watched = new WatchedEvents(host.pump, watch);
+  const pid = await watched.started();
+  if (pid === undefined) {
+    if (watch.watcher !== undefined) signalProcess(watch.watcher, SIGKILL);
+    watched.close();
+    closePipes(pipes);
+    plan.oom?.close();
+    const said = readText(`${directory}/log`) ?? "";
+    rmSync(directory, { recursive: true, force: true });
+    throw refusal(said, plan);
+  }
+  const terminal = sockets && (await Terminal.arrive(host.pump, sockets));
+  return join(host, { pid, watch, events: watched, pipes, terminal, plan, isNewRun: true });
+}
+
+/** What is joined to a process that runs. */
+export interface Joint {
+  readonly pid: number;
+  readonly watch: Watch;
+  readonly events: WatchedEvents;
+  readonly pipes: OutputPipes;
+  readonly terminal: Terminal | undefined;
+  readonly plan: Pick<
+    LaunchPlan,
+    "directory" | "terminal" | "stdin" | "logging" | "oom" | "isTransient"
+  >;
+  readonly isNewRun: boolean;
+}
+
+/** Takes over output, input and terminal of a process that runs. */
+export function join(host: Host, joint: Joint): WatchedProcess {
+  const { pid, watch, events, terminal, plan } = joint;
+  const { directory } = plan;
+  const remove = () => rmSync(directory, { recursive: true, force: true });
+  const input = terminal
+    ? Input.ofTerminal(host.pump, terminal.typing)
+    : plan.stdin
+      ? Input.ofPipe(host.pump, directory)
+      : undefined;
+  const process = new WatchedProcess(pid, {
+    watch,
+    events,
+    output: openOutput(host, joint),
+    input,
+    terminal,
+    oom: plan.oom,
+    onEnded: () => {
+      host.running.delete(directory);
+      if (plan.isTransient) remove();
+    },
+  });
+  host.running.set(directory, process);
+  return process;
+}
+
+function openOutput(host: Host, { pipes, terminal, plan, isNewRun }: Joint): Output {
+  const { stdout, stderr } = pipes;
+  const { logging, directory } = plan;
+  if (logging.kind === "none") {
+    if (terminal) {
+      closePipes(pipes);
+      return new DirectOutput(host.pump, [{ file: terminal.outer, stream: 1 }], () => {});
+    }
+    const errors = stderr === undefined ? [] : ([{ file: stderr, stream: 2 }] as const);
+    return new DirectOutput(host.pump, [{ file: stdout, stream: 1 }, ...errors], () => {});
+  }
+  const into = terminal && openFifo(`${directory}/${pipeName.stdout}`, "both");
+  return new LoggedOutput(
+    host.pump,
+    { directory: logging.directory, bytesMax: logging.bytesMax, isNewRun },
+    {
+      stdout,
+      ...(stderr === undefined ? {} : { stderr }),
+      ...(terminal && into !== undefined ? { terminal: { file: terminal.outer, into } } : {}),
+    },
+  );
+}
+
+/** Opens the reading sides; the pipes hold a MiB each where the host allows it. */
+export function openOutputPipes(directory: string, terminal: boolean): OutputPipes {
+  const open = (name: string) => {
+    const file = openFifo(`${directory}/${name}`, "read");
+    enlargePipe(file, pipeBytes);
+    return file;
+  };
+  return {
+    stdout: open(pipeName.stdout),
+    stderr: terminal ? undefined : open(pipeName.stderr),
+  };
+}
+
+export function closePipes({ stdout, stderr }: OutputPipes): void {
+  closeSync(stdout);
+  if (stderr !== undefined) closeSync(stderr);
+}

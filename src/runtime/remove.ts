@@ -1,0 +1,80 @@
+import { closeSync, existsSync, readdirSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { log } from "../base/mod.ts";
+import {
+  errnoOf,
+  openFifo,
+  openProcess,
+  runAny,
+  signalProcess,
+  writeAvailable,
+} from "../sys/mod.ts";
+import { groupPath, removeGroup } from "./groups.ts";
+import { containerDirectory, type Host, runtimeCommand, runtimeState } from "./host.ts";
+import { findWatcher, pipeName, readText } from "./watcher.ts";
+
+const SIGKILL = 9;
+const deleteTimeoutMs = 20_000;
+
+/** As `Runtime.remove`; kills what still runs. */
+export async function remove(host: Host, id: string): Promise<void> {
+  const directory = containerDirectory(host, id);
+  if (existsSync(`${runtimeState(host)}/${id}`)) {
+    const [program = "", ...args] = [...runtimeCommand(host), "delete", "--force", id];
+    const { exitCode, stderr } = await runAny([program, ...args], { timeoutMs: deleteTimeoutMs });
+    if (exitCode !== 0) log("warn", "Cannot delete a container's state", { id, stderr });
+  }
+  if (!existsSync(directory)) return;
+  const path = groupOf(host, id);
+  for (const name of list(directory)) {
+    if (name.startsWith("exec-")) await endWatcher(host, `${directory}/${name}`);
+  }
+  await endWatcher(host, directory);
+  if (path !== undefined) await removeGroup(host.cgroups, path);
+  await rm(directory, { recursive: true, force: true });
+}
+
+/** The group that a container was started in, by the configuration that it was started with. */
+export function groupOf(host: Host, id: string): string | undefined {
+  const text = readText(`${containerDirectory(host, id)}/config.json`);
+  if (!text) return undefined;
+  try {
+    const config = JSON.parse(text) as { linux?: { cgroupsPath?: string } };
+    return config.linux?.cgroupsPath;
+  } catch {
+    return groupPath(host.cgroups, "", id); // cut off while it was written: nothing was started
+  }
+}
+
+/** Ends the shells that held the pipes of a process, if there are any. */
+async function endWatcher(host: Host, directory: string): Promise<void> {
+  await host.running.get(directory)?.leave();
+  host.running.delete(directory);
+  endInput(directory);
+  const pid = await findWatcher(directory);
+  const watcher = pid === undefined ? undefined : openProcess(pid);
+  if (watcher === undefined) return;
+  signalProcess(watcher, SIGKILL);
+  closeSync(watcher);
+}
+
+/** The shell that holds stdin open is not the watcher's to kill any more. */
+function endInput(directory: string): void {
+  try {
+    const file = openFifo(`${directory}/${pipeName.endInput}`, "write");
+    writeAvailable(file, Buffer.from("\n"));
+    closeSync(file);
+  } catch (error) {
+    // No such pipe, or nobody at it: there is no such shell.
+    if (!["ENOENT", "ENXIO"].includes(errnoOf(error) ?? "")) throw error;
+  }
+}
+
+export function list(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return [];
+    throw error;
+  }
+}

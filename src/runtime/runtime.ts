@@ -1,0 +1,93 @@
+import { chmod, mkdir } from "node:fs/promises";
+import { Failure } from "../base/mod.ts";
+import { findCgroups, runAny } from "../sys/mod.ts";
+import { adopt, adoptExec } from "./adopt.ts";
+import { Filters } from "./filters.ts";
+import { listProcesses, setFrozen } from "./groups.ts";
+import { type Host, runtimeCommand } from "./host.ts";
+import { readLog } from "./log-read.ts";
+import { Pump } from "./pump.ts";
+import { reconcile } from "./reconcile.ts";
+import { groupOf, remove } from "./remove.ts";
+import { exec, start } from "./start.ts";
+import type { Resources, Runtime } from "./types.ts";
+import { readUsage } from "./usage.ts";
+
+const updateTimeoutMs = 10_000;
+const defaultProfile = "/usr/share/containers/seccomp.json";
+
+/** Where the runtime keeps its state, and what it runs containers with. */
+export interface RuntimeOptions {
+  /** Below the exec root. */
+  readonly directory: string;
+  /** Name or path of the OCI runtime; "crun" by default. */
+  readonly program?: string;
+  /** The default seccomp profile, in Docker's format. */
+  readonly seccompProfile?: string;
+}
+
+/**
+ * Opens the runtime. Containers of an earlier daemon run on; `adopt` finds them.
+ * @throws "unavailable" — the OCI runtime is not installed | "unsupported" — no cgroups
+ */
+export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
+  const { directory, program = "crun", seccompProfile = defaultProfile } = options;
+  const path = Bun.which(program, { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` });
+  if (!path) {
+    throw new Failure("unavailable", `Cannot run containers: "${program}" is not installed`, {
+      hint: `Install ${program}`,
+    });
+  }
+  const cgroups = findCgroups();
+  if (!cgroups) {
+    throw new Failure("unsupported", "Cannot run containers: no control groups are mounted");
+  }
+  await mkdir(`${directory}/run`, { recursive: true });
+  await chmod(directory, 0o700);
+  const pump = await Pump.open();
+  const filters = new Filters(`${directory}/seccomp`, pump, seccompProfile);
+  filters.warm();
+  return runtimeOf({ directory, program: path, pump, cgroups, filters, running: new Map() });
+}
+
+function runtimeOf(host: Host): Runtime {
+  const { cgroups } = host;
+  const group = (id: string) => {
+    const path = groupOf(host, id);
+    if (path !== undefined) return path;
+    throw new Failure("not_found", `Cannot find container "${id}": it does not run`);
+  };
+  return {
+    start: (spec, startOptions) => start(host, spec, startOptions),
+    adopt: (id, { logging }) => adopt(host, id, logging),
+    exec: (id, execId, spec, execOptions) =>
+      exec(host, id, { execId, process: spec, ...execOptions }),
+    adoptExec: (id, execId) => adoptExec(host, id, execId),
+    readLog: (directory, query) => readLog(directory, query, undefined),
+    pause: (id) => setFrozen(cgroups, group(id), true),
+    resume: (id) => setFrozen(cgroups, group(id), false),
+    update: (id, resources) => update(host, id, resources),
+    pids: async (id) => listProcesses(cgroups, group(id)),
+    usage: async (id) => readUsage(cgroups, group(id)),
+    remove: (id) => remove(host, id),
+    reconcile: (ids) => reconcile(host, ids),
+    close: async () => {
+      await Promise.all([...host.running.values()].map((one) => one.leave()));
+      host.running.clear();
+      await host.pump.close();
+    },
+  };
+}
+
+async function update(host: Host, id: string, resources: Resources): Promise<void> {
+  const { devices: _, ...limits } = resources;
+  const argv = [...runtimeCommand(host), "update", "--resources", "-", id];
+  const [program = "", ...rest] = argv;
+  const input = JSON.stringify(limits);
+  const { exitCode, stderr } = await runAny([program, ...rest], {
+    input,
+    timeoutMs: updateTimeoutMs,
+  });
+  if (exitCode === 0) return;
+  throw new Failure("invalid", `Cannot change the limits of container "${id}": ${stderr.trim()}`);
+}

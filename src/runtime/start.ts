@@ -1,0 +1,103 @@
+import { existsSync } from "node:fs";
+import { Failure } from "../base/mod.ts";
+import { bundleConfig, processConfig } from "./bundle.ts";
+import { groupPath } from "./groups.ts";
+import { containerDirectory, execDirectory, type Host, runtimeCommand } from "./host.ts";
+import { listHostDevices } from "./host-devices.ts";
+import { launch } from "./launch.ts";
+import { watchOom } from "./oom.ts";
+import { remove } from "./remove.ts";
+import { filterAnnotation } from "./seccomp-filter.ts";
+import type { BundleSpec, ProcessSpec, RunningProcess, StartOptions } from "./types.ts";
+
+const initPrograms = ["/usr/bin/catatonit", "/usr/bin/tini-static", "/usr/bin/docker-init"];
+type Size = { readonly rows: number; readonly columns: number };
+
+/** As `Runtime.start`. */
+export async function start(
+  host: Host,
+  spec: BundleSpec,
+  options: StartOptions,
+): Promise<RunningProcess> {
+  const directory = containerDirectory(host, spec.id);
+  if (existsSync(directory)) {
+    if (host.running.has(directory)) {
+      throw new Failure("conflict", `Cannot start container "${spec.id}": it runs`);
+    }
+    await remove(host, spec.id);
+  }
+  const path = groupPath(host.cgroups, spec.cgroupParent, spec.id);
+  const config = await configText(host, spec, { path, size: options.size });
+  const isLimited = (spec.resources.memory?.limit ?? 0) > 0;
+  const oom = isLimited ? watchOom(host.pump, host.cgroups, { path }) : undefined;
+  const events = ["--pid-file", "events"];
+  return await launch(host, {
+    directory,
+    config: ["config.json", config],
+    command: (terminal) => [
+      ...runtimeCommand(host),
+      ...["--log", "log", "run", "--bundle", ".", ...events, ...terminal, spec.id],
+    ],
+    program: spec.process.args[0] ?? "",
+    action: "run",
+    terminal: spec.process.terminal,
+    stdin: options.stdin,
+    logging: options.logging,
+    oom,
+    isTransient: false,
+  });
+}
+
+async function configText(
+  host: Host,
+  spec: BundleSpec,
+  { path, size }: { path: string; size: Size | undefined },
+): Promise<string> {
+  const filter = await host.filters.get(spec.seccomp, spec.process.capabilities);
+  const hostDevices = spec.privileged ? await listHostDevices() : [];
+  const initPath = spec.init ? initPrograms.find((program) => existsSync(program)) : undefined;
+  if (spec.init && !initPath) {
+    throw new Failure("unavailable", "Cannot run an init process: no init program is installed", {
+      hint: "Install catatonit",
+    });
+  }
+  const program = filter?.program;
+  const withFilter = program
+    ? { ...spec, annotations: { ...spec.annotations, [filterAnnotation]: program } }
+    : spec;
+  const parts = { seccomp: filter?.profile, cgroupsPath: path, initPath, hostDevices };
+  const config = bundleConfig(withFilter, parts) as { process: object };
+  return JSON.stringify({ ...config, process: { ...config.process, ...consoleSize(size) } });
+}
+
+/** As `Runtime.exec`. */
+export async function exec(
+  host: Host,
+  id: string,
+  options: { execId: string; process: ProcessSpec; stdin: boolean; size?: Size },
+): Promise<RunningProcess> {
+  const { execId, process } = options;
+  const directory = execDirectory(host, id, execId);
+  const config = { ...processConfig(process), ...consoleSize(options.size) };
+  return await launch(host, {
+    directory,
+    config: ["process.json", JSON.stringify(config)],
+    command: (terminal) => [
+      ...runtimeCommand(host),
+      ...["--log", "log", "exec", "--process", "process.json", "--pid-file", "events"],
+      ...terminal,
+      id,
+    ],
+    program: process.args[0] ?? "",
+    action: "exec",
+    terminal: process.terminal,
+    stdin: options.stdin,
+    logging: { kind: "none" },
+    oom: undefined,
+    isTransient: true,
+  });
+}
+
+function consoleSize(size: Size | undefined): object {
+  return size ? { consoleSize: { height: size.rows, width: size.columns } } : {};
+}
