@@ -7,6 +7,9 @@ async function main(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;
   if (name === "daemon") return (await import("./daemon.ts")).runDaemon(rest);
   if (name === "doctor") return (await import("./doctor.ts")).runDoctor(rest);
+  if (name === "registry" && rest[0] === "serve") {
+    return (await import("./registry-daemon.ts")).runRegistry(rest.slice(1));
+  }
   // `require` loads in half the time of `import()`, which short commands feel.
   return (require("./cli/mod.ts") as Cli).runCli(argv);
 }

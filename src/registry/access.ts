@@ -1,0 +1,36 @@
+/** What a client may want of a repository. "admin" is for work on the registry as a whole. */
+export const actions = ["pull", "push", "delete", "admin"] as const;
+export type Action = (typeof actions)[number];
+
+/** Who asks. */
+export interface Identity {
+  /** `anonymous`, or the name of a user or robot. */
+  readonly name: string;
+  may(repository: string, action: Action): boolean;
+}
+
+/** One thing a request takes. Repository `""` is the registry itself. */
+export interface Need {
+  readonly repository: string;
+  readonly action: Action;
+}
+
+/** Decides who asks. */
+export interface Access {
+  /**
+   * @throws Refusal UNAUTHORIZED — with a challenge: wrong or missing credentials for `needs`
+   * @throws Refusal DENIED — known, and not allowed
+   * @throws Refusal TOOMANYREQUESTS — too many guesses of passwords
+   */
+  admit(request: Request, needs: readonly Need[]): Promise<Identity>;
+}
+
+/** Everybody may do everything but administer: for a registry that only this host reaches. */
+export const openAccess: Access = {
+  admit: () => Promise.resolve(anyone),
+};
+
+const anyone: Identity = {
+  name: "anonymous",
+  may: (_repository, action) => action !== "admin",
+};

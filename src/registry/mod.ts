@@ -1,0 +1,10 @@
+/**
+ * The distribution protocol, both ends. The server keeps repositories, tags and manifests in SQLite and
+ * all bytes in the content store; a blob is served straight from its file.
+ * Spec: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
+ */
+export { type Access, openAccess } from "./access.ts";
+export { type Listen, type RegistryServer, serveRegistry } from "./server-open.ts";
+export { defaultPolicy, type Policy } from "./server-policy.ts";
+export type { ServerParts } from "./server-protocol.ts";
+export { openRegistryStore, type RegistryStore, type StoreBounds } from "./store-open.ts";

@@ -1,0 +1,76 @@
+import { log, toFailure } from "../base/mod.ts";
+import { Refusal, toRefusal } from "./refusal.ts";
+import { refused } from "./server-answer.ts";
+import { answerProtocol, type ServerParts } from "./server-protocol.ts";
+import { splitTarget } from "./server-route.ts";
+
+export interface RegistryServer {
+  /** `http://127.0.0.1:5000`. */
+  readonly address: string;
+  /** Takes no more requests and settles when those under way have ended, or after `timeoutMs`. */
+  close(options: { timeoutMs: number }): Promise<void>;
+}
+
+export type Listen = {
+  readonly host: string;
+  /** 0: any that is free. */
+  readonly port: number;
+  readonly tls?: { readonly cert: string; readonly key: string };
+};
+
+const idleSeconds = 120;
+
+/** Serves a registry over HTTP. @throws Failure "unavailable" — the address is taken */
+export function serveRegistry(parts: ServerParts, listen: Listen): RegistryServer {
+  const server: Bun.Server<undefined> = Bun.serve({
+    hostname: listen.host,
+    port: listen.port,
+    idleTimeout: idleSeconds,
+    maxRequestBodySize: Number.MAX_SAFE_INTEGER, // each path has its own bound
+    ...(listen.tls ? { tls: listen.tls } : {}),
+    fetch: async (request, self) =>
+      await answer(parts, request, self.requestIP(request)?.address ?? "unknown"),
+    error: (error) => refused(broken(error, "a request"), "GET"),
+  });
+  const scheme = listen.tls ? "https" : "http";
+  const host = listen.host.includes(":") ? `[${listen.host}]` : listen.host;
+  return {
+    address: `${scheme}://${host}:${server.port}`,
+    close: async ({ timeoutMs }) => {
+      await Promise.race([server.stop(), Bun.sleep(timeoutMs)]);
+      await server.stop(true);
+    },
+  };
+}
+
+async function answer(parts: ServerParts, request: Request, peer: string): Promise<Response> {
+  const { path, query } = splitTarget(request.url);
+  try {
+    checkOrigin(request);
+    return await answerProtocol(parts, path, { request, query, peer });
+  } catch (error) {
+    if (error instanceof Refusal) return refused(error, request.method);
+    if (request.signal.aborted) return new Response(null, { status: 499 }); // nobody reads it
+    return refused(broken(error, `${request.method} ${path}`), request.method);
+  }
+}
+
+function broken(error: unknown, what: string): Refusal {
+  const refusal = toRefusal(error);
+  if (refusal.wire === "UNKNOWN") {
+    const { cause, message } = toFailure(error);
+    log("error", `Cannot answer ${what.slice(0, 300)}`, {
+      message,
+      at: cause instanceof Error ? (cause.stack ?? "") : "",
+    });
+  }
+  return refusal;
+}
+
+/** A page of elsewhere, open in the browser of somebody on this host, may not write here. */
+function checkOrigin(request: Request): void {
+  if (request.method === "GET" || request.method === "HEAD") return;
+  const origin = request.headers.get("Origin");
+  if (origin === null || origin.replace(/^https?:\/\//, "") === request.headers.get("Host")) return;
+  throw new Refusal("DENIED", "Cannot take a request that a page of another site makes");
+}
