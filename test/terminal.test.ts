@@ -51,7 +51,7 @@ describe.skipIf(reason !== undefined)(`terminals${reason ? ` (skipped: ${reason}
   ] as const) {
     test(`${name} run -it has a terminal that follows the window's size`, async () => {
       await open(`${program} run --rm -it --name ${name}-tty busybox sh`);
-      await until(/[#$] $/m);
+      await until(/[#$]\s*$/m);
       await type("stty size; tty", "Enter");
       await until("30 100");
       await until("/dev/pts/0");
@@ -67,7 +67,7 @@ describe.skipIf(reason !== undefined)(`terminals${reason ? ` (skipped: ${reason}
 
     test(`${name} run -it lets go on the detach keys, and attach comes back`, async () => {
       await open(`${program} run -it --name ${name}-detach busybox sh`);
-      await until(/[#$] $/m);
+      await until(/[#$]\s*$/m);
       await type("V=kept", "Enter");
       await type("C-p", "C-q");
       await until("ended 0");
@@ -75,7 +75,7 @@ describe.skipIf(reason !== undefined)(`terminals${reason ? ` (skipped: ${reason}
       expect(await engine.ok(["ps", "--format", "{{.Names}}"])).toBe(`${name}-detach`);
       await open(`${program} attach ${name}-detach`);
       await type("", "Enter");
-      await until(/[#$] $/m);
+      await until(/[#$]\s*$/m);
       await type("echo is-$V", "Enter");
       await until("is-kept");
       await type("exit", "Enter");
@@ -87,7 +87,7 @@ describe.skipIf(reason !== undefined)(`terminals${reason ? ` (skipped: ${reason}
     test(`${name} exec -it runs a shell in a running container`, async () => {
       await engine.ok(["run", "-d", "--name", `${name}-exec`, "busybox", "sleep", "1000"]);
       await open(`${program} exec -it ${name}-exec sh`);
-      await until(/[#$] $/m);
+      await until(/[#$]\s*$/m);
       await type("ps", "Enter");
       await until("sleep 1000");
       await type("exit 3", "Enter");

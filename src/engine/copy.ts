@@ -45,7 +45,7 @@ export async function copyIn(core: Core, id: string, what: CopyIn): Promise<void
     if (!place.stat) {
       throw new Failure(
         "not_found",
-        `Could not find the file ${what.path.slice(0, 1000)} in container ${container.name.slice(1)}`,
+        `Could not find the file ${what.path.slice(0, 1000)} in container ${container.name}`,
       );
     }
     if (place.stat.type !== "directory") {

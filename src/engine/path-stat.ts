@@ -40,7 +40,7 @@ export async function findPath(core: Core, container: Container, path: string): 
   if (!stat || (isFollowed && stat.type !== "directory" && path !== "/")) {
     throw new Failure(
       "not_found",
-      `Could not find the file ${path.slice(0, 1000)} in container ${container.name.slice(1)}`,
+      `Could not find the file ${path.slice(0, 1000)} in container ${container.name}`,
     );
   }
   const mtimeNs = BigInt(stat.mtimeSeconds) * 1_000_000_000n + BigInt(stat.mtimeNanoseconds);
