@@ -69,23 +69,29 @@ function mountTmpfs(target: string): void {
   mountNow({ type: "tmpfs", source: "lading-context", target, flags, data: tmpfsOptions });
 }
 
-/** The first bytes, and the reader of the rest if there are more. */
+/** The first bytes in one piece, and the reader of the rest if there are more. */
 async function readHead(body: AsyncIterable<Uint8Array>) {
   const reader = body[Symbol.asyncIterator]();
-  const head: Uint8Array[] = [];
-  for (let size = 0; size <= uploadBytesMax; ) {
+  // Clients send a context in thousands of small chunks: together they are one message to the worker.
+  let head = Buffer.allocUnsafeSlow(1 << 20);
+  let size = 0;
+  while (size <= uploadBytesMax) {
     const next = await reader.next();
-    if (next.done) return { head, rest: undefined };
-    head.push(Uint8Array.from(next.value)); // the reader may use its buffer again
-    size += next.value.length;
+    if (next.done) return { head: head.subarray(0, size), rest: undefined };
+    const needed = size + next.value.length;
+    if (needed > head.length) {
+      head = Buffer.concat([head.subarray(0, size)], Math.max(needed, head.length * 2));
+    }
+    head.set(next.value, size);
+    size = needed;
   }
-  return { head, rest: reader };
+  return { head: head.subarray(0, size), rest: reader };
 }
 
 async function* chained(
-  head: readonly Uint8Array[],
+  head: Uint8Array,
   rest: AsyncIterator<Uint8Array> | undefined,
 ): AsyncGenerator<Uint8Array, void> {
-  yield* head;
+  yield head;
   if (rest) yield* { [Symbol.asyncIterator]: () => rest };
 }
