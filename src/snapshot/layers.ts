@@ -84,10 +84,15 @@ export class Layers {
     const layer = { id, diffId, sizeBytes, origin, hasRoot, timeMax, boot: this.#boot };
     try {
       renameSync(directory, this.#layout.layer(id));
+      try {
+        remember(layer);
+      } catch (error) {
+        renameSync(this.#layout.layer(id), directory); // no row, no layer
+        throw error;
+      }
     } catch (error) {
       throw diskFailure(error, "store layer", diffId);
     }
-    remember(layer);
     this.#settleSoon();
     return layer;
   }

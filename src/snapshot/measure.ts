@@ -23,7 +23,7 @@ export function measureTree(path: string): number {
     try {
       return measure(folderPath.replace(/^\//, ""));
     } catch (error) {
-      if (["ENOENT", "ENOTDIR", "ELOOP"].includes(errnoOf(error) ?? "")) return 0;
+      if (["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"].includes(errnoOf(error) ?? "")) return 0;
       throw error;
     }
   };

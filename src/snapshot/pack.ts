@@ -52,6 +52,8 @@ export interface PackRules {
 
 const keptXattrs = (name: string) => name.startsWith("user.") || name === "security.capability";
 const blockBytes = 1 << 20;
+/** Of the names of files that have several. */
+const linkBytesMax = 128 << 20;
 
 /**
  * Gives a tree to a sink in canonical order: a directory before what is in it, names by UTF-16 code
@@ -63,6 +65,7 @@ export class Packer {
   readonly #sink: PackSink;
   readonly #root: number;
   readonly #links = new Map<string, string>();
+  #linkBytes = 0;
   readonly #exclude: Set<string>;
   readonly #block = Buffer.allocUnsafe(blockBytes);
   readonly #abort: () => void;
@@ -173,6 +176,10 @@ export class Packer {
       if (first !== undefined) {
         this.#sinkEntry({ ...this.#header(stat, as), type: "link", linkPath: first, sizeBytes: 0 });
         return;
+      }
+      this.#linkBytes += as.length;
+      if (this.#linkBytes > linkBytesMax) {
+        throw new Failure("exhausted", "Cannot archive: the names of hard links fill the memory");
       }
       this.#links.set(stat.identity, as);
     }

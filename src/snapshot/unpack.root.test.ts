@@ -15,7 +15,7 @@ import {
 } from "node:fs";
 import { type TarFields, type TarInput, writeTar } from "../archive/mod.ts";
 import { closeFile, getXattr, mountNow, nextData, open, openPath, unmountNow } from "../sys/mod.ts";
-import { packTar, unpackTar } from "./tar.ts";
+import { unpackTar } from "./tar.ts";
 import type { UnpackRules } from "./unpack.ts";
 
 const base = mkdtempSync("/var/tmp/lading-unpack-");
@@ -444,74 +444,5 @@ describe("limits of the machine", () => {
       throw new Error("the client went away");
     }
     await expect(unpackTar(broken(), freshRoot().root)).rejects.toThrow("the client went away");
-  });
-});
-
-describe("packTar()", () => {
-  const tree = async () => {
-    const { root } = freshRoot();
-    await unpackTar(
-      writeTar([
-        folder("d"),
-        file("d/b"),
-        file("d/a"),
-        link("d/c", "d/a"),
-        symlink("up", "../.."),
-        file("z"),
-      ]),
-      root,
-    );
-    return root;
-  };
-  const names = async (root: string, rules = {}) => {
-    const path = `${base}/packed.tar`;
-    writeFileSync(path, Buffer.concat(await Array.fromAsync(packTar(root, rules))));
-    return Bun.spawnSync(["tar", "tf", path]).stdout.toString().trim().split("\n");
-  };
-
-  test("gives a tree in canonical order, whole or in part, under another name", async () => {
-    const root = await tree();
-    expect(await names(root)).toEqual(["d/", "d/a", "d/b", "d/c", "up", "z"]);
-    expect(await names(root, { path: "d", as: "x/y" })).toEqual([
-      "x/y/",
-      "x/y/a",
-      "x/y/b",
-      "x/y/c",
-    ]);
-    expect(await names(root, { path: "d/a", as: "only" })).toEqual(["only"]);
-    expect(await names(root, { exclude: ["d"] })).toEqual(["up", "z"]);
-    expect(await names(root, { path: "up", as: "up" })).toEqual(["up"]);
-  });
-
-  test("never leaves the root, whatever links are in the path", async () => {
-    const root = await tree();
-    const inside = await names(root, { path: "up/d", as: "d" });
-    expect(inside).toEqual(["d/", "d/a", "d/b", "d/c"]);
-    await expect(names(root, { path: "up/secret", as: "s" })).rejects.toMatchObject({
-      code: "not_found",
-    });
-  });
-
-  test("gives the same bytes after unpacking", async () => {
-    const root = await tree();
-    const one = Buffer.concat(await Array.fromAsync(packTar(root)));
-    const { root: other } = freshRoot();
-    await unpackTar(packTar(root), other);
-    expect(Buffer.concat(await Array.fromAsync(packTar(other))).equals(one)).toBe(true);
-  });
-
-  test('of an absent path is "not_found"', async () => {
-    await expect(names(await tree(), { path: "absent" })).rejects.toMatchObject({
-      code: "not_found",
-    });
-  });
-
-  test("stops its work when nobody reads on", async () => {
-    const { root } = freshRoot();
-    writeFileSync(`${root}/big`, Buffer.alloc(32 << 20));
-    for (let round = 0; round < 12; round++) {
-      for await (const part of packTar(root)) if (part.length > 0) break;
-    }
-    expect((await names(root)).length).toBe(1); // twelve that hang would have used up the workers
   });
 });

@@ -61,6 +61,8 @@ export interface Unpacked {
 type Owner = { readonly uid: number; readonly gid: number };
 type Time = { readonly seconds: number; readonly nanoseconds: number };
 
+/** Of the names of folders, whose times are set at the end: a bomb of long ones stops here. */
+const pathBytesMax = 64 << 20;
 const errnosOfNoXattrs = ["EOPNOTSUPP", "EPERM", "EACCES"];
 /** Marks of the host's own security modules: they mean nothing for another machine's files. */
 const foreignXattrs = new Set([
@@ -82,6 +84,7 @@ export class Unpacker implements Disposable {
   readonly #times = new Map<string, Time>();
   readonly #made: Set<string> | undefined;
   #file: { fd: number; header: TarHeader; endBytes: number } | undefined;
+  #pathBytes = 0;
   #entries = 0;
   #sizeBytes = 0;
   #hasRoot = false;
@@ -232,6 +235,10 @@ export class Unpacker implements Disposable {
       chmodFile(file, header.mode);
     } finally {
       closeFile(file);
+    }
+    if (!this.#times.has(path)) this.#pathBytes += path.length;
+    if (this.#pathBytes > pathBytesMax) {
+      throw new Failure("exhausted", "Cannot unpack: the archive's folders fill the memory");
     }
     this.#times.set(path, timeOf(header));
   }
