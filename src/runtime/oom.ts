@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync, readlinkSync } from "node:fs";
 import {
   type Cgroups,
   cgroupDirectory,
@@ -38,7 +38,13 @@ export function watchOom(
   if (directory === undefined) return undefined;
   if (watcher !== undefined) {
     const event = takeFile(watcher, watcherFile.oomEvent);
-    return event === undefined ? undefined : new SignalledOom(pump, event, directory);
+    if (event === undefined) return undefined;
+    // Without a limit there was no event, and the shell uses the number for a file of its own.
+    if (readlinkSync(`/proc/self/fd/${event}`) === "anon_inode:[eventfd]") {
+      return new SignalledOom(pump, event, directory);
+    }
+    closeSync(event);
+    return undefined;
   }
   // Made here so that nothing can happen in the group before we listen.
   makeCgroup(directory);
