@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readFileSync, renameSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
 import { Failure, KeyedLock, log } from "../base/mod.ts";
 import { type Digest, parseDigest } from "../oci/mod.ts";
 import { diskFailure, run } from "../sys/mod.ts";
@@ -143,6 +143,7 @@ export class Layers {
 
   async #settle(): Promise<void> {
     this.#settling = undefined;
+    if (!existsSync(this.#layout.layers)) return; // the whole store was removed: nothing to keep
     const layers = this.unsettled().filter(({ boot }) => boot === this.#boot);
     await run(["sync", "--file-system", this.#layout.layers], { timeoutMs: settleTimeoutMs });
     this.#rows.settle(layers.map(({ diffId }) => diffId));

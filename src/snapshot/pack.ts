@@ -50,6 +50,15 @@ export interface PackRules {
   readonly owner?: { readonly uid: number; readonly gid: number };
 }
 
+/** What is neither a directory nor a deletion. */
+interface One {
+  readonly folder: number;
+  readonly name: string;
+  readonly stat: Stat;
+  /** Its path in the archive. */
+  readonly as: string;
+}
+
 const keptXattrs = (name: string) => name.startsWith("user.") || name === "security.capability";
 const blockBytes = 1 << 20;
 /** Of the names of files that have several. */
@@ -103,7 +112,7 @@ export class Packer {
     });
     try {
       const name = path.slice(slash + 1);
-      this.#one({ folder, name, stat: statAt(folder, name), path, as });
+      this.#one({ folder, name, stat: statAt(folder, name), as });
     } finally {
       closeFile(folder);
     }
@@ -160,7 +169,7 @@ export class Packer {
       }
     }
     if (stat.type !== "directory") {
-      this.#one({ folder, name, stat, path, as });
+      this.#one({ folder, name, stat, as });
       return;
     }
     this.#sinkEntry(this.#header(stat, as, xattrsOf(`${pathOf(folder)}/${name}`)));
@@ -168,8 +177,8 @@ export class Packer {
   }
 
   /** A file, link or node. */
-  #one(one: { folder: number; name: string; stat: Stat; path: string; as: string }): void {
-    const { folder, name, stat, as } = one;
+  #one(one: One): void {
+    const { stat, as } = one;
     if (stat.type === "socket" || stat.type === "unknown") return;
     if (stat.links > 1) {
       const first = this.#links.get(stat.identity);
@@ -183,37 +192,48 @@ export class Packer {
       }
       this.#links.set(stat.identity, as);
     }
-    if (stat.type === "symlink") {
-      const linkPath = decodeName(readLinkAt(folder, name));
-      this.#sinkEntry({ ...this.#header(stat, as), linkPath });
-    } else if (stat.type === "file") this.#file(folder, name, as);
-    else this.#sinkEntry(this.#header(stat, as));
+    // A first name that is gone by now is none that a later one can be a link to.
+    if (!this.#content(one)) this.#links.delete(stat.identity);
   }
 
-  #file(folder: number, name: string, as: string): void {
+  /** Gives an entry with what belongs to it; false where it has gone meanwhile. */
+  #content({ folder, name, stat, as }: One): boolean {
+    if (stat.type === "file") return this.#file(folder, name, as);
+    if (stat.type !== "symlink") {
+      this.#sinkEntry(this.#header(stat, as));
+      return true;
+    }
+    const target = readLink(folder, name);
+    if (!target) return false;
+    this.#sinkEntry({ ...this.#header(stat, as), linkPath: decodeName(target) });
+    return true;
+  }
+
+  #file(folder: number, name: string, as: string): boolean {
     let file: number;
     try {
       // Without waiting: what was a file may be a FIFO by now.
       file = openAt(folder, name, open.readOnly | open.nonBlock);
     } catch (error) {
-      if (isGone(error)) return;
+      if (isGone(error)) return false;
       throw error;
     }
     try {
       const stat = statAt(file, "");
-      if (stat.type !== "file") return;
+      if (stat.type !== "file") return false;
       const xattrs = xattrsOf(`${pathOf(folder)}/${name}`);
       this.#sink.entry({ ...this.#header(stat, as, xattrs), sizeBytes: stat.sizeBytes });
       const isSparse = stat.diskBytes < stat.sizeBytes && stat.sizeBytes > 64 << 10;
       if (isSparse) this.#sparseContent(file, stat.sizeBytes);
-      else this.#content(file, 0, stat.sizeBytes);
+      else this.#bytes(file, 0, stat.sizeBytes);
       this.#sink.end();
+      return true;
     } finally {
       closeFile(file);
     }
   }
 
-  #content(file: number, from: number, to: number): void {
+  #bytes(file: number, from: number, to: number): void {
     for (let at = from; at < to; ) {
       this.#abort();
       const want = to - at < blockBytes ? this.#block.subarray(0, to - at) : this.#block;
@@ -234,7 +254,7 @@ export class Packer {
       const start = Math.min(data.start, sizeBytes);
       if (start > at) this.#sink.hole(at, start - at);
       at = Math.min(data.end, sizeBytes);
-      if (at > start) this.#content(file, start, at);
+      if (at > start) this.#bytes(file, start, at);
       else break;
     }
   }
@@ -306,4 +326,14 @@ function xattrsOf(path: string): ReadonlyMap<string, Uint8Array> {
     if (value && value.length > 0) found.set(name, value);
   }
   return found;
+}
+
+/** The target of a link, or undefined where it has become something else meanwhile. */
+function readLink(folder: number, name: string): Buffer | undefined {
+  try {
+    return readLinkAt(folder, name);
+  } catch (error) {
+    if (isGone(error) || errnoOf(error) === "EINVAL") return undefined;
+    throw error;
+  }
 }
