@@ -6,7 +6,10 @@ import { Failure, log, toFailure } from "../base/mod.ts";
 import { defaultCapabilities } from "./defaults.ts";
 import type { Pump } from "./pump.ts";
 import { type OciSeccomp, resolveSeccomp } from "./seccomp.ts";
+import { tightenProfile } from "./seccomp-strict.ts";
 
+/** Of Debian's package golang-github-containers-common. */
+export const debianProfile = "/usr/share/containers/seccomp.json";
 const filtersMax = 64;
 const architectures: Readonly<Record<string, string>> = { x64: "amd64", arm64: "arm64" };
 const [major = 0, minor = 0] = release().split(".").map(Number);
@@ -69,7 +72,8 @@ export class Filters {
 
   async #readDefault(): Promise<string> {
     try {
-      return await readFile(this.#defaultPath, "utf8");
+      const text = await readFile(this.#defaultPath, "utf8");
+      return this.#defaultPath === debianProfile ? tightenProfile(text) : text;
     } catch (cause) {
       throw new Failure(
         "unavailable",

@@ -2,7 +2,7 @@ import { chmod, mkdir } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
 import { findCgroups, runAny } from "../sys/mod.ts";
 import { adopt, adoptExec } from "./adopt.ts";
-import { Filters } from "./filters.ts";
+import { debianProfile, Filters } from "./filters.ts";
 import { listProcesses, setFrozen } from "./groups.ts";
 import { type Host, runtimeCommand } from "./host.ts";
 import { readLog } from "./log-read.ts";
@@ -14,7 +14,6 @@ import type { Resources, Runtime } from "./types.ts";
 import { readUsage } from "./usage.ts";
 
 const updateTimeoutMs = 10_000;
-const defaultProfile = "/usr/share/containers/seccomp.json";
 
 /** Where the runtime keeps its state, and what it runs containers with. */
 export interface RuntimeOptions {
@@ -31,7 +30,7 @@ export interface RuntimeOptions {
  * @throws "unavailable" — the OCI runtime is not installed | "unsupported" — no cgroups
  */
 export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
-  const { directory, program = "crun", seccompProfile = defaultProfile } = options;
+  const { directory, program = "crun", seccompProfile = debianProfile } = options;
   const path = Bun.which(program, { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` });
   if (!path) {
     throw new Failure("unavailable", `Cannot run containers: "${program}" is not installed`, {
