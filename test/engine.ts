@@ -109,8 +109,9 @@ export class TestEngine {
     while (!said.includes("accepts requests")) {
       const next = await Promise.race([reader.read(), deadline]);
       if (next === "late" || next.done) {
+        await Bun.sleep(200); // for its last words
         throw new Error(
-          `The engine did not start (${next === "late" ? "late" : "ended"}):\n${this.log}`,
+          `The engine did not start (${next === "late" ? "late" : `ended ${child.exitCode} ${child.signalCode}`}):\n${this.log}`,
         );
       }
       said += new TextDecoder().decode(next.value);
