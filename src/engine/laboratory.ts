@@ -257,7 +257,10 @@ function volumes(life: Life): VolumeStore {
       }),
     release: (name: string, id: string) => life.step(() => void all.get(name)?.users.delete(id)),
     usersOf: (name: string) => [...(all.get(name)?.users ?? [])],
-    remove: (name: string) => life.step(() => void all.delete(name)),
+    remove: (name: string) =>
+      life.step(() => {
+        if (!all.delete(name)) throw new Failure("not_found", `get ${name}: no such volume`);
+      }),
     populate: () => life.step(() => {}),
     reconcile: async (ids: ReadonlySet<string>) => {
       for (const { users } of all.values()) {

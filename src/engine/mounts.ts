@@ -1,5 +1,5 @@
 import { mkdir } from "node:fs/promises";
-import { Failure } from "../base/mod.ts";
+import { Failure, isFailure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import type { Mount } from "../sys/mod.ts";
 import type { Core } from "./core.ts";
@@ -106,7 +106,13 @@ export async function releaseVolumes(
     await core.volumes.release(plan.name, id);
     const isOver = anonymous && plan.anonymous && core.volumes.usersOf(plan.name).length === 0;
     if (!isOver) continue;
-    await core.volumes.remove(plan.name, { force: true });
+    try {
+      await core.volumes.remove(plan.name, { force: true });
+    } catch (error) {
+      // A create that was cut off had not come to make it, or a user was quicker.
+      if (!isFailure(error, "not_found")) throw error;
+      continue;
+    }
     const attributes = { driver: plan.driver };
     core.events.emit({ type: "volume", action: "destroy", actor: { id: plan.name, attributes } });
   }

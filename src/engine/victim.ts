@@ -1,4 +1,4 @@
-import { isFailure } from "../base/mod.ts";
+import { Failure, isFailure } from "../base/mod.ts";
 import { request } from "./laboratory.ts";
 import { importBusybox, openReal } from "./real.ts";
 
@@ -37,8 +37,12 @@ async function beBusy(number: number): Promise<never> {
     const ended = engine.wait(id, isRemoved ? "removed" : "next-exit", signal);
     await engine.start(id);
     if (number === 0) {
-      const execId = await engine.exec(id, { cmd: ["true"], ...exec, ...streams });
-      await engine.execStart(execId, { detach: true, tty: false }, undefined);
+      try {
+        const execId = await engine.exec(id, { cmd: ["true"], ...exec, ...streams });
+        await engine.execStart(execId, { detach: true, tty: false }, undefined);
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error; // it may have ended already
+      }
     }
     await ended;
     if (!isRemoved) await engine.remove(id, { force: true, volumes: true });
