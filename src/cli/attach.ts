@@ -47,7 +47,9 @@ export const command = defineCommand({
       engine.containers.wait(id),
     ]);
     exit.catch(() => {}); // awaited below
-    terminal?.followSize(({ rows, columns }) => engine.containers.resize(id, rows, columns));
+    terminal?.followSize(({ rows, columns }) => engine.containers.resize(id, rows, columns), {
+      redraws: true,
+    });
     await runSession(stream, { sendsInput, isTerminal: Config.Tty });
     const graceMs = 250;
     const code = await Promise.race([

@@ -32,6 +32,9 @@ export function makeRaw(): void {
   if (isRaw || !isatty(0)) return;
   process.stdin.setRawMode(true);
   isRaw = true;
+  // Raw mode as Bun has it still turns "\n" into "\r\n", which full-screen programs do not expect.
+  // The restore below brings that back too.
+  Bun.spawnSync(["stty", "-opost"], { stdin: "inherit", stdout: "ignore", stderr: "ignore" });
   process.on("exit", restoreTerminal);
   for (const [signal, number] of endings) process.on(signal, () => process.exit(128 + number));
 }
@@ -59,16 +62,25 @@ const attemptsMax = 10;
 
 /**
  * Tells the size now, again while the engine does not take it (the process may not have started), and
- * after each change of the window.
+ * after each change of the window. With `redraws` it tells another size first, so that a program that
+ * runs already draws its screen anew.
  */
-export function followSize(resize: (size: Size) => Promise<void>): void {
+export function followSize(
+  resize: (size: Size) => Promise<void>,
+  { redraws = false }: { redraws?: boolean } = {},
+): void {
   const tell = async (): Promise<void> => {
     const size = terminalSize();
     if (size) await resize(size);
   };
+  const nudge = async (): Promise<void> => {
+    const size = terminalSize();
+    if (size) await resize({ rows: size.rows + 1, columns: size.columns + 1 });
+  };
   const insist = async (): Promise<void> => {
     for (let attempt = 1; ; attempt++) {
       try {
+        if (redraws) await nudge();
         return await tell();
       } catch (error) {
         if (attempt === attemptsMax) {
