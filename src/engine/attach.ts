@@ -5,7 +5,7 @@ import type { Core } from "./core.ts";
 import { detachFilter, parseDetachKeys } from "./detach-keys.ts";
 import type { Attachment, AttachRequest, Container } from "./types.ts";
 
-type Begin = (process: RunningProcess, sinceNs: bigint | undefined) => void;
+type Begin = (process: RunningProcess) => void;
 type Pending = { readonly begin: Begin; readonly drop: () => void };
 
 /** Clients that attached before the start and wait for it. */
@@ -44,14 +44,11 @@ export class Attachers {
     };
   }
 
-  /**
-   * To be called at once after the start, before any output can have passed. `sinceNs` is where the
-   * process's output begins in a log that holds that of earlier ones too.
-   */
-  begin(id: string, process: RunningProcess, sinceNs: bigint | undefined): void {
+  /** To be called at once after the start, before any output can have passed. */
+  begin(id: string, process: RunningProcess): void {
     const set = this.#byId.get(id);
     this.#byId.delete(id);
-    for (const { begin } of set ?? []) begin(process, sinceNs);
+    for (const { begin } of set ?? []) begin(process);
   }
 
   /** The container is gone: nobody need wait any more. */
@@ -72,7 +69,6 @@ export interface Joint {
   /** Watched for in what is typed; undefined where there is no terminal. */
   readonly detachKeys: Uint8Array | undefined;
   readonly from: OutputQuery["from"];
-  readonly sinceNs?: bigint;
 }
 
 /** As `Engine.attach`. */
@@ -154,10 +150,10 @@ function joinAtStart(
       leave();
       resolve("ended");
     };
-    const begin: Begin = (process, sinceNs) => {
+    const begin: Begin = (process) => {
       attachment.signal.removeEventListener("abort", onAbort);
-      const since = logs || sinceNs === undefined ? {} : { sinceNs };
-      join(process, { ...joint, from: "start", ...since }, attachment).then(resolve, reject);
+      const from = logs ? "start" : "run";
+      join(process, { ...joint, from }, attachment).then(resolve, reject);
     };
     const leave = core.attachers.add(id, { begin, drop: onAbort });
     attachment.signal.addEventListener("abort", onAbort, { once: true });
@@ -225,7 +221,7 @@ export async function join(
 
 async function copyOutput(
   process: RunningProcess,
-  { stdout, stderr, from, sinceNs }: Joint,
+  { stdout, stderr, from }: Joint,
   { attachment, signal }: { attachment: Attachment; signal: AbortSignal },
 ): Promise<void> {
   if (!stdout && !stderr) {
@@ -233,8 +229,7 @@ async function copyOutput(
     await (signal.aborted ? undefined : Promise.race([process.exited, gone]));
     return;
   }
-  const since = sinceNs === undefined ? {} : { sinceNs };
-  const query: OutputQuery = { stdout, stderr, from, follow: true, signal, ...since };
+  const query: OutputQuery = { stdout, stderr, from, follow: true, signal };
   for await (const chunk of process.read(query)) await attachment.output(chunk);
 }
 

@@ -178,6 +178,19 @@ describe.skipIf(!isRoot)("a container", () => {
     expect(chunks.map(({ bytes }) => Buffer.from(bytes).toString()).join("")).toBe("one\none\n");
   });
 
+  test("hands a client what the run it attached to prints, whatever earlier runs left", async () => {
+    const { engine } = real;
+    const { id } = await engine.create(asked("", { cmd: sh("printf hi"), hostConfig: quiet }));
+    for (let time = 0; time < 5; time++) {
+      const { attachment, text } = client();
+      const attached = engine.attach(id, streams, attachment);
+      await engine.start(id);
+      await attached;
+      expect(text[1]).toBe("hi");
+      await engine.wait(id, "not-running", signal);
+    }
+  });
+
   test("stops, pauses, counts and lists its processes", async () => {
     const { engine } = real;
     const cmd = sh("trap 'exit 3' TERM; while :; do sleep 0.05; done");
@@ -298,7 +311,7 @@ describe.skipIf(!isRoot)("cp", () => {
       const dot = await engine.readArchive(id, "/v/.");
       expect(listTar(await bytesOf(dot.tar))).toEqual(["./", "./one"]);
       await expect(engine.statPath(id, "/nope")).rejects.toThrow(
-        `Could not find the file /nope in container ${id}`,
+        `Could not find the file /nope in container ${engine.resolve(id).name}`,
       );
       await expect(engine.writeArchive(id, "/data/inner/file", tarOf({}), options)).rejects.toThrow(
         "extraction point is not a directory",

@@ -10,7 +10,7 @@ import { removeInBackground } from "./remove.ts";
 import { makeDirectory, markRoot } from "./rootfs.ts";
 import { closePlace, openPlace } from "./sandbox.ts";
 import { dropSubpaths } from "./subpaths.ts";
-import { never, now } from "./times.ts";
+import { now } from "./times.ts";
 import type { Container, StartFailure } from "./types.ts";
 
 /** As `Engine.start`. */
@@ -38,9 +38,7 @@ export async function startLocked(
   } catch (error) {
     throw await undo(core, id, error);
   }
-  // The log of a first run begins with it; a later run's has to be found by its time.
-  const isFirst = container.state.startedAt === never;
-  core.attachers.begin(id, process, isFirst ? undefined : BigInt(startedMs - 1) * 1_000_000n);
+  core.attachers.begin(id, process);
   const live = enliven(core, id, { process, startedMs });
   core.events.container(core.records.get(id), "start");
   live.health = watchHealth(core, id, live);

@@ -23,12 +23,12 @@ export interface GrowingLog {
 export function readLog(
   directory: string,
   query: OutputQuery,
-  growing: GrowingLog | undefined,
+  { growing, run }: { growing?: GrowingLog; run?: Place | undefined } = {},
 ): AsyncIterable<Chunk> {
-  const now = query.from === "now" ? growing?.end() : undefined;
-  if (query.from === "now" && !now) return nothing();
-  const start = now
-    ? Promise.resolve({ place: now, isMidLine: { 1: false, 2: false } })
+  const known = query.from === "now" ? growing?.end() : query.from === "run" ? run : undefined;
+  if (query.from === "now" && !known) return nothing();
+  const start = known
+    ? Promise.resolve({ place: known, isMidLine: { 1: false, 2: false } })
     : findStart(directory, query);
   start.catch(() => undefined); // whoever iterates hears of it
   return chunks(directory, query, { start, growing: query.follow ? growing : undefined });

@@ -1,3 +1,4 @@
+import type { Place } from "./log-cursor.ts";
 import { LiveLog } from "./log-live.ts";
 import { readLog } from "./log-read.ts";
 import type { Output } from "./output.ts";
@@ -19,6 +20,8 @@ export class LoggedOutput implements Output {
   readonly #id: number;
   readonly #directory: string;
   readonly #live: LiveLog;
+  /** Where the output of this process begins; undefined when an earlier daemon began it. */
+  readonly #begin: Place | undefined;
 
   constructor(
     pump: Pump,
@@ -29,6 +32,7 @@ export class LoggedOutput implements Output {
     this.#id = pump.number();
     this.#directory = log.directory;
     this.#live = new LiveLog(pump, { id: this.#id, directory: log.directory });
+    this.#begin = log.isNewRun ? this.#live.end() : undefined;
     const source = (file: number, stream: 1 | 2): LogSource => {
       return { token: pump.number(), file, stream };
     };
@@ -42,7 +46,7 @@ export class LoggedOutput implements Output {
   }
 
   read(query: OutputQuery): AsyncIterable<Chunk> {
-    return readLog(this.#directory, query, this.#live);
+    return readLog(this.#directory, query, { growing: this.#live, run: this.#begin });
   }
 
   async finish(): Promise<void> {

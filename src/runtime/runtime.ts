@@ -62,7 +62,7 @@ function runtimeOf(host: Host): Runtime {
     exec: (id, execId, spec, execOptions) =>
       exec(host, id, { execId, process: spec, ...execOptions }),
     adoptExec: (id, execId) => adoptExec(host, id, execId),
-    readLog: (directory, query) => readLog(directory, query, undefined),
+    readLog: (directory, query) => readLog(directory, query),
     pause: (id) => setFrozen(cgroups, group(id), true),
     resume: (id) => setFrozen(cgroups, group(id), false),
     update: (id, resources) => update(host, id, resources),

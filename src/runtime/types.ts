@@ -123,8 +123,11 @@ export interface Chunk {
 export interface OutputQuery {
   readonly stdout: boolean;
   readonly stderr: boolean;
-  /** "start": all that is kept; "now": only what comes from here on. */
-  readonly from: "start" | "now";
+  /**
+   * "start": all that is kept; "run": all that this process prints, of a log that may hold what earlier
+   * ones printed; "now": only what comes from here on.
+   */
+  readonly from: "start" | "run" | "now";
   readonly follow: boolean;
   /** Only the last n lines (before following). */
   readonly tail?: number;
