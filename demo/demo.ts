@@ -31,7 +31,7 @@ function step(title: string, args: readonly string[], input?: Uint8Array): strin
 }
 
 function quote(word: string): string {
-  return /^[\w./:=@%+-]+$/.test(word) ? word : `'${word}'`;
+  return /^[\w./:=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 async function startEngine() {
