@@ -1,4 +1,5 @@
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
+import { posix } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../base/mod.ts";
 import {
@@ -84,6 +85,7 @@ function subgroups(directory: string): string[] {
 
 /** Removes what is left of a group, in all trees. Its processes must have been killed. */
 export async function removeGroup(cgroups: Cgroups, path: string): Promise<void> {
+  removeImitation(cgroups, path);
   const own = cgroups.version === 2 ? path.replace(/\/[^/]*$/, "") : path;
   for (const directory of cgroupDirectories(cgroups, own)) {
     for (let attempt = 0; !removeTree(directory, depthMax); attempt++) {
@@ -91,6 +93,18 @@ export async function removeGroup(cgroups: Cgroups, path: string): Promise<void>
       await sleep(5);
     }
   }
+}
+
+/**
+ * Where `unified` is a bare directory, its mount having been taken away on a hybrid host, crun makes
+ * plain directories and files in it as if it were a tree of groups.
+ */
+function removeImitation({ version, roots }: Cgroups, path: string): void {
+  const [root] = roots.values();
+  if (version === 2 || root === undefined) return;
+  const unified = `${posix.dirname(root)}/unified`;
+  if (existsSync(`${unified}/cgroup.controllers`)) return;
+  rmSync(`${unified}${path}`, { recursive: true, force: true });
 }
 
 function removeTree(directory: string, depth: number): boolean {

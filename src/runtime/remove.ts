@@ -22,7 +22,9 @@ export async function remove(host: Host, id: string): Promise<void> {
   if (existsSync(`${runtimeState(host)}/${id}`)) {
     const [program = "", ...args] = [...runtimeCommand(host), "delete", "--force", id];
     const { exitCode, stderr } = await runAny([program, ...args], { timeoutMs: deleteTimeoutMs });
-    if (exitCode !== 0) log("warn", "Cannot delete a container's state", { id, stderr });
+    // Where it was just ending by itself, the runtime finds nothing more to delete.
+    const isLeft = exitCode !== 0 && existsSync(`${runtimeState(host)}/${id}`);
+    if (isLeft) log("warn", "Cannot delete a container's state", { id, stderr });
   }
   if (!existsSync(directory)) return;
   const path = groupOf(host, id);

@@ -58,13 +58,14 @@ export function makePipes(
 export function watchScript({ stdin, terminal }: { stdin: boolean; terminal: boolean }): string {
   const closed = "6>&- 7>&- 8>&-";
   const lines = ["echo $$ >watcher", "exec 6<>out 8<>events"];
-  if (terminal) lines.push(`"$@" </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- ${closed}`);
+  // In a shell of its own: for a command alone, dash would move our own descriptors out of the way.
+  if (terminal) lines.push(`(exec "$@" </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- ${closed})`);
   else {
     lines.push("exec 7<>err");
     if (stdin) {
       lines.push("exec 9<>in 5<in", `(exec 5<&- ${closed}; read -r x <>eof) & h=$!`, "exec 9>&-");
     }
-    lines.push(`"$@" ${stdin ? "<&5 5<&-" : "</dev/null"} >out 2>err ${closed}`);
+    lines.push(`(exec "$@" ${stdin ? "<&5 5<&-" : "</dev/null"} >out 2>err ${closed})`);
   }
   lines.push("c=$?");
   if (stdin && !terminal) lines.push("kill $h");
