@@ -3,7 +3,15 @@ import { Database } from "bun:sqlite";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Failure, log, setLogLevel, toFailure } from "./base/mod.ts";
 import { openContentStore } from "./content/mod.ts";
-import { defaultPolicy, openAccess, openRegistryStore, serveRegistry } from "./registry/mod.ts";
+import {
+  boundsOf,
+  compilePolicy,
+  emptyConfig,
+  openRegistryAccess,
+  openRegistryStore,
+  parseConfig,
+  serveRegistry,
+} from "./registry/mod.ts";
 import { parseRegistryOptions, type RegistryOptions, registryUsage } from "./registry-options.ts";
 import { lockFile } from "./sys/mod.ts";
 
@@ -35,9 +43,13 @@ async function serve(options: RegistryOptions): Promise<void> {
   const database = openDatabase(`${options.dataRoot}/lading.db`);
   const content = await openContentStore({ directory: `${options.dataRoot}/content` });
   const directory = `${options.dataRoot}/registry`;
-  const store = await openRegistryStore({ database, content, directory });
+  const config = options.config
+    ? parseConfig(readBytes(options.config), options.config)
+    : emptyConfig;
+  const store = await openRegistryStore({ database, content, directory, bounds: boundsOf(config) });
+  const access = openRegistryAccess({ config, htpasswd: options.htpasswd, directory });
   const server = serveRegistry(
-    { store, access: openAccess, policy: defaultPolicy, tell: () => {} },
+    { store, access, policy: compilePolicy(config), tell: () => {} },
     { host: options.host, port: options.port, ...tlsOf(options) },
   );
   process.stdout.write(`lading registry ${version()} accepts requests on ${server.address}\n`);
@@ -60,14 +72,14 @@ function openDatabase(path: string): Database {
 
 function tlsOf({ tls }: RegistryOptions) {
   if (!tls) return {};
-  return { tls: { cert: readPem(tls.cert), key: readPem(tls.key) } };
+  return { tls: { cert: readBytes(tls.cert).toString(), key: readBytes(tls.key).toString() } };
 }
 
-function readPem(path: string): string {
+function readBytes(path: string): Buffer {
   try {
-    return readFileSync(path, "utf8");
+    return readFileSync(path);
   } catch (cause) {
-    throw new Failure("invalid", `Cannot read "${path}" for TLS`, { cause });
+    throw new Failure("invalid", `Cannot read "${path}": ${(cause as Error).message}`, { cause });
   }
 }
 

@@ -15,6 +15,13 @@ export interface Need {
   readonly action: Action;
 }
 
+/** A request by its headers and by where it comes from. */
+export interface Asking {
+  readonly request: Request;
+  /** The client's address, without its port. */
+  readonly peer: string;
+}
+
 /** Decides who asks. */
 export interface Access {
   /**
@@ -22,8 +29,12 @@ export interface Access {
    * @throws Refusal DENIED — known, and not allowed
    * @throws Refusal TOOMANYREQUESTS — too many guesses of passwords
    */
-  admit(request: Request, needs: readonly Need[]): Promise<Identity>;
+  admit(asking: Asking, needs: readonly Need[]): Promise<Identity>;
+  /** Answers where tokens are given (`tokenPath`); absent when none are. */
+  readonly giveToken?: (asking: Asking) => Promise<Response>;
 }
+
+export const anonymousName = "anonymous";
 
 /** Everybody may do everything but administer: for a registry that only this host reaches. */
 export const openAccess: Access = {
@@ -31,6 +42,6 @@ export const openAccess: Access = {
 };
 
 const anyone: Identity = {
-  name: "anonymous",
+  name: anonymousName,
   may: (_repository, action) => action !== "admin",
 };

@@ -4,7 +4,9 @@
  * Spec: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
  */
 export { type Access, openAccess } from "./access.ts";
+export { openRegistryAccess } from "./access-open.ts";
+export { boundsOf, emptyConfig, parseConfig, type RegistryConfig } from "./config.ts";
 export { type Listen, type RegistryServer, serveRegistry } from "./server-open.ts";
-export { defaultPolicy, type Policy } from "./server-policy.ts";
+export { compilePolicy, defaultPolicy, type Policy } from "./server-policy.ts";
 export type { ServerParts } from "./server-protocol.ts";
 export { openRegistryStore, type RegistryStore, type StoreBounds } from "./store-open.ts";

@@ -1,4 +1,5 @@
 import { log, toFailure } from "../base/mod.ts";
+import { tokenPath } from "./access-bearer.ts";
 import { Refusal, toRefusal } from "./refusal.ts";
 import { refused } from "./server-answer.ts";
 import { answerProtocol, type ServerParts } from "./server-protocol.ts";
@@ -47,6 +48,9 @@ async function answer(parts: ServerParts, request: Request, peer: string): Promi
   const { path, query } = splitTarget(request.url);
   try {
     checkOrigin(request);
+    if (path === tokenPath && parts.access.giveToken) {
+      return await parts.access.giveToken({ request, peer });
+    }
     return await answerProtocol(parts, path, { request, query, peer });
   } catch (error) {
     if (error instanceof Refusal) return refused(error, request.method);

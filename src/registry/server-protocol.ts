@@ -42,7 +42,7 @@ export async function answerProtocol(
     const allow = Object.keys(methods[route.kind]).join(", ");
     throw new Refusal("UNSUPPORTED", `Cannot ${method} here`, { headers: { Allow: allow } });
   }
-  const who = await parts.access.admit(asked.request, needsOf(route, action));
+  const who = await parts.access.admit(asked, needsOf(route, action));
   const call: Call = { ...asked, who };
   const { store } = parts;
   switch (route.kind) {
@@ -67,7 +67,8 @@ export async function answerProtocol(
 
 /** Whoever pushes reads as well: a push asks what is there. */
 function needsOf(route: Route, action: Action): Need[] {
-  if (route.kind === "base" || route.kind === "catalog") return [];
+  if (route.kind === "base") return [];
+  if (route.kind === "catalog") return [{ repository: "", action }];
   const { name: repository } = route;
   if (action === "push")
     return [
