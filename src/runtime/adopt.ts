@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { openFifo, openProcess } from "../sys/mod.ts";
+import { openFifo, openProcess, signalProcess } from "../sys/mod.ts";
 import { containerDirectory, execDirectory, type Host, runtimeState } from "./host.ts";
 import { join, openOutputPipes } from "./launch.ts";
 import { watchOom } from "./oom.ts";
@@ -8,6 +8,8 @@ import { groupOf } from "./remove.ts";
 import { Terminal } from "./terminal.ts";
 import type { Logging } from "./types.ts";
 import { findWatcher, parseEvents, pipeName, readExit, readText } from "./watcher.ts";
+
+const SIGKILL = 9;
 
 interface Adoption {
   readonly directory: string;
@@ -76,6 +78,8 @@ async function adoptIn(host: Host, adoption: Adoption): Promise<WatchedProcess |
   const events = new WatchedEvents(host.pump, watch);
   const pid = await findPid({ adoption, events, watcherPid });
   if (pid === undefined) {
+    // Nothing was started: its watcher has nobody to wait for.
+    signalProcess(watcher, SIGKILL);
     events.close();
     return undefined;
   }
