@@ -47,9 +47,9 @@ export async function openArchive(path: string): Promise<Bytes> {
     if (isatty(0)) throw new Failure("invalid", "requested load from stdin, but stdin is empty");
     return Bun.stdin.stream();
   }
-  const file = Bun.file(path);
-  if (!(await file.exists())) {
+  if (!(await Bun.file(path).exists())) {
     throw new Failure("not_found", `open ${path}: no such file or directory`);
   }
-  return file.stream();
+  const { filePieces } = require("./file-pieces.ts") as typeof import("./file-pieces.ts");
+  return filePieces(path);
 }

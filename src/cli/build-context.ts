@@ -1,16 +1,8 @@
 /** A folder as the tar that a build is given: sorted, root's, without what `.dockerignore` names. */
-import {
-  type BigIntStats,
-  closeSync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  readSync,
-} from "node:fs";
+import { type BigIntStats, lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { type TarFields, type TarInput, writeTar } from "../archive/mod.ts";
 import { Failure } from "../base/mod.ts";
+import { filePieces } from "./file-pieces.ts";
 import { type IgnoreFile, parseIgnoreFile } from "./ignore-file.ts";
 
 export interface ContextOptions {
@@ -22,7 +14,6 @@ export interface ContextOptions {
 
 /** Files up to this size are read at once. */
 const smallBytesMax = 1 << 20;
-const pieceBytes = 256 << 10;
 
 /** @throws Failure "invalid" (a pattern) | "not_found" | "denied" (a file) */
 export async function* packContext(
@@ -161,24 +152,8 @@ function* fileEntry(
     }
     const sizeBytes = Number(stat.size);
     if (sizeBytes > smallBytesMax) {
-      yield { header: { ...fields, sizeBytes }, body: pieces(place, sizeBytes) };
+      yield { header: { ...fields, sizeBytes }, body: filePieces(place, sizeBytes) };
     } else yield { header: fields, body: readFileSync(place) };
   }
   // Sockets and devices are not part of a build.
-}
-
-/** Reads exactly `sizeBytes`, as the header promised, though the file may grow meanwhile. */
-async function* pieces(place: string, sizeBytes: number): AsyncGenerator<Uint8Array> {
-  const file = openSync(place, "r");
-  try {
-    for (let at = 0; at < sizeBytes; ) {
-      const piece = Buffer.allocUnsafe(Math.min(pieceBytes, sizeBytes - at));
-      const read = readSync(file, piece, 0, piece.length, at);
-      if (read === 0) return;
-      at += read;
-      yield piece.subarray(0, read);
-    }
-  } finally {
-    closeSync(file);
-  }
 }

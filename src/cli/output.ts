@@ -15,10 +15,11 @@ function sinkOf(stream: 1 | 2): FileSink {
 export function write(bytes: string | Uint8Array, stream: 1 | 2 = 1): Promise<void> | undefined {
   const sink = sinkOf(stream);
   try {
-    sink.write(bytes);
-    const taken = sink.flush();
-    if (typeof taken === "number") return undefined;
-    const done = Promise.resolve(taken).then(() => {}, leaveOnBrokenPipe);
+    // Each of the two may be a promise, and each may fail when the reader goes away.
+    const waits = [sink.write(bytes), sink.flush()].filter((taken) => typeof taken !== "number");
+    if (waits.length === 0) return undefined;
+    const done = Promise.all(waits).then(() => {}, leaveOnBrokenPipe);
+    for (const wait of waits) Promise.resolve(wait).catch(() => {}); // `done` tells of it
     pending = pending ? Promise.all([pending, done]) : done;
     return done;
   } catch (error) {
