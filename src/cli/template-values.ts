@@ -89,8 +89,10 @@ const nilPointers =
 const mapNames =
   /^(Volumes|Labels|ExposedPorts|Options|DriverOpts|Annotations|StorageOpt|Tmpfs|Sysctls|PortBindings|Ports|Config|Data|AuxiliaryAddresses|Networks|Containers|Attributes)$/;
 /** Fields that Go leaves out of JSON when they are empty, though its templates know them. */
-const omittedLists = /^(Mounts|Shell|OnBuild|Layers|DeviceRequests|Links|Aliases|LinkLocalIPs)$/;
-const omittedTexts = /^(StopSignal|MacAddress|Variant|OsVersion|Subnet|IPRange|CreatedAt)$/;
+const omittedLists =
+  /^(Cmd|Entrypoint|Env|Mounts|Shell|OnBuild|Layers|DeviceRequests|Links|Aliases|LinkLocalIPs)$/;
+const omittedTexts =
+  /^(User|WorkingDir|StopSignal|MacAddress|Variant|OsVersion|Subnet|IPRange|CreatedAt)$/;
 const omittedFlags = /^(ArgsEscaped|NetworkDisabled)$/;
 
 /** The typed nil that stands for a null under this name. */
