@@ -5,6 +5,11 @@
  */
 export { type Access, openAccess } from "./access.ts";
 export { openRegistryAccess } from "./access-open.ts";
+export { RegistryFailure } from "./client-failure.ts";
+export { certificateFolders, type RegistrySettings } from "./client-host.ts";
+export { openRegistryClient, type RegistryClient } from "./client-open.ts";
+export { type FetchedManifest, isUnknown, type Repository } from "./client-repository.ts";
+export type { Credentials } from "./client-token.ts";
 export { boundsOf, emptyConfig, parseConfig, type RegistryConfig } from "./config.ts";
 export { type Listen, type RegistryServer, serveRegistry } from "./server-open.ts";
 export { compilePolicy, defaultPolicy, type Policy } from "./server-policy.ts";

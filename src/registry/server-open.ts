@@ -1,6 +1,7 @@
-import { log, toFailure } from "../base/mod.ts";
+import { Failure, log, toFailure } from "../base/mod.ts";
 import { tokenPath } from "./access-bearer.ts";
 import { Refusal, toRefusal } from "./refusal.ts";
+import { adminPrefix, answerAdmin } from "./server-admin.ts";
 import { refused } from "./server-answer.ts";
 import { answerProtocol, type ServerParts } from "./server-protocol.ts";
 import { splitTarget } from "./server-route.ts";
@@ -12,36 +13,64 @@ export interface RegistryServer {
   close(options: { timeoutMs: number }): Promise<void>;
 }
 
-export type Listen = {
-  readonly host: string;
-  /** 0: any that is free. */
-  readonly port: number;
-  readonly tls?: { readonly cert: string; readonly key: string };
-};
+export type Listen =
+  | {
+      readonly host: string;
+      /** 0: any that is free. */
+      readonly port: number;
+      readonly tls?: { readonly cert: string; readonly key: string };
+    }
+  /** A socket that only who may enter its folder reaches. */
+  | { readonly unixPath: string };
 
 const idleSeconds = 120;
 
 /** Serves a registry over HTTP. @throws Failure "unavailable" — the address is taken */
 export function serveRegistry(parts: ServerParts, listen: Listen): RegistryServer {
-  const server: Bun.Server<undefined> = Bun.serve({
-    hostname: listen.host,
-    port: listen.port,
-    idleTimeout: idleSeconds,
+  const shared = {
     maxRequestBodySize: Number.MAX_SAFE_INTEGER, // each path has its own bound
-    ...(listen.tls ? { tls: listen.tls } : {}),
-    fetch: async (request, self) =>
-      await answer(parts, request, self.requestIP(request)?.address ?? "unknown"),
-    error: (error) => refused(broken(error, "a request"), "GET"),
-  });
-  const scheme = listen.tls ? "https" : "http";
-  const host = listen.host.includes(":") ? `[${listen.host}]` : listen.host;
+    fetch: async (request: Request, self: Bun.Server<undefined>) =>
+      await answer(parts, request, self.requestIP(request)?.address ?? "local"),
+    error: (error: unknown) => refused(broken(error, "a request"), "GET"),
+  };
+  const server = start(listen, shared);
   return {
-    address: `${scheme}://${host}:${server.port}`,
+    address: addressOf(listen, server),
     close: async ({ timeoutMs }) => {
       await Promise.race([server.stop(), Bun.sleep(timeoutMs)]);
       await server.stop(true);
     },
   };
+}
+
+type Shared = {
+  readonly maxRequestBodySize: number;
+  readonly fetch: (request: Request, self: Bun.Server<undefined>) => Promise<Response>;
+  readonly error: (error: unknown) => Response;
+};
+
+function start(listen: Listen, shared: Shared): Bun.Server<undefined> {
+  try {
+    if ("unixPath" in listen) return Bun.serve({ ...shared, unix: listen.unixPath });
+    const { host: hostname, port, tls } = listen;
+    return Bun.serve({
+      ...shared,
+      hostname,
+      port,
+      idleTimeout: idleSeconds,
+      ...(tls ? { tls } : {}),
+    });
+  } catch (cause) {
+    const at = "unixPath" in listen ? listen.unixPath : `${listen.host}:${listen.port}`;
+    const why = (cause as Error).message;
+    throw new Failure("unavailable", `Cannot listen on ${at}: ${why}`, { cause });
+  }
+}
+
+function addressOf(listen: Listen, { port }: Bun.Server<undefined>): string {
+  if ("unixPath" in listen) return `unix://${listen.unixPath}`;
+  const host = listen.host.includes(":") ? `[${listen.host}]` : listen.host;
+  return `${listen.tls ? "https" : "http"}://${host}:${port}`;
 }
 
 async function answer(parts: ServerParts, request: Request, peer: string): Promise<Response> {
@@ -50,6 +79,9 @@ async function answer(parts: ServerParts, request: Request, peer: string): Promi
     checkOrigin(request);
     if (path === tokenPath && parts.access.giveToken) {
       return await parts.access.giveToken({ request, peer });
+    }
+    if (path.startsWith(adminPrefix)) {
+      return await answerAdmin(parts, path, { request, query, peer });
     }
     return await answerProtocol(parts, path, { request, query, peer });
   } catch (error) {

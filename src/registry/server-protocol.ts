@@ -1,4 +1,5 @@
 import type { Access, Action, Need } from "./access.ts";
+import type { RetentionRule } from "./config.ts";
 import { Refusal } from "./refusal.ts";
 import { json } from "./server-answer.ts";
 import { answerBlob } from "./server-blobs.ts";
@@ -15,6 +16,7 @@ export interface ServerParts {
   readonly access: Access;
   readonly policy: Policy;
   readonly tell: Tell;
+  readonly retention?: readonly RetentionRule[];
 }
 
 const methods: Record<Route["kind"], Readonly<Record<string, Action>>> = {

@@ -64,6 +64,11 @@ export class Manifests {
     return bytes;
   }
 
+  /** Drops the bytes from memory: they have left the store. */
+  forget(digest: Digest): void {
+    this.#cache.remove(digest);
+  }
+
   /**
    * Stores a manifest, all of whose parts the repository has, and points `tags` at it. When a part is
    * hidden because it was deleted meanwhile, it is there again.

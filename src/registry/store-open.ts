@@ -11,7 +11,7 @@ import { Uploads } from "./store-uploads.ts";
 
 /** How long things are kept, and how many there may be. */
 export interface StoreBounds {
-  /** What a push may still rely on is not collected for this long. */
+  /** What a push may still rely on is not collected for this long: more than any push takes. */
   readonly graceMs: number;
   /** Deleted manifests and the former targets of tags stay this long, for `undo`. */
   readonly historyMs: number;
@@ -23,7 +23,7 @@ export interface StoreBounds {
 }
 
 export const defaultBounds: StoreBounds = {
-  graceMs: 3_600_000,
+  graceMs: 86_400_000,
   historyMs: 7 * 86_400_000,
   uploadMs: 86_400_000,
   uploadsMax: 10_000,
