@@ -1,9 +1,10 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { bundleSpec, everything, makeLaboratory, newId, outcomeOf, textOf } from "./laboratory.ts";
 import { openRuntime } from "./runtime.ts";
 import type { Runtime } from "./types.ts";
 
+setDefaultTimeout(60_000);
 let laboratory: ReturnType<typeof makeLaboratory>;
 let runtime: Runtime | undefined;
 
@@ -69,7 +70,7 @@ test("no line of 10,000 a second is lost or doubled when the daemon is killed ag
     expect(got.findIndex((line, index) => line !== `line ${index + 1}`)).toBe(-1);
     await runtime.remove(id);
   });
-}, 60_000);
+});
 
 test("adopt() after the end gives the exit code, when it was, and all of the output", async () => {
   const id = newId();

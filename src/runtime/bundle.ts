@@ -85,7 +85,7 @@ export function resourcesConfig(resources: Resources, isPrivileged: boolean): ob
 
 /** The defaults, without those that the user's own cover, then the user's. */
 function allMounts(spec: BundleSpec, initPath: string | undefined): Mount[] {
-  const taken = new Set(spec.mounts.map(({ target }) => posix.normalize(target)));
+  const taken = new Set(spec.mounts.map(({ target }) => posix.join(target, ".")));
   const defaults = defaultMounts({
     shmSizeBytes: spec.shmSizeBytes,
     isPrivileged: spec.privileged,

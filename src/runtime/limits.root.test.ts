@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { bundleSpec, everything, makeLaboratory, outcomeOf, textOf } from "./laboratory.ts";
 import { openRuntime } from "./runtime.ts";
 import type { Resources, Runtime } from "./types.ts";
 
+setDefaultTimeout(60_000);
 let laboratory: ReturnType<typeof makeLaboratory>;
 let runtime: Runtime;
 const unlogged = { stdin: false, logging: { kind: "none" } } as const;

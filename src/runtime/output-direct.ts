@@ -6,7 +6,7 @@ import type { Chunk, OutputQuery } from "./types.ts";
 
 /** How long output waits for its first reader, and for the next one when a reader has left. */
 const graceMs = 1_000;
-const readBytesMax = 1 << 20;
+const readBytesMax = 256 << 10;
 const readable = 1;
 const scratch = Buffer.alloc(readBytesMax);
 

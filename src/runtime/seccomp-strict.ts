@@ -40,8 +40,18 @@ const single = [
   { name: "syslog", capability: "CAP_SYSLOG" },
 ];
 
-/** Keys are not in a namespace: containers would share them with each other and with the host. */
-const never = ["add_key", "keyctl", "request_key"];
+/**
+ * Keys are not in a namespace: containers would share them with each other and with the host. io_uring
+ * does what other calls do, past every filter.
+ */
+const never = [
+  "add_key",
+  "io_uring_enter",
+  "io_uring_register",
+  "io_uring_setup",
+  "keyctl",
+  "request_key",
+];
 
 /** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. clone(2) */
 const namespaceFlags = [

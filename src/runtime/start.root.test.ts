@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
 import {
@@ -13,6 +13,7 @@ import {
 import { openRuntime } from "./runtime.ts";
 import type { BundleSpec, Logging, Runtime } from "./types.ts";
 
+setDefaultTimeout(60_000);
 let laboratory: ReturnType<typeof makeLaboratory>;
 let runtime: Runtime;
 const unlogged = { stdin: false, logging: { kind: "none" } } as const;
@@ -108,6 +109,16 @@ const isolationScript =
   "hostname; cat /proc/sys/kernel/domainname; ls /proc/self/fd | wc -l; " +
   "grep -E 'Cap(Eff|Bnd)|Seccomp:|NoNewPrivs' /proc/self/status; cat /proc/keys | wc -c; " +
   "(echo 1 > /proc/sys/kernel/panic) 2>/dev/null || echo readonly; ls /dev";
+
+test("start() lets nobody make namespaces, and forks and opens sockets as ever", async () => {
+  const { text } = await runToEnd(
+    sh(
+      "(unshare -U true; unshare -n true; mount -t tmpfs x /tmp) 2>&1; (true) && echo forked; nc -h 2>&1",
+    ),
+  );
+  expect(text.match(/not permitted|denied/g) ?? text).toHaveLength(3);
+  expect(text).toContain("forked");
+});
 
 test("start() gives a user who is not root no capability, and reads his own pipes", async () => {
   const user = { uid: 1000, gid: 1000, additionalGids: [1000, 4] };

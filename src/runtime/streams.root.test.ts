@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import {
   bundleSpec,
   everything,
@@ -10,6 +10,7 @@ import {
 import { openRuntime } from "./runtime.ts";
 import type { Logging, RunningProcess, Runtime } from "./types.ts";
 
+setDefaultTimeout(60_000);
 let laboratory: ReturnType<typeof makeLaboratory>;
 let runtime: Runtime;
 
