@@ -10,6 +10,9 @@ async function main(argv: readonly string[]): Promise<number> {
   if (name === "registry" && rest[0] === "serve") {
     return (await import("./registry-daemon.ts")).runRegistry(rest.slice(1));
   }
+  if (name === "registry" && (rest[0] === "gc" || rest[0] === "fsck")) {
+    return (await import("./registry-upkeep.ts")).runUpkeep(rest[0], rest.slice(1));
+  }
   // `require` loads in half the time of `import()`, which short commands feel.
   return (require("./cli/mod.ts") as Cli).runCli(argv);
 }

@@ -5,17 +5,23 @@ import { Failure, log, setLogLevel, toFailure } from "./base/mod.ts";
 import { openContentStore } from "./content/mod.ts";
 import {
   boundsOf,
+  collect,
   compilePolicy,
   emptyConfig,
   openRegistryAccess,
   openRegistryStore,
+  ownerAccess,
   parseConfig,
+  type RegistryStore,
+  retireBy,
+  type ServerParts,
   serveRegistry,
 } from "./registry/mod.ts";
 import { parseRegistryOptions, type RegistryOptions, registryUsage } from "./registry-options.ts";
 import { lockFile } from "./sys/mod.ts";
 
 const endTimeoutMs = 10_000;
+const upkeepEveryMs = 3_600_000;
 
 /** Runs until it is told to end, and returns the exit code. */
 export async function runRegistry(argv: readonly string[]): Promise<number> {
@@ -36,28 +42,71 @@ export async function runRegistry(argv: readonly string[]): Promise<number> {
 
 async function serve(options: RegistryOptions): Promise<void> {
   setLogLevel(options.logLevel);
-  mkdirSync(options.dataRoot, { recursive: true, mode: 0o700 });
-  using _lock = lockFile(`${options.dataRoot}/lock`);
-  if (options.pidFile) writeFileSync(options.pidFile, `${process.pid}\n`);
   const ending = endSignal();
-  const database = openDatabase(`${options.dataRoot}/lading.db`);
-  const content = await openContentStore({ directory: `${options.dataRoot}/content` });
-  const directory = `${options.dataRoot}/registry`;
-  const config = options.config
-    ? parseConfig(readBytes(options.config), options.config)
-    : emptyConfig;
-  const store = await openRegistryStore({ database, content, directory, bounds: boundsOf(config) });
-  const access = openRegistryAccess({ config, htpasswd: options.htpasswd, directory });
-  const server = serveRegistry(
-    { store, access, policy: compilePolicy(config), tell: () => {} },
-    { host: options.host, port: options.port, ...tlsOf(options) },
-  );
+  await using root = await openRegistryRoot(options);
+  if (options.pidFile) writeFileSync(options.pidFile, `${process.pid}\n`);
+  const { htpasswd } = options;
+  const access = openRegistryAccess({ config: root.config, htpasswd, directory: root.directory });
+  const { host, port } = options;
+  const server = serveRegistry({ ...root.parts, access }, { host, port, ...tlsOf(options) });
+  const unixPath = controlPath(options.dataRoot);
+  rmSync(unixPath, { force: true }); // one that a crash left: the lock says that nobody listens there
+  const control = serveRegistry({ ...root.parts, access: ownerAccess }, { unixPath });
+  const upkeep = setInterval(() => void keepUp(root.parts), upkeepEveryMs);
   process.stdout.write(`lading registry ${version()} accepts requests on ${server.address}\n`);
 
   log("info", `Ending on ${await ending}`);
+  clearInterval(upkeep);
+  await control.close({ timeoutMs: 0 });
   await server.close({ timeoutMs: endTimeoutMs });
-  database.close();
+  rmSync(unixPath, { force: true });
   if (options.pidFile) rmSync(options.pidFile, { force: true });
+}
+
+/** Where `lading registry gc` and `fsck` reach a registry that serves; the folder is the owner's alone. */
+export function controlPath(dataRoot: string): string {
+  return `${dataRoot}/registry/control.sock`;
+}
+
+/**
+ * Opens a registry's data root for this process alone.
+ * @throws Failure "conflict" — another process has it
+ */
+export async function openRegistryRoot({
+  dataRoot,
+  config: configPath,
+}: Pick<RegistryOptions, "dataRoot" | "config">) {
+  mkdirSync(dataRoot, { recursive: true, mode: 0o700 });
+  const directory = `${dataRoot}/registry`;
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const config = configPath ? parseConfig(readBytes(configPath), configPath) : emptyConfig;
+  const lock = lockFile(`${dataRoot}/lock`);
+  const database = openDatabase(`${dataRoot}/lading.db`);
+  const content = await openContentStore({ directory: `${dataRoot}/content` });
+  const bounds = boundsOf(config);
+  const store: RegistryStore = await openRegistryStore({ database, content, directory, bounds });
+  const policy = compilePolicy(config);
+  const parts = { store, policy, tell: () => {}, retention: config.retention };
+  return {
+    ...{ directory, config, parts },
+    async [Symbol.asyncDispose]() {
+      database.close();
+      lock[Symbol.dispose]();
+    },
+  };
+}
+
+/** What is due each hour. */
+async function keepUp(parts: Pick<ServerParts, "store" | "policy" | "retention">): Promise<void> {
+  try {
+    const retired = await retireBy(parts, false);
+    const { removed, uploads } = await collect(parts.store);
+    if (retired.length + removed.blobs + uploads > 0) {
+      log("info", "Collected", { ...removed, uploads, retired: retired.length });
+    }
+  } catch (error) {
+    log("error", "Cannot collect what nobody needs", { error });
+  }
 }
 
 /** Opens the one SQLite file. A crash of the host may lose the last moments, never consistency. */

@@ -30,6 +30,49 @@ Options:
       --help                Show this text
 `;
 
+export const upkeepUsage = `Usage:  lading registry gc [OPTIONS]
+        lading registry fsck [OPTIONS]
+
+gc removes what nobody needs: uploads that were given up, blobs that no manifest refers to, manifests
+deleted long ago, and what the retention rules let go. fsck compares names with bytes.
+Both work while the registry serves, and when it does not.
+
+Options:
+      --data-root string    The registry's data root (default /var/lib/lading-registry)
+      --config string       JSON file, when the registry does not serve: retention, limits
+      --dry-run             gc: change nothing, tell what would go
+      --explain             gc: tell of each thing, and why it goes
+      --grace time          gc: leave what a push has touched within this time (30m, 12h, 7d)
+      --history time        gc: leave what was deleted within this time
+      --quick               fsck: look at sizes alone
+      --repair              fsck: forget damaged bytes, so that the next push brings them again
+      --json                Print the whole report as JSON
+      --help                Show this text
+`;
+
+export interface UpkeepOptions {
+  readonly dataRoot: string;
+  readonly config: string | undefined;
+  readonly isJson: boolean;
+  /** As the registry's own path takes them. */
+  readonly query: URLSearchParams;
+}
+
+/** The options of `registry gc` and `registry fsck`. @throws Failure "invalid" */
+export function parseUpkeepOptions(argv: readonly string[]): UpkeepOptions | "help" {
+  const values = parse(argv);
+  if (values.help) return "help";
+  const query = new URLSearchParams();
+  for (const name of ["dry-run", "explain", "quick", "repair"] as const) {
+    if (values[name]) query.set(name, "1");
+  }
+  for (const name of ["grace", "history"] as const) {
+    if (values[name] !== undefined) query.set(name, values[name]);
+  }
+  const dataRoot = resolve(values["data-root"] ?? "/var/lib/lading-registry");
+  return { dataRoot, config: values.config, isJson: values.json ?? false, query };
+}
+
 /** @throws Failure "invalid" — an unknown flag or a value that is none of the allowed */
 export function parseRegistryOptions(argv: readonly string[]): RegistryOptions | "help" {
   const values = parse(argv);
@@ -62,6 +105,13 @@ function parse(argv: readonly string[]) {
         "tls-key": { type: "string" },
         "log-level": { type: "string", short: "l" },
         pidfile: { type: "string", short: "p" },
+        "dry-run": { type: "boolean" },
+        explain: { type: "boolean" },
+        quick: { type: "boolean" },
+        repair: { type: "boolean" },
+        json: { type: "boolean" },
+        grace: { type: "string" },
+        history: { type: "string" },
         help: { type: "boolean" },
       },
     }).values;

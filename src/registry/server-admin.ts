@@ -11,7 +11,7 @@ import { check } from "./store-check.ts";
 import { collect } from "./store-collect.ts";
 import { undoTag } from "./store-history.ts";
 import type { RegistryStore } from "./store-open.ts";
-import { retire } from "./store-retention.ts";
+import { type Retired, retire } from "./store-retention.ts";
 
 /** Below this is what the distribution protocol has no word for. */
 export const adminPrefix = "/lading/registry/";
@@ -58,13 +58,16 @@ const works: Readonly<Record<string, Work>> = {
   gc: {
     method: "POST",
     needs: asAdmin,
-    answer: async ({ store }, { query }) => {
-      const report = await collect(store, {
-        dryRun: flagIn(query, "dry-run"),
+    answer: async (parts, { query }) => {
+      const dryRun = flagIn(query, "dry-run");
+      const retired = await retireBy(parts, dryRun);
+      const report = await collect(parts.store, {
+        dryRun,
         ...durationIn(query, "grace", "graceMs"),
         ...durationIn(query, "history", "historyMs"),
       });
-      return flagIn(query, "explain") ? report : { ...report, details: [] };
+      const details = flagIn(query, "explain") ? report.details : [];
+      return { ...report, retired, details };
     },
   },
   fsck: {
@@ -72,16 +75,6 @@ const works: Readonly<Record<string, Work>> = {
     needs: asAdmin,
     answer: ({ store }, { query }) =>
       check(store, { isQuick: flagIn(query, "quick"), repairs: flagIn(query, "repair") }),
-  },
-  retention: {
-    method: "POST",
-    needs: asAdmin,
-    answer: async ({ store, policy, retention = [] }, { query }) => ({
-      removed: await retire(store, retention, {
-        dryRun: flagIn(query, "dry-run"),
-        mayMove: (name, tag) => !policy.isImmutable(name, tag),
-      }),
-    }),
   },
 };
 
@@ -107,6 +100,15 @@ export async function answerAdmin(
     });
   }
   return json(await work.answer(parts, { ...asked, who }), { "Cache-Control": "no-store" });
+}
+
+/** Applies the configuration's rules; immutable tags stay. */
+export async function retireBy(
+  { store, policy, retention = [] }: Pick<AdminParts, "store" | "policy" | "retention">,
+  dryRun: boolean,
+): Promise<Retired[]> {
+  const mayMove = (name: string, tag: string) => !policy.isImmutable(name, tag);
+  return await retire(store, retention, { dryRun, mayMove });
 }
 
 async function undo({ store, policy, tell }: AdminParts, { query, who, peer }: Call) {
