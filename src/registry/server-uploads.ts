@@ -27,7 +27,7 @@ export async function beginUpload(parts: Parts, name: string, call: Call): Promi
   if (mounted) return mounted;
   checkAlgorithm(query.get("digest-algorithm"));
   const repository = store.names.ensure(name);
-  const { id } = await store.uploads.start(repository, clientOf(call));
+  const { id } = await store.uploads.start(repository, clientOf(call), digest !== undefined);
   if (digest === undefined) return uploadAnswer(202, name, { id, sizeBytes: 0 });
   try {
     await receive(parts, { name, repository, id }, request);

@@ -27,6 +27,7 @@ type Parts = {
 type Progress = { readonly hasher: Bun.CryptoHasher; sizeBytes: number };
 
 const progressMax = 2_000;
+const wholePrefix = "whole-";
 
 /**
  * Uploads in pieces. A file's length is how far an upload is, so that they survive `kill -9`; only one
@@ -41,8 +42,11 @@ export class Uploads {
     this.#parts = parts;
   }
 
-  /** @throws Refusal TOOMANYREQUESTS — too many begun, by this client or by all */
-  async start(repository: RepositoryId, who: string): Promise<Upload> {
+  /**
+   * With `isWhole`, one request brings all: after a crash nobody could go on, and nothing is kept.
+   * @throws Refusal TOOMANYREQUESTS — too many begun, by this client or by all
+   */
+  async start(repository: RepositoryId, who: string, isWhole = false): Promise<Upload> {
     const row = this.#parts.database
       .query<{ all: number; mine: number }, [string]>(
         `SELECT (SELECT count(*) FROM registry_upload) AS "all",
@@ -55,7 +59,7 @@ export class Uploads {
         hint: "Finish or cancel others; forgotten ones expire",
       });
     }
-    const id = randomUUID();
+    const id = `${isWhole ? wholePrefix : ""}${randomUUID()}`;
     const touchedMs = Date.now();
     this.#parts.database
       .query("INSERT INTO registry_upload (id, repository, who, touched_ms) VALUES (?, ?, ?, ?)")
@@ -174,7 +178,9 @@ export class Uploads {
   /** Removes files without a row and rows without a file: what a crash may leave. */
   async reconcile(): Promise<void> {
     const rows = this.#parts.database.query<{ id: string }, []>("SELECT id FROM registry_upload");
-    const known = new Set(rows.all().map(({ id }) => id));
+    const ids = rows.all().map(({ id }) => id);
+    for (const id of ids) if (id.startsWith(wholePrefix)) this.#forget(id);
+    const known = new Set(ids.filter((id) => !id.startsWith(wholePrefix)));
     const files = new Set(await readdir(this.#parts.directory));
     for (const name of files) {
       if (!known.has(name)) await rm(`${this.#parts.directory}/${name}`, { force: true });

@@ -1,0 +1,135 @@
+import { afterEach, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { digestOf } from "./oci/mod.ts";
+
+const roots: string[] = [];
+const children: Bun.Subprocess[] = [];
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    child.kill("SIGKILL");
+    await child.exited;
+  }
+  for (const root of roots.splice(0)) rmSync(root, { recursive: true, force: true });
+});
+
+function temporaryRoot(): string {
+  const root = mkdtempSync("/tmp/lading-registry-daemon-");
+  roots.push(root);
+  return root;
+}
+
+const main = new URL("./main.ts", import.meta.url).pathname;
+
+async function serve(root: string, ...words: string[]) {
+  const child = Bun.spawn(
+    [
+      process.execPath,
+      main,
+      "registry",
+      "serve",
+      "--addr",
+      "127.0.0.1:0",
+      "--data-root",
+      root,
+      ...words,
+    ],
+    { stdout: "pipe", stderr: "pipe" },
+  );
+  children.push(child);
+  let said = "";
+  for await (const part of child.stdout) {
+    said += Buffer.from(part).toString();
+    if (said.includes("\n")) break;
+  }
+  const address = /^lading registry \S+ accepts requests on (http:\S+)\n$/.exec(said)?.[1];
+  if (address === undefined)
+    throw new Error(`it said ${said}${await new Response(child.stderr).text()}`);
+  return { child, address };
+}
+
+async function runUpkeep(...words: string[]) {
+  const child = Bun.spawn([process.execPath, main, "registry", ...words], { stdout: "pipe" });
+  return { said: await new Response(child.stdout).text(), code: await child.exited };
+}
+
+/** A body that comes in pieces, with pauses, so that it can be cut anywhere. */
+function slowly(bytes: Uint8Array, pieces: number): ReadableStream<Uint8Array> {
+  const size = Math.ceil(bytes.length / pieces);
+  let at = 0;
+  return new ReadableStream({
+    async pull(controller) {
+      await Bun.sleep(5);
+      if (at >= bytes.length) return controller.close();
+      controller.enqueue(bytes.subarray(at, (at += size)));
+    },
+  });
+}
+
+test("an upload survives kill -9 of the registry and goes on where it was", async () => {
+  const root = temporaryRoot();
+  const bytes = crypto.getRandomValues(new Uint8Array(60_000));
+  const blob = Buffer.concat(Array.from({ length: 200 }, () => bytes)); // 12 MB
+  const digest = digestOf(blob);
+  const first = await serve(root);
+  const begun = await fetch(`${first.address}/v2/a/blobs/uploads/`, { method: "POST" });
+  const path = begun.headers.get("Location")!;
+  const cut = fetch(`${first.address}${path}`, { method: "PATCH", body: slowly(blob, 100) });
+  await Bun.sleep(250);
+  first.child.kill("SIGKILL");
+  await expect(cut).rejects.toThrow();
+  await first.child.exited;
+
+  const { address } = await serve(root);
+  const status = await fetch(`${address}${path}`);
+  const have = Number(status.headers.get("Range")!.split("-")[1]) + 1;
+  expect(have).toBeGreaterThan(100_000);
+  expect(have).toBeLessThan(blob.length);
+  const end = await fetch(`${address}${path}?digest=${digest}`, {
+    method: "PUT",
+    body: blob.subarray(have),
+    headers: { "Content-Range": `${have}-${blob.length - 1}` },
+  });
+  expect(end.status).toBe(201);
+  const got = await fetch(`${address}/v2/a/blobs/${digest}`);
+  expect(digestOf(await got.bytes())).toBe(digest);
+});
+
+test("eight pushes at once, kill -9 among them: nothing wrong is kept, and the next try succeeds", async () => {
+  const root = temporaryRoot();
+  const layers = Array.from({ length: 8 }, (_, at) => Buffer.alloc(2_000_000, `layer ${at} `));
+  const push = async (address: string, name: string) => {
+    for (const layer of layers) {
+      const url = `${address}/v2/${name}/blobs/uploads/?digest=${digestOf(layer)}`;
+      const { status } = await fetch(url, { method: "POST", body: slowly(layer, 4) });
+      if (status !== 201) throw new Error(`${status}`);
+    }
+  };
+  const pushAll = (address: string) =>
+    Promise.allSettled(Array.from({ length: 8 }, (_, who) => push(address, `r${who}`)));
+  const first = await serve(root);
+  const cut = pushAll(first.address);
+  await Bun.sleep(200);
+  first.child.kill("SIGKILL");
+  expect((await cut).every(({ status }) => status === "rejected")).toBe(true);
+  await first.child.exited;
+
+  const second = await serve(root);
+  const during = await runUpkeep("fsck", "--data-root", root);
+  expect([during.code, during.said]).toEqual([0, expect.stringContaining("damaged: 0")]);
+  const all = await pushAll(second.address);
+  expect(all.map(({ status }) => status)).toEqual(Array(8).fill("fulfilled"));
+  expect(readdirSync(`${root}/content/blobs/sha256`).length).toBe(8);
+  expect(readdirSync(`${root}/registry/uploads`)).toEqual([]);
+  second.child.kill("SIGTERM");
+  expect(await second.child.exited).toBe(0);
+  const after = await runUpkeep("fsck", "--data-root", root);
+  expect(after.said).toBe("checked: 8 blobs of 16000000 bytes; damaged: 0\n");
+  const gc = await runUpkeep("gc", "--data-root", root, "--grace", "0s", "--explain");
+  expect(gc.said).toContain("gone: 8 blobs of 16000000 bytes");
+});
+
+test("a data root serves one registry at a time", async () => {
+  const root = temporaryRoot();
+  await serve(root);
+  await expect(serve(root)).rejects.toThrow("another process holds it");
+});
