@@ -11,9 +11,10 @@ import { openBuilder } from "./build/mod.ts";
 import { openContentStore } from "./content/mod.ts";
 import { openEngine } from "./engine/mod.ts";
 import { enterCgroupView, forgetCgroupView, guardHostMounts, requireHost } from "./host.ts";
-import { openImageStore } from "./image/mod.ts";
+import { openImages } from "./image/mod.ts";
 import { openNetworkStore } from "./network/mod.ts";
 import { type DaemonOptions, daemonUsage, parseDaemonOptions } from "./options.ts";
+import { pullForBuild, registriesOf } from "./registries.ts";
 import { openRuntime } from "./runtime/mod.ts";
 import { openSnapshotStore } from "./snapshot/mod.ts";
 import { lockFile } from "./sys/mod.ts";
@@ -114,16 +115,25 @@ async function openStores(options: DaemonOptions, database: Database) {
     }),
   ]);
   const volumes = await openVolumeStore(at("volume"));
-  const images = await openImageStore({ database, content, snapshots });
+  const { images, transfers } = await openImages({
+    ...at("image"),
+    content,
+    snapshots,
+    registries: { insecure: options.insecureRegistries },
+  });
   const joined = { content, images, snapshots, runtime, networks };
-  const builder = await openBuilder({ ...at("build"), ...joined });
+  const builder = await openBuilder({
+    ...at("build"),
+    ...joined,
+    pull: pullForBuild(transfers),
+  });
   const engine = await openEngine({
     ...at("engine"),
     ...joined,
     volumes,
     runtimeName: options.runtime,
   });
-  return { ...joined, volumes, builder, engine };
+  return { ...joined, volumes, builder, engine, registries: registriesOf(transfers) };
 }
 
 async function stopAll({ engine }: Awaited<ReturnType<typeof openStores>>): Promise<void> {

@@ -14,6 +14,8 @@ export interface DaemonOptions {
   readonly dns: readonly string[];
   readonly logLevel: Level;
   readonly pidFile: string | undefined;
+  /** Registries without TLS, or with a certificate that nobody vouches for: HOST[:PORT] or a range. */
+  readonly insecureRegistries: readonly string[];
   /** Containers go on when the daemon ends. */
   readonly liveRestore: boolean;
 }
@@ -31,6 +33,8 @@ Options:
       --runtime string          OCI runtime (default crun)
       --seccomp-profile string  Default seccomp profile (default that of Debian's containers-common)
       --dns list                DNS servers for containers (default the host's)
+      --insecure-registry list  Registries to be reached without TLS, or without checking it:
+                                HOST[:PORT] or a range as 10.0.0.0/8 (this host always is)
       --live-restore bool       Containers go on when the engine ends (default true)
   -l, --log-level string        debug, info, warn or error (default info)
   -p, --pidfile string          Write the process ID to this file
@@ -56,6 +60,7 @@ export function parseDaemonOptions(argv: readonly string[]): DaemonOptions | "he
     runtime: values.runtime ?? "crun",
     seccompProfile: values["seccomp-profile"],
     dns: values.dns ?? [],
+    insecureRegistries: values["insecure-registry"] ?? [],
     logLevel: parseLevel(values["log-level"] ?? "info"),
     pidFile: values.pidfile,
     liveRestore: values["live-restore"] !== "false",
@@ -76,6 +81,7 @@ function parse(argv: readonly string[]) {
         runtime: { type: "string" },
         "seccomp-profile": { type: "string" },
         dns: { type: "string", multiple: true },
+        "insecure-registry": { type: "string", multiple: true },
         "live-restore": { type: "string" },
         "log-level": { type: "string", short: "l" },
         pidfile: { type: "string", short: "p" },

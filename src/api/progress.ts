@@ -44,8 +44,9 @@ export class ProgressAnswer {
   }
 
   /** What the folders below report, as a message. */
-  readonly report: Report = ({ status, stream, id, progress }) => {
+  readonly report: Report = ({ status, stream, id, progress, aux }) => {
     this.send({
+      ...(aux ? { progressDetail: {}, aux } : {}),
       ...(status === undefined ? {} : { status }),
       ...(stream === undefined ? {} : { stream }),
       ...(progress

@@ -161,12 +161,11 @@ async function pull(exchange: Exchange, { registries }: Context): Promise<void> 
 
 async function push(
   exchange: Exchange,
-  { images, registries }: Context,
+  { registries }: Context,
   [name = ""]: Parameters,
 ): Promise<void> {
   const { query, signal } = exchange;
   const reference = referenceOf(name, query.get("tag") ?? "");
-  images.resolve(reference);
   const pushImage = registries?.push;
   if (!pushImage) throw noRegistries(`push "${reference}"`);
   const auth = authOf(exchange);

@@ -65,7 +65,12 @@ export interface ProgressMessage {
   readonly progressDetail?: { readonly current?: number; readonly total?: number };
   readonly error?: string;
   readonly errorDetail?: { readonly code?: number; readonly message: string };
-  readonly aux?: { readonly ID?: string; readonly Tag?: string; readonly Digest?: string };
+  readonly aux?: {
+    readonly ID?: string;
+    readonly Tag?: string;
+    readonly Digest?: string;
+    readonly Size?: number;
+  };
 }
 
 /** The query of `POST /build`; the context is the body. */

@@ -1,8 +1,10 @@
 /**
  * The image store: names, IDs and what they stand on. It joins the bytes of `content/` and the layers of
- * `snapshot/` into images: load, save, import, commit, tag, remove, prune. A change of the tables is one
- * transaction; files that nobody needs any more go after it, and again at `collect` after a crash.
+ * `snapshot/` into images: pull, push, load, save, import, commit, tag, remove, prune. A change of the
+ * tables is one transaction; files that nobody needs any more go after it, and again at `collect` after
+ * a crash.
  * Spec: https://github.com/opencontainers/image-spec/tree/v1.1.1
  */
+export { openImages, type Transfers } from "./open.ts";
 export { openImageStore } from "./store.ts";
 export type { HistoryRow, Image, ImageStore, Progress, Removal, Report } from "./types.ts";

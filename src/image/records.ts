@@ -186,6 +186,17 @@ export class Records {
     );
   }
 
+  /** Of an image that came again with another manifest, the new one counts. */
+  replaceManifest(id: Digest, manifest: NewImage["manifest"]): void {
+    if (manifest) parseManifest(manifest.bytes);
+    this.#database.run("UPDATE image_images SET manifest = ?, manifest_bytes = ? WHERE id = ?", [
+      manifest ? JSON.stringify(manifest.descriptor) : null,
+      manifest?.bytes ?? null,
+      id,
+    ]);
+    this.#reload(id);
+  }
+
   #insertName(name: string, id: Digest): void {
     this.#database.run("INSERT OR REPLACE INTO image_names VALUES (?, ?)", [name, id]);
   }

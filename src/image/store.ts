@@ -16,6 +16,7 @@ import type { SnapshotStore } from "../snapshot/mod.ts";
 import { planArchive } from "./archive-plan.ts";
 import { findImage, newName, noSuchImage } from "./find.ts";
 import { historyOf, tagsOf } from "./history.ts";
+import type { Inner } from "./inner.ts";
 import { type Kept, Layers } from "./layers.ts";
 import {
   fetchLayers,
@@ -35,22 +36,25 @@ import { planRemoval, type RemovalPlan, type Users } from "./remove.ts";
 import { chooseSaved, type SavedImage, saveImages } from "./save.ts";
 import type { HistoryRow, Image, ImageStore, Removal, Report } from "./types.ts";
 
+interface Parts {
+  readonly database: Database;
+  readonly content: ContentStore;
+  readonly snapshots: SnapshotStore;
+}
+
 /** Opens the store: its tables are made when absent. What a crash left is for `collect`. */
-export async function openImageStore({
-  database,
-  content,
-  snapshots,
-}: {
-  database: Database;
-  content: ContentStore;
-  snapshots: SnapshotStore;
-}): Promise<ImageStore> {
-  return new SqliteImageStore({ records: new Records(database), content, snapshots });
+export async function openImageStore(parts: Parts): Promise<ImageStore> {
+  return openSqliteStore(parts);
+}
+
+/** The same, for the rest of this folder. */
+export function openSqliteStore({ database, ...stores }: Parts): SqliteImageStore {
+  return new SqliteImageStore({ records: new Records(database), ...stores });
 }
 
 type Listener = (action: string, id: Digest, name: string) => void;
 
-class SqliteImageStore implements ImageStore {
+export class SqliteImageStore implements ImageStore {
   readonly #tools: Tools;
   readonly #records: Records;
   readonly #layers: Layers;
@@ -70,6 +74,29 @@ class SqliteImageStore implements ImageStore {
 
   keepAlso(keeper: () => Kept): void {
     this.#layers.keepAlso(keeper);
+  }
+
+  /** What pull and push work with. */
+  inner(): Inner {
+    return {
+      ...this.#tools,
+      layers: this.#layers,
+      get: (id) => this.#get(id),
+      insert: async (image, blobs) => {
+        await this.#layers.own(image.diffIds, () => {
+          const { names } = image;
+          this.#rename(() => this.#records.insert([image], blobs), names);
+          if (image.replaces) this.#records.replaceManifest(image.id, image.manifest);
+        });
+        this.#made.delete(image.id);
+        return this.#get(image.id);
+      },
+      name: (id, name) => {
+        if (!this.#records.row(id)) return;
+        this.#rename(() => this.#records.name(name, id), [name]);
+      },
+      tell: (action, id, name) => this.#tell(action, id, name),
+    };
   }
 
   list(): readonly Image[] {

@@ -34,6 +34,8 @@ export interface Progress {
   readonly stream?: string;
   readonly id?: string;
   readonly progress?: { readonly current: number; readonly total?: number };
+  /** What programs read: after a push, the manifest that it put. */
+  readonly aux?: { readonly Tag: string; readonly Digest: string; readonly Size: number };
 }
 export type Report = (progress: Progress) => void;
 

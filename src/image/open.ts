@@ -1,0 +1,65 @@
+import type { Database } from "bun:sqlite";
+import type { ContentStore } from "../content/mod.ts";
+import type { Platform } from "../oci/mod.ts";
+import { type Credentials, openRegistryClient, type RegistrySettings } from "../registry/mod.ts";
+import type { SnapshotStore } from "../snapshot/mod.ts";
+import { Downloads } from "./download.ts";
+import { Origins } from "./origins.ts";
+import { pull, type Transfer } from "./pull.ts";
+import { push } from "./push.ts";
+import { openSqliteStore } from "./store.ts";
+import { Store } from "./transfer-store.ts";
+import type { Image, ImageStore, Report } from "./types.ts";
+
+interface Options {
+  readonly credentials: Credentials;
+  readonly report: Report;
+  readonly signal: AbortSignal;
+}
+
+/** The ways between this store and registries. */
+export interface Transfers {
+  /**
+   * Brings an image; a name without tag and digest brings all tags. Gives the (last) image.
+   * @throws Failure in Docker's words: "not_found" also where access is denied, as there
+   */
+  pull(reference: string, options: Options & { readonly platform?: Platform }): Promise<Image>;
+  /** Sends the image that has the name; a name without tag sends all tags of the repository. */
+  push(reference: string, options: Options & { readonly platform?: Platform }): Promise<void>;
+  /** Shows credentials to the registry of this name. @throws "denied" */
+  login(
+    domain: string,
+    credentials: Credentials,
+    signal: AbortSignal,
+  ): Promise<{ identityToken: string }>;
+}
+
+/** Opens the image store and the ways to registries. `directory` is `image/` under the data root. */
+export async function openImages(options: {
+  database: Database;
+  content: ContentStore;
+  snapshots: SnapshotStore;
+  directory: string;
+  registries?: RegistrySettings;
+}): Promise<{ images: ImageStore; transfers: Transfers }> {
+  const { database, content, directory, registries } = options;
+  const images = openSqliteStore(options);
+  const origins = new Origins(database);
+  images.keepAlso(() => origins.kept());
+  const client = openRegistryClient(registries);
+  const transfer: Transfer = {
+    store: new Store(images.inner(), origins),
+    client,
+    downloads: await Downloads.open(`${directory}/partial`, content),
+    origins,
+    directory,
+  };
+  return {
+    images,
+    transfers: {
+      pull: (reference, how) => pull(transfer, reference, how),
+      push: (reference, how) => push(transfer, reference, how),
+      login: (domain, credentials, signal) => client.login(domain, credentials, signal),
+    },
+  };
+}

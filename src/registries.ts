@@ -1,0 +1,68 @@
+/** Pull, push and login as the API and builds ask for them. */
+import type { Registries } from "./api/mod.ts";
+import { log } from "./base/mod.ts";
+import type { Pull } from "./build/mod.ts";
+import type { Transfers } from "./image/mod.ts";
+import {
+  formatPlatform,
+  fullReference,
+  parsePlatform,
+  parseReference,
+  withDefaultTag,
+} from "./oci/mod.ts";
+
+type Auth = Parameters<Registries["login"]>[0];
+
+/** What `X-Registry-Auth` carries, as the registry client takes it. */
+function credentialsOf({ username, password, identitytoken }: Auth) {
+  return {
+    ...(username ? { username } : {}),
+    ...(password ? { password } : {}),
+    ...(identitytoken ? { identityToken: identitytoken } : {}),
+  };
+}
+
+export function registriesOf(transfers: Transfers): Registries {
+  return {
+    async pull(reference, { platform, auth, report, signal }) {
+      await transfers.pull(reference, {
+        credentials: credentialsOf(auth),
+        report,
+        signal,
+        ...(platform ? { platform: parsePlatform(platform) } : {}),
+      });
+    },
+    push: (reference, { auth, report, signal }) =>
+      transfers.push(reference, { credentials: credentialsOf(auth), report, signal }),
+    login: (auth) =>
+      transfers.login(
+        registryOf(auth.serveraddress ?? ""),
+        credentialsOf(auth),
+        AbortSignal.timeout(loginMs),
+      ),
+  };
+}
+
+const loginMs = 60_000;
+
+/** The domain that references have for a server's address as clients write it. */
+function registryOf(address: string): string {
+  const host = address.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+  return host === "" || host === "index.docker.io" || host === "registry-1.docker.io"
+    ? "docker.io"
+    : host;
+}
+
+/** Base images that are not here. */
+export function pullForBuild(transfers: Transfers): Pull {
+  return async (name, platform) => {
+    const reference = fullReference(withDefaultTag(parseReference(name)));
+    log("debug", "A build pulls its base", { reference, platform: formatPlatform(platform) });
+    return await transfers.pull(reference, {
+      credentials: {},
+      platform,
+      report: () => {},
+      signal: new AbortController().signal,
+    });
+  };
+}
