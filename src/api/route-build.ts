@@ -1,6 +1,7 @@
 /** The endpoints of builds. */
 import { Failure } from "../base/mod.ts";
 import type { BuildRequest } from "../build/mod.ts";
+import { familiarReference, parseReference, withDefaultTag } from "../oci/mod.ts";
 import { buildTexts } from "./build-text.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
@@ -26,8 +27,14 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
       if (text !== "") answer.send({ stream: text });
     });
     if (isQuiet) answer.send({ stream: `${image.id}\n` });
-    else for (const tag of asked.tags) answer.send({ stream: `Successfully tagged ${tag}\n` });
+    else
+      for (const tag of asked.tags) answer.send({ stream: `Successfully tagged ${named(tag)}\n` });
   });
+}
+
+/** `hello:latest` for `hello`. */
+function named(tag: string): string {
+  return familiarReference(withDefaultTag(parseReference(tag)));
 }
 
 function refuseUnsupported(query: URLSearchParams): void {
