@@ -4,14 +4,19 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Failure, log, setLogLevel, toFailure } from "./base/mod.ts";
 import { openContentStore } from "./content/mod.ts";
 import {
+  Audit,
   boundsOf,
   collect,
   compilePolicy,
   emptyConfig,
+  Hooks,
+  limitRate,
+  Metrics,
   openRegistryAccess,
   openRegistryStore,
   ownerAccess,
   parseConfig,
+  type RegistryEvent,
   type RegistryStore,
   retireBy,
   type ServerParts,
@@ -86,10 +91,21 @@ export async function openRegistryRoot({
   const bounds = boundsOf(config);
   const store: RegistryStore = await openRegistryStore({ database, content, directory, bounds });
   const policy = compilePolicy(config);
-  const parts = { store, policy, tell: () => {}, retention: config.retention };
+  const metrics = new Metrics();
+  const hooks = new Hooks(database, config.webhooks);
+  const audit = new Audit(`${directory}/audit.log`);
+  const tell = (event: RegistryEvent) => {
+    metrics.event(event);
+    hooks.tell(event);
+    audit.tell(event);
+  };
+  const limit = limitRate(config.limits.requestsPerSecond);
+  const parts = { store, policy, tell, retention: config.retention, metrics, limitRate: limit };
   return {
     ...{ directory, config, parts },
     async [Symbol.asyncDispose]() {
+      hooks.close();
+      await audit.close();
       database.close();
       lock[Symbol.dispose]();
     },

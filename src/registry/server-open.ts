@@ -2,7 +2,8 @@ import { Failure, log, toFailure } from "../base/mod.ts";
 import { tokenPath } from "./access-bearer.ts";
 import { Refusal, toRefusal } from "./refusal.ts";
 import { adminPrefix, answerAdmin } from "./server-admin.ts";
-import { refused } from "./server-answer.ts";
+import { json, refused } from "./server-answer.ts";
+import type { Call } from "./server-call.ts";
 import { answerProtocol, type ServerParts } from "./server-protocol.ts";
 import { splitTarget } from "./server-route.ts";
 
@@ -75,20 +76,42 @@ function addressOf(listen: Listen, { port }: Bun.Server<undefined>): string {
 
 async function answer(parts: ServerParts, request: Request, peer: string): Promise<Response> {
   const { path, query } = splitTarget(request.url);
-  try {
-    checkOrigin(request);
-    if (path === tokenPath && parts.access.giveToken) {
-      return await parts.access.giveToken({ request, peer });
-    }
-    if (path.startsWith(adminPrefix)) {
-      return await answerAdmin(parts, path, { request, query, peer });
-    }
-    return await answerProtocol(parts, path, { request, query, peer });
-  } catch (error) {
+  const startMs = performance.now();
+  const response = await dispatch(parts, path, { request, query, peer }).catch((error) => {
     if (error instanceof Refusal) return refused(error, request.method);
     if (request.signal.aborted) return new Response(null, { status: 499 }); // nobody reads it
     return refused(broken(error, `${request.method} ${path}`), request.method);
+  });
+  const seconds = (performance.now() - startMs) / 1000;
+  parts.metrics?.request(request.method, response.status, seconds);
+  return response;
+}
+
+async function dispatch(
+  parts: ServerParts,
+  path: string,
+  asked: Omit<Call, "who">,
+): Promise<Response> {
+  const { request, peer } = asked;
+  if (path === "/lading/health") return health(parts);
+  parts.limitRate?.(peer);
+  checkOrigin(request);
+  if (path === tokenPath && parts.access.giveToken) {
+    return await parts.access.giveToken({ request, peer });
   }
+  if (path === "/metrics" && parts.metrics) {
+    await parts.access.admit(asked, [{ repository: "", action: "pull" }]);
+    const type = { "Content-Type": "text/plain; version=0.0.4" };
+    return new Response(parts.metrics.text(parts.store), { headers: type });
+  }
+  if (path.startsWith(adminPrefix)) return await answerAdmin(parts, path, asked);
+  return await answerProtocol(parts, path, asked);
+}
+
+/** 200 while the names can be read; what is wrong else is in the log. */
+function health({ store }: ServerParts): Response {
+  store.database.query("SELECT 1").get();
+  return json({ status: "ok" }, { "Cache-Control": "no-store" });
 }
 
 function broken(error: unknown, what: string): Refusal {

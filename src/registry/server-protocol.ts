@@ -6,6 +6,7 @@ import { answerBlob } from "./server-blobs.ts";
 import type { Call, Tell } from "./server-call.ts";
 import { listReferrers, listRepositories, listTags } from "./server-lists.ts";
 import { answerManifest } from "./server-manifests.ts";
+import type { Metrics } from "./server-metrics.ts";
 import type { Policy } from "./server-policy.ts";
 import { parseRoute, type Route } from "./server-route.ts";
 import { answerUpload, beginUpload } from "./server-uploads.ts";
@@ -17,6 +18,9 @@ export interface ServerParts {
   readonly policy: Policy;
   readonly tell: Tell;
   readonly retention?: readonly RetentionRule[];
+  readonly metrics?: Metrics;
+  /** Throws a Refusal for clients that ask too often. */
+  readonly limitRate?: (peer: string) => void;
 }
 
 const methods: Record<Route["kind"], Readonly<Record<string, Action>>> = {
