@@ -12,6 +12,7 @@ import {
   Hooks,
   limitRate,
   Metrics,
+  openCache,
   openRegistryAccess,
   openRegistryStore,
   ownerAccess,
@@ -100,10 +101,16 @@ export async function openRegistryRoot({
     audit.tell(event);
   };
   const limit = limitRate(config.limits.requestsPerSecond);
-  const parts = { store, policy, tell, retention: config.retention, metrics, limitRate: limit };
+  const rules = config.upstreams;
+  const cache = rules.length > 0 ? await openCache(store, { rules, directory }) : undefined;
+  const parts = {
+    ...{ store, policy, tell, retention: config.retention, metrics, limitRate: limit },
+    ...(cache ? { cache } : {}),
+  };
   return {
     ...{ directory, config, parts },
     async [Symbol.asyncDispose]() {
+      cache?.close();
       hooks.close();
       await audit.close();
       database.close();

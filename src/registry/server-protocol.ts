@@ -1,4 +1,5 @@
 import type { Access, Action, Need } from "./access.ts";
+import type { Cache } from "./cache-open.ts";
 import type { RetentionRule } from "./config.ts";
 import { Refusal } from "./refusal.ts";
 import { json } from "./server-answer.ts";
@@ -19,6 +20,8 @@ export interface ServerParts {
   readonly tell: Tell;
   readonly retention?: readonly RetentionRule[];
   readonly metrics?: Metrics;
+  /** Repositories that are copies of others. */
+  readonly cache?: Cache;
   /** Throws a Refusal for clients that ask too often. */
   readonly limitRate?: (peer: string) => void;
 }
@@ -50,6 +53,8 @@ export async function answerProtocol(
   }
   const who = await parts.access.admit(asked, needsOf(route, action));
   const call: Call = { ...asked, who };
+  const cached = await fromCache(parts, route, call);
+  if (cached) return cached;
   const { store } = parts;
   switch (route.kind) {
     case "base":
@@ -69,6 +74,25 @@ export async function answerProtocol(
     case "upload":
       return await answerUpload(parts, route, call);
   }
+}
+
+/** Brings what a cached repository lacks; undefined: the answer is as for any other. */
+async function fromCache(
+  { cache }: ServerParts,
+  route: Route,
+  { request }: Call,
+): Promise<Response | undefined> {
+  if (!cache || !("name" in route) || !cache.owns(route.name)) return undefined;
+  if (route.kind === "uploads" || route.kind === "upload" || request.method === "PUT") {
+    throw new Refusal(
+      "UNSUPPORTED",
+      `Cannot push to "${route.name}": it is a copy of another registry`,
+    );
+  }
+  if (request.method === "DELETE") return undefined;
+  if (route.kind === "manifest") await cache.bringManifest(route.name, route.reference);
+  if (route.kind === "blob") return await cache.bringBlob(route, request.method);
+  return undefined;
 }
 
 /** Whoever pushes reads as well: a push asks what is there. */

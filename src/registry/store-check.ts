@@ -129,7 +129,7 @@ function findIncomplete(store: RegistryStore): Incomplete[] {
       `SELECT DISTINCT r.id, r.name AS repository, m.digest FROM registry_edge e
        JOIN registry_manifest m ON m.repository = e.repository AND m.digest = e.parent
        JOIN registry_repository r ON r.id = m.repository
-       WHERE m.removed_ms IS NULL
+       WHERE m.removed_ms IS NULL AND e.kind IN ('blob', 'manifest')
          AND NOT EXISTS (SELECT 1 FROM registry_blob b
            WHERE b.repository = e.repository AND b.digest = e.child AND e.kind = 'blob')
          AND NOT EXISTS (SELECT 1 FROM registry_manifest c

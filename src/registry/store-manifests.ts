@@ -27,6 +27,13 @@ type Parts = {
   readonly blobs: Blobs;
 };
 
+type Inserted = {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly facts: ManifestFacts;
+  readonly isCached: boolean;
+};
+
 const columns = `digest, media_type AS mediaType, size_bytes AS sizeBytes,
   artifact_type AS artifactType, subject, annotations, pushed_ms AS pushedMs, removed_ms AS removedMs`;
 
@@ -71,16 +78,22 @@ export class Manifests {
 
   /**
    * Stores a manifest, all of whose parts the repository has, and points `tags` at it. When a part is
-   * hidden because it was deleted meanwhile, it is there again.
+   * hidden because it was deleted meanwhile, it is there again. With `isCached`, the parts may be
+   * elsewhere: they come when somebody wants them.
    * @throws Refusal MANIFEST_BLOB_UNKNOWN, MANIFEST_INVALID
    */
   async put(
     repository: RepositoryId,
     bytes: Uint8Array,
-    { facts, tags, who }: { facts: ManifestFacts; tags: readonly string[]; who: string },
+    {
+      facts,
+      tags,
+      who,
+      isCached = false,
+    }: { facts: ManifestFacts; tags: readonly string[]; who: string; isCached?: boolean },
   ): Promise<Digest> {
     const digest = digestOf(bytes);
-    this.#checkParts(repository, facts); // first without writing anything
+    if (!isCached) this.#checkParts(repository, facts); // first without writing anything
     await this.#parts.locks.run(digest, async () => {
       if ((await this.#parts.content.size(digest)) !== bytes.length) {
         await this.#parts.content.put(once(bytes), {
@@ -89,8 +102,8 @@ export class Manifests {
         });
       }
       this.#parts.database.transaction(() => {
-        this.#checkParts(repository, facts); // the collector may have run meanwhile
-        this.#insert(repository, { digest, sizeBytes: bytes.length, facts });
+        if (!isCached) this.#checkParts(repository, facts); // the collector may have run meanwhile
+        this.#insert(repository, { digest, sizeBytes: bytes.length, facts, isCached });
         for (const tag of tags) this.#parts.names.move(repository, tag, { digest, who });
       })();
     });
@@ -188,10 +201,7 @@ export class Manifests {
     throw new Refusal("MANIFEST_BLOB_UNKNOWN", message, { detail });
   }
 
-  #insert(
-    repository: RepositoryId,
-    { digest, sizeBytes, facts }: { digest: Digest; sizeBytes: number; facts: ManifestFacts },
-  ): void {
+  #insert(repository: RepositoryId, { digest, sizeBytes, facts, isCached }: Inserted): void {
     const { database } = this.#parts;
     const now = Date.now();
     database
@@ -213,8 +223,10 @@ export class Manifests {
         now,
       );
     const edge = database.query("INSERT OR IGNORE INTO registry_edge VALUES (?, ?, ?, ?)");
-    for (const part of facts.blobs) edge.run(repository, digest, part.digest, "blob");
-    for (const part of facts.manifests) edge.run(repository, digest, part.digest, "manifest");
+    const kind = isCached ? "cached " : "";
+    for (const part of facts.blobs) edge.run(repository, digest, part.digest, `${kind}blob`);
+    for (const part of facts.manifests)
+      edge.run(repository, digest, part.digest, `${kind}manifest`);
     this.revive(repository, digest);
   }
 }

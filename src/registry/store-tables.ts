@@ -33,7 +33,7 @@ const tables = [
     removed_ms INTEGER,
     PRIMARY KEY (repository, digest)
   ) STRICT, WITHOUT ROWID`,
-  // What a manifest refers to: kind "blob" or "manifest".
+  // What a manifest refers to: kind "blob" or "manifest"; "cached …" for what may be elsewhere still.
   `registry_edge (
     repository INTEGER NOT NULL,
     parent TEXT NOT NULL,
