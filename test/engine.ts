@@ -83,6 +83,11 @@ export class TestEngine {
     return this.#child?.pid ?? 0;
   }
 
+  /** Every answer of the API is written here, one JSON line each. */
+  get recordPath(): string {
+    return join(this.folder, "answers.jsonl");
+  }
+
   get dataRoot(): string {
     return join(this.folder, "data");
   }
@@ -99,7 +104,13 @@ export class TestEngine {
         `--bridge=${this.bridge}`,
         ...this.#extra,
       ],
-      { stdin: "ignore", stdout: "pipe", stderr: "pipe", cwd: this.folder },
+      {
+        stdin: "ignore",
+        stdout: "pipe",
+        stderr: "pipe",
+        cwd: this.folder,
+        env: { ...process.env, LADING_API_RECORD: this.recordPath },
+      },
     );
     this.#child = child;
     void this.#collect(child.stderr);

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { type Answer, openSpec, specPath } from "../src/api/spec-check.ts";
 import { TestEngine, whyNot } from "./engine.ts";
 
 describe.skipIf(whyNot !== undefined)(
@@ -338,6 +339,15 @@ describe.skipIf(whyNot !== undefined)(
       );
       expect(await fails("inspect", "no-such-image")).toContain("No such object: no-such-image");
       expect(await fails("rmi", "no-such-image")).toContain("No such image: no-such-image");
+    });
+
+    const spec = openSpec();
+    const absent = spec ? "" : ` (skipped: ${specPath()} is absent)`;
+    test.skipIf(!spec)(`every answer so far was as Docker's description has it${absent}`, () => {
+      const answers = readFileSync(engine.recordPath, "utf8").trim().split("\n");
+      expect(answers.length).toBeGreaterThan(200);
+      const wrong = answers.flatMap((line) => spec!.check(JSON.parse(line) as Answer));
+      expect([...new Set(wrong)]).toEqual([]);
     });
   },
 );
