@@ -1,6 +1,6 @@
 import { open } from "node:fs/promises";
-import { gzip } from "../archive/mod.ts";
 import { type Digest, parseDigest } from "../oci/mod.ts";
+import { gzipWide } from "./gzip-pool.ts";
 
 /** Writes the gzip of a layer's tar to a new file; the same tar gives the same bytes. */
 export async function compressLayer(
@@ -11,7 +11,7 @@ export async function compressLayer(
   const hasher = new Bun.CryptoHasher("sha256");
   let sizeBytes = 0;
   try {
-    for await (const chunk of gzip(tar)) {
+    for await (const chunk of gzipWide(tar)) {
       hasher.update(chunk);
       sizeBytes += chunk.length;
       await file.writeFile(chunk);

@@ -194,7 +194,9 @@ function damaged(digest: Digest, { domain, path }: Repository): Failure {
 class Partial {
   readonly #file: FileHandle;
   #hasher = new Bun.CryptoHasher("sha256");
+  /** One is filled while the other is written. */
   #piece = Buffer.allocUnsafe(pieceBytes);
+  #other = Buffer.allocUnsafe(pieceBytes);
   #used = 0;
   #writing: Promise<unknown> = Promise.resolve();
   sizeBytes = 0;
@@ -234,7 +236,7 @@ class Partial {
       this.#hasher.update(full);
       this.#writing = writeAll(this.#file, full);
       this.#writing.catch(() => {}); // seen by the next await of it
-      this.#piece = Buffer.allocUnsafe(pieceBytes);
+      [this.#piece, this.#other] = [this.#other, this.#piece];
       this.#used = 0;
     }
     if (wait) await this.#writing;

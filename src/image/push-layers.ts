@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
-import { Failure, KeyedLock } from "../base/mod.ts";
+import { Failure, Gate, KeyedLock } from "../base/mod.ts";
 import { type Descriptor, type Digest, hexOf, mediaTypes } from "../oci/mod.ts";
 import type { Repository } from "../registry/mod.ts";
 import { compressLayer } from "./compress.ts";
@@ -23,6 +23,8 @@ export interface KeptLayer {
 }
 
 const compressing = new KeyedLock();
+/** Two keep all cores busy; more would only take memory. */
+const compressors = new Gate(2);
 
 /** Makes sure that the registry has a blob whose file is in the content store. */
 export async function pushFile(
@@ -74,7 +76,7 @@ export async function pushMade(work: PushWork, diffId: Digest): Promise<Descript
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const path = `${directory}/${hexOf(diffId)}`;
     try {
-      const made = await compressLayer(tarOf(transfer, diffId), path);
+      const made = await compressors.run(() => compressLayer(tarOf(transfer, diffId), path));
       transfer.origins.setCompressed(diffId, made);
       await pushFile(work, { digest: made.digest, size: made.sizeBytes }, { path, id });
       return describe(made);
