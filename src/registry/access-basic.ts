@@ -15,6 +15,7 @@ export function basicAccess(passwords: Passwords, identify: (name: string) => Id
       if (!mayAll(who, needs)) throw denied(who, needs);
       return who;
     },
+    identify: async (asking) => identify((await readUser(passwords, asking)) ?? anonymousName),
   };
 }
 

@@ -39,6 +39,8 @@ export function bearerAccess(parts: BearerParts): Access {
       if (!mayAll(who, needs)) throw denied(who, needs);
       return who;
     },
+    identify: async (asking) =>
+      parts.identify((await readUser(parts.passwords, asking)) ?? anonymousName),
     giveToken: (asking) => giveToken(parts, asking),
   };
 }

@@ -30,6 +30,8 @@ export interface Access {
    * @throws Refusal TOOMANYREQUESTS — too many guesses of passwords
    */
   admit(asking: Asking, needs: readonly Need[]): Promise<Identity>;
+  /** Who asks, if it is only to see what there is. @throws Refusal UNAUTHORIZED — wrong credentials */
+  identify(asking: Asking): Promise<Identity>;
   /** Answers where tokens are given (`tokenPath`); absent when none are. */
   readonly giveToken?: (asking: Asking) => Promise<Response>;
 }
@@ -39,6 +41,7 @@ export const anonymousName = "anonymous";
 /** Everybody may do everything but administer: for a registry that only this host reaches. */
 export const openAccess: Access = {
   admit: () => Promise.resolve(anyone),
+  identify: () => Promise.resolve(anyone),
 };
 
 const anyone: Identity = {
@@ -48,5 +51,8 @@ const anyone: Identity = {
 
 /** For the socket in the registry's own folder: who reaches it may do everything. */
 export const ownerAccess: Access = {
-  admit: () => Promise.resolve({ name: "owner", may: () => true }),
+  admit: () => Promise.resolve(owner),
+  identify: () => Promise.resolve(owner),
 };
+
+const owner: Identity = { name: "owner", may: () => true };

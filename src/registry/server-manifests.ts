@@ -105,7 +105,8 @@ async function putManifest(
   });
 }
 
-function deleteManifest(
+/** Removes a tag, or a manifest with its tags. Whoever calls has looked at the right to it. */
+export function deleteManifest(
   { store, policy, tell }: Parts,
   { name, reference, at }: Found,
   { who, peer }: Call,

@@ -1,5 +1,6 @@
 import { Failure, log, toFailure } from "../base/mod.ts";
 import { tokenPath } from "./access-bearer.ts";
+import { answerPage } from "./page-answer.ts";
 import { Refusal, toRefusal } from "./refusal.ts";
 import { adminPrefix, answerAdmin } from "./server-admin.ts";
 import { json, refused } from "./server-answer.ts";
@@ -104,6 +105,7 @@ async function dispatch(
     const type = { "Content-Type": "text/plain; version=0.0.4" };
     return new Response(parts.metrics.text(parts.store), { headers: type });
   }
+  if (path === "/") return await answerPage(parts, asked);
   if (path.startsWith(adminPrefix)) return await answerAdmin(parts, path, asked);
   return await answerProtocol(parts, path, asked);
 }
