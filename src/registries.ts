@@ -1,7 +1,7 @@
 /** Pull, push and login as the API and builds ask for them. */
 import type { Registries } from "./api/mod.ts";
 import { log } from "./base/mod.ts";
-import type { Pull } from "./build/mod.ts";
+import type { Pull, RegistryLogin } from "./build/mod.ts";
 import type { Transfers } from "./image/mod.ts";
 import {
   formatPlatform,
@@ -53,16 +53,23 @@ function registryOf(address: string): string {
     : host;
 }
 
+/** Of the credentials that came with a build, those for the registry of this name. */
+function credentialsFor(reference: string, registries: Readonly<Record<string, RegistryLogin>>) {
+  const { domain } = parseReference(reference);
+  const found = Object.entries(registries).find(([address]) => registryOf(address) === domain);
+  return credentialsOf(found?.[1] ?? {});
+}
+
 /** Base images that are not here. */
 export function pullForBuild(transfers: Transfers): Pull {
-  return async (name, platform) => {
+  return async (name, platform, { registries, report, signal }) => {
     const reference = fullReference(withDefaultTag(parseReference(name)));
     log("debug", "A build pulls its base", { reference, platform: formatPlatform(platform) });
     return await transfers.pull(reference, {
-      credentials: {},
+      credentials: credentialsFor(reference, registries),
       platform,
-      report: () => {},
-      signal: new AbortController().signal,
+      report,
+      signal,
     });
   };
 }

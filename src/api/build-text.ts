@@ -24,6 +24,8 @@ export function buildTexts(): (event: BuildEvent) => string {
         return ` ---> ${shortId(event.id)}\n`;
       case "warning":
         return `[Warning] ${event.text}\n`;
+      case "pull":
+        return ""; // told as it is: see ProgressAnswer.report
       case "image":
         return `Successfully built ${hexOf(event.image.id).slice(0, shortDigits)}\n`;
     }

@@ -1,6 +1,6 @@
 /** The endpoints of builds. */
 import { Failure } from "../base/mod.ts";
-import type { BuildRequest } from "../build/mod.ts";
+import type { BuildRequest, RegistryLogin } from "../build/mod.ts";
 import { familiarReference, parseReference, withDefaultTag } from "../oci/mod.ts";
 import { buildTexts } from "./build-text.ts";
 import type { Context } from "./context.ts";
@@ -14,22 +14,40 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
   const { query, signal } = exchange;
   refuseUnsupported(query);
   const asked = parseBuild(query);
+  const registries = registriesOf(exchange);
   await using taken = await context.builder.takeContext(exchange.body(), signal);
   const contextPath = taken.path;
   const answer = new ProgressAnswer(exchange);
   const isQuiet = flag(query, "q");
   const textOfEvent = buildTexts();
   await answer.run(async () => {
-    const image = await context.builder.build({ ...asked, contextPath, signal }, (event) => {
-      if (isQuiet) return;
-      if (event.kind === "image") answer.send({ aux: { ID: event.image.id } });
-      const text = textOfEvent(event);
-      if (text !== "") answer.send({ stream: text });
-    });
+    const image = await context.builder.build(
+      { ...asked, registries, contextPath, signal },
+      (event) => {
+        if (isQuiet) return;
+        if (event.kind === "pull") answer.report(event.progress);
+        if (event.kind === "image") answer.send({ aux: { ID: event.image.id } });
+        const text = textOfEvent(event);
+        if (text !== "") answer.send({ stream: text });
+      },
+    );
     if (isQuiet) answer.send({ stream: `${image.id}\n` });
     else
       for (const tag of asked.tags) answer.send({ stream: `Successfully tagged ${named(tag)}\n` });
   });
+}
+
+/** The credentials that clients send with a build, by the registry's address. @throws "invalid" */
+function registriesOf({ headers }: Exchange): Record<string, RegistryLogin> {
+  const text = Buffer.from(headers.get("x-registry-config") ?? "", "base64url").toString();
+  const fields = new Fields({ registries: parseJson(text || "null") }, "X-Registry-Config");
+  const login = (value: unknown, where: string): RegistryLogin => {
+    const entry = new Fields(value, where);
+    const names = ["username", "password", "identitytoken"] as const;
+    const found = names.map((name) => [name, entry.text(name)] as const);
+    return Object.fromEntries(found.filter(([, each]) => each !== undefined));
+  };
+  return fields.record("registries", login) ?? {};
 }
 
 /** `hello:latest` for `hello`. */

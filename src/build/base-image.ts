@@ -3,19 +3,29 @@ import type { Image } from "../image/mod.ts";
 import { formatPlatform, matchesPlatform, type Platform, parsePlatform } from "../oci/mod.ts";
 import { keyOf, type StageState } from "./state.ts";
 import type { Tools } from "./tools.ts";
-import type { BuildRequest } from "./types.ts";
+import type { BuildEvent, BuildRequest } from "./types.ts";
 
 /** Finds the image that a FROM or `--from` names. @throws Failure "not_found" in Docker's words */
 export async function findImage(
   { images, pull }: Tools,
   request: BuildRequest,
-  { name, platform }: { name: string; platform: string },
+  {
+    name,
+    platform,
+    report,
+  }: { name: string; platform: string; report: (event: BuildEvent) => void },
 ): Promise<Image> {
   const asked = platform || request.platform;
   const wanted = parsePlatform(asked);
   const local = request.pull && pull ? undefined : images.find(name);
   if (local && (asked === "" || matchesPlatform(wanted, local.config))) return local;
-  if (pull) return await pull(name, wanted);
+  if (pull) {
+    return await pull(name, wanted, {
+      registries: request.registries ?? {},
+      report: (progress) => report({ kind: "pull", progress }),
+      signal: request.signal,
+    });
+  }
   if (!local) {
     throw new Failure("not_found", `No such image: ${name}`, {
       hint: "Load or import it first: it is not in the local store",

@@ -130,7 +130,7 @@ export class Build {
 
   /** An image by the name in a Dockerfile. @throws Failure "not_found" in Docker's words */
   image(name: string, platform = ""): Promise<Image> {
-    return findImage(this.tools, this.request, { name, platform });
+    return findImage(this.tools, this.request, { name, platform, report: this.#report });
   }
 
   /** The layers and file-system key behind a `--from`: an earlier stage, else an image. */

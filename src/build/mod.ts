@@ -9,4 +9,4 @@ export { applyChanges } from "./change.ts";
 export { type Ignore, parseIgnore } from "./ignore.ts";
 export { CommandFailure } from "./source.ts";
 export type { Pull } from "./tools.ts";
-export type { BuildEvent, Builder, BuildRequest } from "./types.ts";
+export type { BuildEvent, Builder, BuildRequest, RegistryLogin } from "./types.ts";

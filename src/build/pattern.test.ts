@@ -39,12 +39,19 @@ describe("compileMatch()", () => {
     expect(compileMatch(pattern).test(name)).toBe(expected);
   });
 
-  test.each(["[", "[a", "[]", "[]a]", "[-]", "[a-]", "[^]", "a\\", "[\\"])(
-    "refuses %s",
-    (pattern) => {
-      expect(() => compileMatch(pattern)).toThrow("syntax error in pattern");
-    },
-  );
+  test.each([
+    "[",
+    "[a",
+    "[]",
+    "[]a]",
+    "[-]",
+    "[a-]",
+    "[^]",
+    "a\\",
+    "[\\",
+  ])("refuses %s", (pattern) => {
+    expect(() => compileMatch(pattern)).toThrow("syntax error in pattern");
+  });
 });
 
 test("hasWildcard() sees past escapes", () => {

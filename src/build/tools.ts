@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { Failure, type Gate } from "../base/mod.ts";
-import type { Image, ImageStore } from "../image/mod.ts";
+import type { Image, ImageStore, Report } from "../image/mod.ts";
 import type { NetworkStore } from "../network/mod.ts";
 import type { Digest, Platform } from "../oci/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
@@ -9,9 +9,18 @@ import type { StepCache } from "./cache.ts";
 import type { Flights } from "./flight.ts";
 import type { Folders } from "./folders.ts";
 import { cancelled, type TreePool } from "./tree-pool.ts";
+import type { RegistryLogin } from "./types.ts";
 
-/** Fetches an image that is not here; comes with the registry. */
-export type Pull = (reference: string, platform: Platform) => Promise<Image>;
+/** Fetches an image that is not here. */
+export type Pull = (
+  reference: string,
+  platform: Platform,
+  options: {
+    readonly registries: Readonly<Record<string, RegistryLogin>>;
+    readonly report: Report;
+    readonly signal: AbortSignal;
+  },
+) => Promise<Image>;
 
 /** What every build of one daemon works with. */
 export interface Tools {

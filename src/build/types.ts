@@ -1,4 +1,4 @@
-import type { Image } from "../image/mod.ts";
+import type { Image, Progress } from "../image/mod.ts";
 
 /** What one `POST /build` asks for. */
 export interface BuildRequest {
@@ -23,7 +23,16 @@ export interface BuildRequest {
   readonly secrets?: ReadonlyMap<string, Uint8Array>;
   /** The context folder stays as it is after the build: digests of its unchanged files are remembered. */
   readonly contextStays?: boolean;
+  /** Credentials by a registry's address, for base images that are not here. Never stored. */
+  readonly registries?: Readonly<Record<string, RegistryLogin>>;
   readonly signal: AbortSignal;
+}
+
+/** Who a build is towards a registry. */
+export interface RegistryLogin {
+  readonly username?: string;
+  readonly password?: string;
+  readonly identitytoken?: string;
 }
 
 /** What the build tells while it goes on. `step` is "3/7" as in `Step 3/7 : RUN make`. */
@@ -42,6 +51,7 @@ export type BuildEvent =
       readonly bytes: Uint8Array;
     }
   | { readonly kind: "done"; readonly number: number; readonly id: string }
+  | { readonly kind: "pull"; readonly progress: Progress }
   | { readonly kind: "warning"; readonly text: string }
   | { readonly kind: "image"; readonly image: Image };
 

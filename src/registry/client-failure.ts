@@ -17,12 +17,13 @@ const textMax = 500;
 
 /** The body of a refusal as a Failure, in the form that Docker's clients know: `denied: …`. */
 export function refusalOf(status: number, body: string, what: string): RegistryFailure {
-  const { wire, message } = firstError(body);
+  const { wire: told, message } = firstError(body);
+  const wire = told || wireOf(status); // an answer to HEAD has no body
   const code = failureCodeOf(wire, status);
   const words = wire.toLowerCase().replaceAll("_", " ");
   const said = message || defaultMessage(status);
   const text = words ? `${words}: ${said}` : `${what}: received status ${status}: ${said}`;
-  return new RegistryFailure(code, text, { wire: wire || wireOf(status), status });
+  return new RegistryFailure(code, text, { wire, status });
 }
 
 function wireOf(status: number): string {
