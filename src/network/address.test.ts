@@ -30,12 +30,19 @@ test.each([
   expect(fromBytes(toBytes(address))).toEqual(address);
 });
 
-test.each(["", "1.2.3", "1.2.3.256", "01.2.3.4", "::1%eth0", ":::", "1:2", "host", "1.2.3.4/8"])(
-  "readAddress() refuses %p",
-  (text) => {
-    expect(readAddress(text)).toBeUndefined();
-  },
-);
+test.each([
+  "",
+  "1.2.3",
+  "1.2.3.256",
+  "01.2.3.4",
+  "::1%eth0",
+  ":::",
+  "1:2",
+  "host",
+  "1.2.3.4/8",
+])("readAddress() refuses %p", (text) => {
+  expect(readAddress(text)).toBeUndefined();
+});
 
 test.each([
   ["172.17.5.9/16", "172.17.0.0/16"],

@@ -90,18 +90,18 @@ describe.skipIf(process.getuid?.() !== 0)("published ports", () => {
     expect(await isOutOfReach(outside, `http://${hostAddress}:8081/`)).toBe(true);
   });
 
-  test.each(["0", "1"])(
-    "a container reaches another, and itself, by the host when br_netfilter is %s",
-    async (value) => {
-      writeSetting("net/bridge/bridge-nf-call-iptables", value);
-      const { address, gateway } = web.endpoints[0]!;
-      for (const host of [gateway, hostAddress]) {
-        expect(await fetchInside(other.netnsPath, `http://${host}:8080/`)).toBe("web");
-        expect(await fetchInside(web.netnsPath, `http://${host}:8080/`)).toBe("web");
-      }
-      expect(await fetchInside(other.netnsPath, `http://${address}/`)).toBe("web");
-    },
-  );
+  test.each([
+    "0",
+    "1",
+  ])("a container reaches another, and itself, by the host when br_netfilter is %s", async (value) => {
+    writeSetting("net/bridge/bridge-nf-call-iptables", value);
+    const { address, gateway } = web.endpoints[0]!;
+    for (const host of [gateway, hostAddress]) {
+      expect(await fetchInside(other.netnsPath, `http://${host}:8080/`)).toBe("web");
+      expect(await fetchInside(web.netnsPath, `http://${host}:8080/`)).toBe("web");
+    }
+    expect(await fetchInside(other.netnsPath, `http://${address}/`)).toBe("web");
+  });
 
   test("datagrams are answered over IPv4 and IPv6", async () => {
     expect(await askUdp("127.0.0.1", 5300)).toBe("datagram");
