@@ -1,5 +1,5 @@
 import { type Descriptor, type Digest, formatPlatform, parseManifestOrIndex } from "../oci/mod.ts";
-import type { Asking, Identity } from "./access.ts";
+import { type Asking, anonymousName, type Identity, openAccess } from "./access.ts";
 import { type Html, html, page, size, time } from "./page-html.ts";
 import { isRepositoryName, parseManifestReference } from "./protocol.ts";
 import { Refusal, toRefusal } from "./refusal.ts";
@@ -46,6 +46,7 @@ export async function answerPage(parts: ServerParts, asked: Omit<Call, "who">): 
 
 async function identify({ access }: ServerParts, asking: Asking, mustLogIn: boolean) {
   const who = await access.identify(asking);
+  if (access === openAccess) return { ...who, name: "" }; // nobody can log in
   if (mustLogIn && who.name === "anonymous" && !asking.request.headers.has("Authorization")) {
     throw new Refusal("UNAUTHORIZED", "Log in to see more");
   }
@@ -163,7 +164,8 @@ function deleteOne(parts: ServerParts, call: Call): Response {
   open(parts, call.who, name);
   if (!call.who.may(name, "delete")) throw new Refusal("DENIED", `You may not delete in ${name}`);
   const at = parseManifestReference(reference);
-  deleteManifest(parts, { name, reference, at }, call);
+  const who = { ...call.who, name: call.who.name || anonymousName };
+  deleteManifest(parts, { name, reference, at }, { ...call, who });
   return new Response(null, { status: 303, headers: { Location: link({ repository: name }) } });
 }
 

@@ -45,7 +45,7 @@ export function page(title: string, who: string, body: Html, status = 200): Resp
       "Content-Type": "text/html; charset=utf-8",
       "Content-Security-Policy": `default-src 'none'; style-src 'nonce-${nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'`,
       "X-Content-Type-Options": "nosniff",
-      "Referrer-Policy": "no-referrer",
+      "Referrer-Policy": "same-origin", // with "no-referrer" a browser hides its Origin from us as well
       "Cache-Control": "no-store",
     },
   });

@@ -1,4 +1,5 @@
 import { type Code, Failure, toFailure } from "../base/mod.ts";
+import { errnoOf } from "../sys/mod.ts";
 import { type ErrorCode, errorStatuses, failureCodeOf } from "./protocol.ts";
 
 type Extra = {
@@ -35,7 +36,7 @@ const byCode: Record<Code, ErrorCode> = {
   conflict: "DENIED",
   unavailable: "UNAVAILABLE",
   timeout: "UNAVAILABLE",
-  exhausted: "SIZE_INVALID",
+  exhausted: "UNAVAILABLE", // the disk is full; bounds of the wire have refusals of their own
   not_modified: "UNKNOWN",
   internal: "UNKNOWN",
 };
@@ -43,6 +44,7 @@ const byCode: Record<Code, ErrorCode> = {
 /** Whatever was thrown, as a refusal; `codes` says what a Failure's code means at this place. */
 export function toRefusal(error: unknown, codes: Partial<Record<Code, ErrorCode>> = {}): Refusal {
   if (error instanceof Refusal) return error;
+  if (errnoOf(error) === "SQLITE_FULL") return new Refusal("UNAVAILABLE", "The disk is full");
   const failure = toFailure(error);
   const wire = codes[failure.code] ?? byCode[failure.code];
   // What went wrong inside is for the log, not for whoever asks.
