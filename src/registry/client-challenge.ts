@@ -10,7 +10,9 @@ export type Challenge =
  */
 export function parseChallenge(header: string | null): Challenge | undefined {
   if (header === null || header.length > 8192) return undefined;
-  const found = [...header.matchAll(/(?:^|,)\s*(bearer|basic)(?=\s|,|$)\s*/gi)];
+  // What stands in quotes is no scheme.
+  const bare = header.replace(/"(?:[^"\\]|\\.)*"/g, (quoted) => "_".repeat(quoted.length));
+  const found = [...bare.matchAll(/(?:^|,)\s*(bearer|basic)(?=\s|,|$)\s*/gi)];
   const bearer = found.find(([, scheme]) => scheme!.toLowerCase() === "bearer");
   if (bearer) {
     const fields = parseFields(header.slice(bearer.index + bearer[0].length));
