@@ -11,7 +11,9 @@ let runtime: Runtime | undefined;
 beforeAll(() => {
   laboratory = makeLaboratory();
 });
+const children: Bun.Subprocess[] = [];
 afterAll(async () => {
+  for (const child of children) child.kill("SIGKILL");
   const last = runtime ?? (await openRuntime({ directory: `${laboratory.directory}/run` }));
   await last.reconcile(new Set());
   await last.close();
@@ -29,6 +31,7 @@ async function daemon(task: Record<string, unknown>): Promise<() => Promise<void
     stdout: "pipe",
     stderr: "inherit",
   });
+  children.push(child);
   const reader = child.stdout.getReader();
   const { value } = await reader.read();
   expect(Buffer.from(value ?? []).toString()).toBe("ready\n");
@@ -189,4 +192,23 @@ test("a watcher that somebody killed is an end with exit code 255, and nothing r
     expect(existsSync(`/proc/${running.pid}/root/bin`)).toBe(false);
     expect(await textOf(running.read(everything))).toBe("");
   });
+});
+
+test("the shell that waits to be a watcher ends with its daemon", async () => {
+  const id = newId();
+  /** Shells by where they are: one that watches is in the directory of its process. */
+  const waiting = () => {
+    const { stdout } = Bun.spawnSync(["sh", "-c", "readlink /proc/[0-9]*/cwd"]);
+    const places = stdout.toString().split("\n");
+    return places.filter((place) => place === `${laboratory.directory}/run`).length;
+  };
+  const kill = await daemon({ id, logging: disk(id), args: ["sleep", "1000"] });
+  while (waiting() !== 1) await Bun.sleep(10);
+  await kill();
+  while (waiting() > 0) await Bun.sleep(10);
+  await withRuntime(async (runtime) => {
+    await runtime.reconcile(new Set());
+    while (waiting() !== 1) await Bun.sleep(10);
+  });
+  while (waiting() > 0) await Bun.sleep(10);
 });

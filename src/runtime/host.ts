@@ -2,6 +2,7 @@ import type { Cgroups } from "../sys/mod.ts";
 import type { Filters } from "./filters.ts";
 import type { WatchedProcess } from "./process.ts";
 import type { Pump } from "./pump.ts";
+import type { Spare } from "./spare.ts";
 
 /** What the operations of this folder work with. */
 export interface Host {
@@ -12,6 +13,7 @@ export interface Host {
   readonly pump: Pump;
   readonly cgroups: Cgroups;
   readonly filters: Filters;
+  readonly spare: Spare;
   /** Processes that we watch now, by the directory they have. */
   readonly running: Map<string, WatchedProcess>;
 }

@@ -10,7 +10,7 @@ import { type Watch, WatchedEvents, WatchedProcess } from "./process.ts";
 import { refusal } from "./refusal.ts";
 import { Terminal, TerminalSockets } from "./terminal.ts";
 import type { Logging } from "./types.ts";
-import { makePipes, pipeName, readText, startWatcher } from "./watcher.ts";
+import { makePipes, pipeName, readText } from "./watcher.ts";
 
 const SIGKILL = 9;
 
@@ -49,16 +49,18 @@ export async function launch(host: Host, plan: LaunchPlan): Promise<WatchedProce
   const events = openFifo(`${directory}/${pipeName.events}`, "read");
   using sockets = plan.terminal ? TerminalSockets.make(directory, "tty") : undefined;
   const extra = sockets ? ["--console-socket", "tty"] : [];
-  const shellPid = startWatcher({
+  const watcher = host.spare.start({
     directory,
     argv: plan.command(extra),
     stdin: plan.stdin,
     terminal: sockets,
     oomEvent: plan.oom?.event,
   });
-  const watch: Watch = { directory, watcher: openProcess(shellPid), events };
+  const watch: Watch = { directory, watcher: openProcess(watcher.pid), events };
   const watched = new WatchedEvents(host.pump, watch);
   const pid = await watched.started();
+  watcher.release();
+  host.spare.prepare();
   if (pid === undefined) {
     if (watch.watcher !== undefined) signalProcess(watch.watcher, SIGKILL);
     watched.close();

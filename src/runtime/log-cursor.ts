@@ -17,7 +17,7 @@ const readFromDisk = promisify(read);
 const indexBytesMax = 64 << 10;
 export const batchBytesMax = 256 << 10;
 
-/** A stretch of bytes that belong to one record. */
+/** A stretch of bytes that belong to one record; none where the record says that a process starts. */
 export interface Piece {
   readonly record: LogRecord;
   readonly bytes: Buffer;
@@ -211,6 +211,8 @@ function split(records: readonly LogRecord[], bytes: Buffer, offset: number): Pi
   records.forEach((record, at) => {
     const from = at === 0 ? offset : Math.max(record.offset, offset);
     const to = Math.min(records[at + 1]?.offset ?? end, end);
+    const isRun = record.kind === recordKind.run && record.offset >= offset && record.offset < end;
+    if (isRun) pieces.push({ record, bytes: bytes.subarray(0, 0) });
     if (to > from) pieces.push({ record, bytes: bytes.subarray(from - offset, to - offset) });
   });
   return pieces;

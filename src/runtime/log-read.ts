@@ -1,5 +1,6 @@
 import { log } from "../base/mod.ts";
 import { LogCursor, type Piece, type Place } from "./log-cursor.ts";
+import { recordKind } from "./log-format.ts";
 import { findStart, type Start, streamOf } from "./log-start.ts";
 import type { Chunk, OutputQuery } from "./types.ts";
 
@@ -94,6 +95,10 @@ function lineFilter(
 ): (piece: Piece) => Chunk | undefined {
   return ({ record, bytes }) => {
     const stream = streamOf(record);
+    if (record.kind === recordKind.run) {
+      isMidLine[1] = false;
+      isMidLine[2] = false;
+    }
     if (!(stream === 1 ? stdout : stderr)) return undefined;
     let from = 0;
     if (isMidLine[stream]) {

@@ -55,9 +55,12 @@ async function findTime(
     const [header] = await segment.records(0, 1);
     const isOldest = number === numbers[0];
     if (header && header.timeNs >= sinceNs && !isOldest) continue;
+    // The end as it is now: what comes while we search is younger than what was asked for.
+    const end = segment.sizeBytes;
     const record = await searchTime(segment, sinceNs);
     const [found] = await segment.records(record, 1);
-    return { segment: number, offset: found?.offset ?? segment.sizeBytes, record };
+    if (found) return { segment: number, offset: found.offset, record };
+    return { segment: number, offset: end, record: Math.max(0, record - 1) };
   }
   return beginning;
 }
@@ -87,8 +90,10 @@ async function findTail(
   for (const number of [...numbers].reverse()) {
     using segment = Segment.open(directory, number);
     if (!segment) break;
+    // Counted before the size is taken: a record too early does no harm, one too late would.
+    const record = Math.max(0, segment.recordCount - 2);
     const size = segment.sizeBytes;
-    if (count <= 0) return { segment: number, offset: size, record: segment.recordCount };
+    if (count <= 0) return { segment: number, offset: size, record };
     const found = await walkBack(segment, { size, streams, walk });
     if (found) return { segment: number, ...found };
     place = { segment: number, offset: 0, record: 0 };

@@ -139,6 +139,22 @@ test("readLog() with since and until keeps to records between them, whole lines 
   expect(await textOf(ask({ sinceNs: realTimeNs() }))).toBe("");
 });
 
+test("a new run's first line is whole, though the last run ended within a line", async () => {
+  openLog();
+  print(1, "cut");
+  writer.close();
+  await Bun.sleep(2);
+  const sinceNs = realTimeNs();
+  // Found before the next run has begun, read after.
+  const early = ask({ sinceNs });
+  await Bun.sleep(5);
+  openLog();
+  print(1, "whole\n");
+  expect(await textOf(early)).toBe("whole\n");
+  expect(await textOf(ask({ sinceNs }))).toBe("whole\n");
+  expect(await textOf(ask())).toBe("cutwhole\n");
+});
+
 test("a log within its bound: oldest lines go, the rest is whole, in both streams", async () => {
   const bytesMax = 40_000;
   openLog(bytesMax);

@@ -145,8 +145,8 @@ export class WatchedProcess implements RunningProcess {
   /** The daemon goes, the process stays: nothing is told to it, and `exited` never settles. */
   async leave(): Promise<void> {
     if (this.#isOver) return;
-    await this.#parts.output.leave();
     this.#release();
+    await this.#parts.output.leave();
   }
 
   async #follow(): Promise<Exit> {
@@ -159,13 +159,17 @@ export class WatchedProcess implements RunningProcess {
     if (exitCode === undefined) this.signal(SIGKILL);
     const oomKilled = oom ? await oom.hasKilled(exitCode) : false;
     await output.finish();
-    if (watch.watcher !== undefined) signalProcess(watch.watcher, SIGKILL);
-    this.#release();
-    onEnded();
+    // Whoever removed it meanwhile has let go of everything.
+    if (!this.#isOver) {
+      if (watch.watcher !== undefined) signalProcess(watch.watcher, SIGKILL);
+      this.#release();
+      onEnded();
+    }
     return { exitCode: exitCode ?? unknownExitCode, oomKilled, atMs };
   }
 
   #release(): void {
+    if (this.#isOver) return;
     this.#isOver = true;
     const { events, input, terminal, oom } = this.#parts;
     events.close();

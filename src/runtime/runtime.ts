@@ -9,6 +9,7 @@ import { readLog } from "./log-read.ts";
 import { Pump } from "./pump.ts";
 import { reconcile } from "./reconcile.ts";
 import { groupOf, remove } from "./remove.ts";
+import { Spare } from "./spare.ts";
 import { exec, start } from "./start.ts";
 import type { Resources, Runtime } from "./types.ts";
 import { readUsage } from "./usage.ts";
@@ -46,7 +47,10 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const pump = await Pump.open();
   const filters = new Filters(`${directory}/seccomp`, pump, seccompProfile);
   filters.warm();
-  return runtimeOf({ directory, program: path, pump, cgroups, filters, running: new Map() });
+  const spare = new Spare(directory);
+  spare.removeOld();
+  spare.prepare();
+  return runtimeOf({ directory, program: path, pump, cgroups, filters, spare, running: new Map() });
 }
 
 function runtimeOf(host: Host): Runtime {
@@ -73,6 +77,7 @@ function runtimeOf(host: Host): Runtime {
     close: async () => {
       await Promise.all([...host.running.values()].map((one) => one.leave()));
       host.running.clear();
+      host.spare.close();
       await host.pump.close();
     },
   };

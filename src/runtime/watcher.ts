@@ -73,28 +73,42 @@ export function watchScript({ stdin, terminal }: { stdin: boolean; terminal: boo
   return lines.join("\n");
 }
 
-let none: number | undefined;
+/** The watcher as a text that needs no arguments, for a shell that runs already. */
+export function watchText(plan: WatchPlan): string {
+  const words = plan.argv.map((word) => `'${word.replaceAll("'", "'\\''")}'`);
+  const script = watchScript({ stdin: plan.stdin, terminal: plan.terminal !== undefined });
+  return `set -- ${words.join(" ")}\n${script}\n`;
+}
 
 /** Starts the watcher; the process ID is of the shell. It outlives us. */
 export function startWatcher(plan: WatchPlan): number {
-  none ??= openSync("/dev/null", "r+");
-  const terminal = plan.terminal !== undefined;
-  const files: (number | null)[] = Array(11).fill(null);
+  const files: (number | null)[] = Array(watcherFile.oomEvent + 1).fill(null);
   if (plan.terminal) {
     files[watcherFile.listener] = plan.terminal.listener;
     files[watcherFile.store] = plan.terminal.store;
     files[watcherFile.sender] = plan.terminal.sender;
   }
   if (plan.oomEvent !== undefined) files[watcherFile.oomEvent] = plan.oomEvent;
-  const last = Math.max(
-    2,
-    files.findLastIndex((file) => file !== null),
-  );
-  const script = watchScript({ stdin: plan.stdin, terminal });
-  const child = Bun.spawn(["/bin/sh", "-c", script, "sh", ...plan.argv], {
-    cwd: plan.directory,
+  const last = files.findLastIndex((file) => file !== null);
+  const script = watchScript({ stdin: plan.stdin, terminal: plan.terminal !== undefined });
+  return startShell([script, "sh", ...plan.argv], {
+    directory: plan.directory,
+    files: files.slice(3, last + 1),
+  });
+}
+
+let none: number | undefined;
+
+/** Starts a shell in a session of its own; `files` are its descriptors from 3 on. */
+export function startShell(
+  args: readonly string[],
+  { directory, files }: { directory: string; files: readonly (number | null)[] },
+): number {
+  none ??= openSync("/dev/null", "r+");
+  const child = Bun.spawn(["/bin/sh", "-c", ...args], {
+    cwd: directory,
     env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
-    stdio: [none, none, none, ...files.slice(3, last + 1)],
+    stdio: [none, none, none, ...files],
     detached: true,
   });
   child.unref();

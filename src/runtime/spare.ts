@@ -1,0 +1,78 @@
+import { closeSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { makeFifo, openFifo, writeAvailable } from "../sys/mod.ts";
+import { startShell, startWatcher, type WatchPlan, watchText } from "./watcher.ts";
+
+const script = 'read -r d <"$1" && cd "$d" && . ./watch';
+
+/** A watcher that has been started. */
+export interface Started {
+  readonly pid: number;
+  /** To be called once it has shown signs of life, or none was seen for too long. */
+  release(): void;
+}
+
+interface Ready {
+  readonly pid: number;
+  readonly pipe: number;
+  readonly path: string;
+}
+
+/**
+ * Keeps a shell that waits to become a watcher, so that a start need not wait for a shell: a millisecond.
+ * The shell ends when this daemon does: nobody has its pipe open for writing then.
+ */
+export class Spare {
+  readonly #directory: string;
+  #count = 0;
+  #ready: Ready | undefined;
+  #isClosed = false;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** Ends shells that waited for an earlier daemon, and had not got as far as to see its end. */
+  removeOld(): void {
+    for (const name of readdirSync(this.#directory)) {
+      if (!name.startsWith("spare-")) continue;
+      const path = `${this.#directory}/${name}`;
+      closeSync(openFifo(path, "both"));
+      rmSync(path, { force: true });
+    }
+  }
+
+  /** Makes one ready, unless one is. */
+  prepare(): void {
+    if (this.#ready || this.#isClosed) return;
+    const path = `${this.#directory}/spare-${process.pid}-${++this.#count}`;
+    rmSync(path, { force: true });
+    makeFifo(path);
+    const pipe = openFifo(path, "both");
+    const pid = startShell([script, "sh", path], { directory: this.#directory, files: [] });
+    this.#ready = { pid, pipe, path };
+  }
+
+  /** As `startWatcher`, with the shell that waits where it can be used. */
+  start(plan: WatchPlan): Started {
+    const ready = this.#ready;
+    const inherits = plan.terminal !== undefined || plan.oomEvent !== undefined;
+    if (!ready || inherits || plan.directory.includes("\n")) {
+      return { pid: startWatcher(plan), release: () => {} };
+    }
+    this.#ready = undefined;
+    writeFileSync(`${plan.directory}/watch`, watchText(plan), { mode: 0o600 });
+    writeAvailable(ready.pipe, Buffer.from(`${plan.directory}\n`));
+    return { pid: ready.pid, release: () => this.#release(ready) };
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    if (this.#ready) this.#release(this.#ready);
+    this.#ready = undefined;
+  }
+
+  #release({ pipe, path }: Ready): void {
+    closeSync(pipe);
+    rmSync(path, { force: true });
+  }
+}
