@@ -160,8 +160,8 @@ export class Uploads {
 
   /** Forgets an upload and its bytes. Absent is fine; one that is written to ends at its next piece. */
   async cancel(id: string): Promise<void> {
+    await rm(this.path(id), { force: true }); // first: on a full disk the row cannot go before it
     this.#forget(id);
-    await rm(this.path(id), { force: true });
   }
 
   /** Ids of uploads that nobody has written to since `beforeMs`. */
