@@ -61,11 +61,13 @@ export class TestEngine {
   readonly host: string;
   readonly bridge: string;
   readonly #extra: readonly string[];
+  readonly #isRecorded: boolean;
   #child: ReturnType<typeof Bun.spawn> | undefined;
   log = "";
 
-  private constructor(name: string, extra: readonly string[], folder?: string) {
-    this.folder = folder ?? mkdtempSync(join(tmpdir(), `lading-test-${name}-`));
+  private constructor(name: string, extra: readonly string[], isRecorded: boolean) {
+    this.folder = mkdtempSync(join(tmpdir(), `lading-test-${name}-`));
+    this.#isRecorded = isRecorded;
     this.host = `unix://${this.folder}/engine.sock`;
     this.bridge = `ldt-${name}`.slice(0, 15);
     this.#extra = extra;
@@ -73,8 +75,16 @@ export class TestEngine {
   }
 
   /** Starts an engine; `name` (unique, at most 11 characters) names its bridge. */
-  static async open(name: string, extra: readonly string[] = []): Promise<TestEngine> {
-    const engine = new TestEngine(name, extra);
+  static open(name: string, extra: readonly string[] = []): Promise<TestEngine> {
+    return TestEngine.#started(new TestEngine(name, extra, true));
+  }
+
+  /** As `open`, but its answers are not recorded, which would take time. */
+  static openUnrecorded(name: string): Promise<TestEngine> {
+    return TestEngine.#started(new TestEngine(name, [], false));
+  }
+
+  static async #started(engine: TestEngine): Promise<TestEngine> {
     await engine.start();
     return engine;
   }
@@ -109,7 +119,10 @@ export class TestEngine {
         stdout: "pipe",
         stderr: "pipe",
         cwd: this.folder,
-        env: { ...process.env, LADING_API_RECORD: this.recordPath },
+        env: {
+          ...process.env,
+          ...(this.#isRecorded ? { LADING_API_RECORD: this.recordPath } : {}),
+        },
       },
     );
     this.#child = child;

@@ -41,7 +41,7 @@ if (whyNot) {
   console.error(`bench: Cannot measure: ${whyNot}`);
   process.exit(1);
 }
-const own = flags.host ? undefined : await TestEngine.open("bench");
+const own = flags.host ? undefined : await TestEngine.openUnrecorded("bench");
 const targets: Target[] = [{ name: "lading", host: flags.host ?? own!.host, pid: own?.pid }];
 if (flags.against) {
   const pid = flags["against-pid"] ? Number(flags["against-pid"]) : undefined;
