@@ -34,6 +34,14 @@ export function registriesOf(transfers: Transfers): Registries {
     },
     push: (reference, { auth, report, signal }) =>
       transfers.push(reference, { credentials: credentialsOf(auth), report, signal }),
+    async describe(reference, { auth, signal }) {
+      const options = { credentials: credentialsOf(auth), signal };
+      const { descriptor, platforms } = await transfers.describe(reference, options);
+      const { mediaType, digest, size } = descriptor;
+      return { Descriptor: { mediaType, digest, size }, Platforms: platforms };
+    },
+    search: (term, { limit, auth, signal }) =>
+      transfers.search(term, { limit, credentials: credentialsOf(auth), signal }),
     login: (auth) =>
       transfers.login(
         registryOf(auth.serveraddress ?? ""),

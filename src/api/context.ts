@@ -6,7 +6,7 @@ import type { ImageStore, Report } from "../image/mod.ts";
 import type { NetworkStore } from "../network/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
 import type { VolumeStore } from "../volume/mod.ts";
-import type { AuditAnswer, AuthBody } from "./schema.ts";
+import type { AuditAnswer, AuthBody, DistributionInspect, SearchResult } from "./schema.ts";
 
 /** What an engine tells about itself. */
 export interface EngineInfo {
@@ -32,6 +32,15 @@ export interface Registries {
     reference: string,
     options: { auth: AuthBody; report: Report; signal: AbortSignal },
   ): Promise<void>;
+  /** What a name stands for in its registry. */
+  describe(
+    reference: string,
+    options: { auth: AuthBody; signal: AbortSignal },
+  ): Promise<DistributionInspect>;
+  search(
+    term: string,
+    options: { limit: number; auth: AuthBody; signal: AbortSignal },
+  ): Promise<SearchResult[]>;
   login(auth: AuthBody): Promise<{ identityToken: string }>;
 }
 

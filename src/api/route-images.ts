@@ -7,7 +7,7 @@ import type { Exchange } from "./exchange.ts";
 import { Fields, parseJson } from "./fields.ts";
 import { chooseImages, sharedBytesOf } from "./list-images.ts";
 import { noRegistries, ProgressAnswer } from "./progress.ts";
-import { flag, parseFilters } from "./query.ts";
+import { flag, parseFilters, whole } from "./query.ts";
 import { sendTar } from "./route-archive.ts";
 import type { Route } from "./router.ts";
 import type { AuthBody } from "./schema.ts";
@@ -216,12 +216,35 @@ async function importImage(exchange: Exchange, context: Context): Promise<void> 
   });
 }
 
-function search(exchange: Exchange): void {
-  throw noRegistries(`search for "${(exchange.query.get("term") ?? "").slice(0, 100)}"`);
+async function search(exchange: Exchange, { registries }: Context): Promise<void> {
+  const { query, signal } = exchange;
+  const term = query.get("term") ?? "";
+  if (!registries?.search) throw noRegistries(`search for "${term.slice(0, 100)}"`);
+  const filters = parseFilters(query, ["is-official", "is-automated", "stars"]);
+  const limit = whole(query, "limit") ?? 0;
+  const found = await registries.search(term, { limit, auth: authOf(exchange), signal });
+  const starsMin = Number(filters.get("stars")?.[0] ?? 0);
+  const isWanted = (name: string, has: boolean) =>
+    (filters.get(name) ?? []).every((value) => (value === "true" || value === "1") === has);
+  exchange.json(
+    200,
+    found.filter(
+      (each) =>
+        each.star_count >= starsMin &&
+        isWanted("is-official", each.is_official) &&
+        isWanted("is-automated", each.is_automated),
+    ),
+  );
 }
 
-function distribution(_: Exchange, __: Context, [name = ""]: Parameters): void {
-  throw noRegistries(`ask a registry about "${name.slice(0, 300)}"`);
+async function distribution(
+  exchange: Exchange,
+  { registries }: Context,
+  [name = ""]: Parameters,
+): Promise<void> {
+  if (!registries?.describe) throw noRegistries(`ask a registry about "${name.slice(0, 300)}"`);
+  const { signal } = exchange;
+  exchange.json(200, await registries.describe(name, { auth: authOf(exchange), signal }));
 }
 
 export const routes: readonly Route[] = [

@@ -56,6 +56,20 @@ export interface SearchResult {
   readonly star_count: number;
 }
 
+/** What `GET /distribution/{name}/json` answers. */
+export interface DistributionInspect {
+  readonly Descriptor: {
+    readonly mediaType: string;
+    readonly digest: string;
+    readonly size: number;
+  };
+  readonly Platforms: readonly {
+    readonly architecture: string;
+    readonly os: string;
+    readonly variant?: string;
+  }[];
+}
+
 /** One line of `pull`, `push`, `load`, `import` and `build`. */
 export interface ProgressMessage {
   readonly stream?: string;

@@ -292,6 +292,7 @@ export type {
   BuildCacheRecord,
   BuildQuery,
   DiskUsage,
+  DistributionInspect,
   EventMessage,
   HistoryItem,
   ImageInspect,

@@ -14,7 +14,7 @@ export const command = defineCommand({
   async run({ flags, args, globals }) {
     const source = await openContext(args[0]!, flags.file);
     const query = { ...buildQuery(flags), ...source.query };
-    const registries = allAuths(configFolder(globals));
+    const registries = await allAuths(configFolder(globals));
     const messages = await engineOf(globals).images.build(query, source.context, { registries });
     const { isatty } = require("node:tty") as typeof import("node:tty");
     let id = "";

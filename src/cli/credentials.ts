@@ -2,11 +2,15 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import type { AuthBody } from "../api/schema.ts";
 import { Failure } from "../base/mod.ts";
+import { eraseSecret, getSecret, listSecrets, storeSecret } from "./credential-program.ts";
 
 export const hubAddress = "https://index.docker.io/v1/";
 
 interface ConfigFile {
   auths?: Record<string, { auth?: string; identitytoken?: string }>;
+  /** The program for all registries that `credHelpers` does not name. */
+  credsStore?: string;
+  credHelpers?: Record<string, string>;
   [other: string]: unknown;
 }
 
@@ -57,13 +61,57 @@ function decode(address: string, entry: { auth?: string; identitytoken?: string 
 
 /** The credentials for the registry of `image`; undefined when there are none. */
 export async function registryAuth(image: string, folder?: string): Promise<AuthBody | undefined> {
-  const address = registryOf(image);
-  const entry = readConfig(folder).auths?.[address];
+  return await authFor(readConfig(folder), registryOf(image));
+}
+
+async function authFor(config: ConfigFile, address: string): Promise<AuthBody | undefined> {
+  const program = programFor(config, address);
+  if (program) return await getSecret(program, address);
+  const entry = config.auths?.[address] ?? config.auths?.[`https://${address}`];
   return entry ? decode(address, entry) : undefined;
 }
 
+/** The program that keeps the secrets of an address; none where the file itself does. */
+function programFor(config: ConfigFile, address: string): string | undefined {
+  return config.credHelpers?.[address] ?? (config.credsStore || undefined);
+}
+
 /** All credentials, as a build sends them. */
-export function allAuths(folder?: string): Record<string, AuthBody> {
-  const entries = Object.entries(readConfig(folder).auths ?? {});
-  return Object.fromEntries(entries.map(([address, entry]) => [address, decode(address, entry)]));
+export async function allAuths(folder?: string): Promise<Record<string, AuthBody>> {
+  const config = readConfig(folder);
+  const addresses = new Set([
+    ...Object.keys(config.auths ?? {}),
+    ...Object.keys(config.credHelpers ?? {}),
+    ...(config.credsStore ? await listSecrets(config.credsStore) : []),
+  ]);
+  const found: Record<string, AuthBody> = {};
+  for (const address of addresses) {
+    const auth = await authFor(config, address);
+    if (auth) found[address] = auth;
+  }
+  return found;
+}
+
+/** Keeps what a login gave. True when the secret lies readable in the file. */
+export async function keepAuth(auth: AuthBody, folder?: string): Promise<boolean> {
+  const config = readConfig(folder);
+  const { serveraddress: address = "", username = "", password = "", identitytoken } = auth;
+  const program = programFor(config, address);
+  if (program) await storeSecret(program, auth);
+  const pair = Buffer.from(`${username}:${identitytoken ? "" : password}`).toString("base64");
+  const secret = identitytoken ? { auth: pair, identitytoken } : { auth: pair };
+  const entry = program ? {} : secret;
+  writeConfig({ ...config, auths: { ...config.auths, [address]: entry } }, folder);
+  return !program;
+}
+
+/** Forgets what a login gave; false when there was nothing. */
+export async function dropAuth(address: string, folder?: string): Promise<boolean> {
+  const config = readConfig(folder);
+  const program = programFor(config, address);
+  if (program && (await getSecret(program, address))) await eraseSecret(program, address);
+  else if (!config.auths?.[address]) return false;
+  const { [address]: _gone, ...auths } = config.auths ?? {};
+  writeConfig({ ...config, auths }, folder);
+  return true;
 }

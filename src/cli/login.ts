@@ -1,6 +1,6 @@
 import { Failure } from "../base/mod.ts";
 import { defineCommand } from "./command.ts";
-import { hubAddress, readConfig, writeConfig } from "./credentials.ts";
+import { hubAddress, keepAuth } from "./credentials.ts";
 import { configFolder, engineOf } from "./engine.ts";
 import { complain, print, write } from "./output.ts";
 
@@ -30,11 +30,10 @@ export const command = defineCommand({
     const body = { username, password, serveraddress: address };
     const { Status, IdentityToken } = await engineOf(globals).system.auth(body);
     const folder = configFolder(globals);
-    const config = readConfig(folder);
-    const auth = Buffer.from(`${username}:${IdentityToken ? "" : password}`).toString("base64");
-    const entry = IdentityToken ? { auth, identitytoken: IdentityToken } : { auth };
-    writeConfig({ ...config, auths: { ...config.auths, [address]: entry } }, folder);
-    complain(`\nWARNING! Your credentials are stored unencrypted in '${folder}/config.json'.`);
+    const auth = IdentityToken ? { ...body, identitytoken: IdentityToken } : body;
+    if (await keepAuth(auth, folder)) {
+      complain(`\nWARNING! Your credentials are stored unencrypted in '${folder}/config.json'.`);
+    }
     print(Status || "Login Succeeded");
     return 0;
   },

@@ -6,5 +6,6 @@
  * Spec: https://github.com/opencontainers/image-spec/tree/v1.1.1
  */
 export { openImages, type Transfers } from "./open.ts";
+export type { Found, Remote } from "./remote.ts";
 export { openImageStore } from "./store.ts";
 export type { HistoryRow, Image, ImageStore, Progress, Removal, Report } from "./types.ts";

@@ -7,6 +7,7 @@ import { Downloads } from "./download.ts";
 import { Origins } from "./origins.ts";
 import { pull, type Transfer } from "./pull.ts";
 import { push } from "./push.ts";
+import { describeRemote, type Found, type Remote, searchRemote } from "./remote.ts";
 import { openSqliteStore } from "./store.ts";
 import { Store } from "./transfer-store.ts";
 import type { Image, ImageStore, Report } from "./types.ts";
@@ -26,6 +27,12 @@ export interface Transfers {
   pull(reference: string, options: Options & { readonly platform?: Platform }): Promise<Image>;
   /** Sends the image that has the name; a name without tag sends all tags of the repository. */
   push(reference: string, options: Options & { readonly platform?: Platform }): Promise<void>;
+  /** What a name stands for in its registry, without pulling it. */
+  describe(reference: string, options: Omit<Options, "report">): Promise<Remote>;
+  search(
+    term: string,
+    options: Omit<Options, "report"> & { readonly limit: number },
+  ): Promise<Found[]>;
   /** Shows credentials to the registry of this name. @throws "denied" */
   login(
     domain: string,
@@ -59,6 +66,8 @@ export async function openImages(options: {
     transfers: {
       pull: (reference, how) => pull(transfer, reference, how),
       push: (reference, how) => push(transfer, reference, how),
+      describe: (reference, how) => describeRemote(client, reference, how),
+      search: (term, how) => searchRemote(client, term, how),
       login: (domain, credentials, signal) => client.login(domain, credentials, signal),
     },
   };

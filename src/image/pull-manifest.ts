@@ -145,7 +145,7 @@ async function planManifest(
 }
 
 /** A config, whole and verified. */
-async function smallBlob(
+export async function smallBlob(
   repository: Repository,
   descriptor: Descriptor,
   signal: AbortSignal,

@@ -1,5 +1,9 @@
+import { Failure } from "../base/mod.ts";
+import { refused, send } from "./client-fetch.ts";
 import type { RegistrySettings } from "./client-host.ts";
+import { listCatalog } from "./client-lists.ts";
 import { RemoteRepository, type Repository } from "./client-repository.ts";
+import { retrying } from "./client-retry.ts";
 import { Session } from "./client-session.ts";
 import type { Credentials } from "./client-token.ts";
 
@@ -10,6 +14,10 @@ export interface RegistryClient {
     name: { readonly domain: string; readonly path: string },
     options: { credentials: Credentials; push?: boolean },
   ): Repository;
+  /** The names of the repositories that a registry lists for us. @throws Failure "denied" | … */
+  catalog(domain: string, credentials: Credentials, signal: AbortSignal): Promise<string[]>;
+  /** An answer of JSON from an address that is no registry. @throws Failure "invalid" | "unavailable" */
+  json(url: URL, signal: AbortSignal): Promise<unknown>;
   /** Shows credentials to a registry. @throws Failure "denied" — they are wrong */
   login(
     domain: string,
@@ -40,7 +48,23 @@ export function openRegistryClient(settings: RegistrySettings = {}): RegistryCli
   return {
     repository: ({ domain, path }, { credentials, push }) =>
       new RemoteRepository(session(domain, credentials), path, push ? ["pull", "push"] : ["pull"]),
+    catalog: (domain, credentials, signal) => listCatalog(session(domain, credentials), signal),
+    json: fetchJson,
     login: (domain, credentials, signal) =>
       new Session(domain, settings, credentials).login(signal),
   };
+}
+
+const answerBytesMax = 4 << 20;
+
+async function fetchJson(url: URL, signal: AbortSignal): Promise<unknown> {
+  const call = () => send({ method: "GET", url, tls: {}, signal });
+  const answer = await retrying(call, { signal, triesMax: 3 });
+  if (answer.status !== 200) throw await refused(answer, `Get "${url.origin}${url.pathname}"`);
+  const text = Buffer.from(await answer.bytes(answerBytesMax)).toString();
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Failure("invalid", `Cannot read the answer of ${url.host}: not JSON`, { cause });
+  }
 }

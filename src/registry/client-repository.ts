@@ -2,6 +2,7 @@ import { Failure, limits } from "../base/mod.ts";
 import { type Descriptor, type Digest, digestOf, isDigest, mediaTypes } from "../oci/mod.ts";
 import { RegistryFailure } from "./client-failure.ts";
 import { type Answer, refused } from "./client-fetch.ts";
+import { listPages } from "./client-lists.ts";
 import type { Request, Session } from "./client-session.ts";
 import { mountOnly, type Upload, uploadBlob } from "./client-upload.ts";
 import { headers, paths } from "./protocol.ts";
@@ -51,10 +52,6 @@ const accept = [
   mediaTypes.dockerSchema1Signed,
   mediaTypes.dockerSchema1,
 ].join(", ");
-
-const tagsMax = 100_000;
-const pagesMax = 1_000;
-const listBytesMax = 8 << 20;
 
 export class RemoteRepository implements Repository {
   readonly domain: string;
@@ -177,18 +174,8 @@ export class RemoteRepository implements Repository {
   }
 
   async tags(signal: AbortSignal): Promise<string[]> {
-    const tags: string[] = [];
-    let target: string | undefined = `${paths.tags(this.path)}?n=1000`;
-    for (let page = 0; target; page++) {
-      const answer: Answer = await this.#send({ method: "GET", target, signal });
-      if (answer.status !== 200) throw await refused(answer, "Cannot list the tags");
-      tags.push(...parseTags(await answer.bytes(listBytesMax)));
-      if (tags.length > tagsMax || page > pagesMax) {
-        throw new Failure("exhausted", `Cannot list the tags of ${this.path}: there are too many`);
-      }
-      target = nextPage(answer);
-    }
-    return tags;
+    const get = (target: string) => this.#send({ method: "GET", target, signal });
+    return await listPages(get, paths.tags(this.path), "tags");
   }
 
   async referrers(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
@@ -217,26 +204,6 @@ function rangeStart(answer: Answer): number {
     answer.headers.get("content-range") ?? "",
   );
   return match ? Number(match[1]) : -1;
-}
-
-function parseTags(bytes: Uint8Array): string[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.from(bytes).toString());
-  } catch (cause) {
-    throw new Failure("invalid", "Cannot read the list of tags: it is not JSON", { cause });
-  }
-  const tags = (value as { tags?: unknown } | null)?.tags ?? [];
-  if (!Array.isArray(tags)) throw new Failure("invalid", "Cannot read the list of tags");
-  return tags.filter((tag): tag is string => typeof tag === "string" && tag.length <= 128);
-}
-
-/** The next page of a list, on the same registry. */
-function nextPage(answer: Answer): string | undefined {
-  const link = /<([^>]{1,4096})>\s*;\s*rel="?next"?/.exec(answer.headers.get("link") ?? "");
-  if (!link) return undefined;
-  const url = new URL(link[1]!, answer.url);
-  return url.origin === answer.url.origin ? `${url.pathname}${url.search}` : undefined;
 }
 
 /** True when the registry says that there is no such thing. */
