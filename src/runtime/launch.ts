@@ -1,5 +1,5 @@
 import { closeSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { enlargePipe, openFifo, openProcess, signalProcess } from "../sys/mod.ts";
+import { enlargePipe, openFifo, openProcess, resizeTerminal, signalProcess } from "../sys/mod.ts";
 import type { Host } from "./host.ts";
 import { Input, pipeBytes } from "./input.ts";
 import type { OomWatch } from "./oom.ts";
@@ -25,6 +25,8 @@ export interface LaunchPlan {
   readonly program: string;
   readonly action: "run" | "exec";
   readonly terminal: boolean;
+  /** Of the terminal. */
+  readonly size: { readonly rows: number; readonly columns: number } | undefined;
   readonly stdin: boolean;
   readonly logging: Logging;
   readonly oom: OomWatch | undefined;
@@ -71,6 +73,8 @@ export async function launch(host: Host, plan: LaunchPlan): Promise<WatchedProce
     throw refusal(said, plan);
   }
   const terminal = sockets && (await Terminal.arrive(host.pump, sockets));
+  // crun sets it too, but for an exec only when the process runs already.
+  if (terminal && plan.size) resizeTerminal(terminal.control, plan.size);
   return join(host, { pid, watch, events: watched, pipes, terminal, plan, isNewRun: true });
 }
 

@@ -58,7 +58,10 @@ export class LiveLog implements GrowingLog, LogListener {
   join(reader: Reader): { moved(): void; leave(): void } {
     this.#readers.add(reader);
     return {
-      moved: () => this.#readerMoved(),
+      moved: () => {
+        this.#readers.add(reader);
+        this.#readerMoved();
+      },
       leave: () => {
         this.#readers.delete(reader);
         this.#readerMoved();
@@ -73,7 +76,8 @@ export class LiveLog implements GrowingLog, LogListener {
   full(segment: number): void {
     this.#asked = segment;
     this.#dropIfFree();
-    if (this.#asked !== undefined) this.#patience ??= setTimeout(() => this.#drop(), patienceMs);
+    if (this.#asked !== undefined)
+      this.#patience ??= setTimeout(() => this.#dropAnyway(), patienceMs);
   }
 
   lost(): void {
@@ -104,12 +108,20 @@ export class LiveLog implements GrowingLog, LogListener {
     this.#dropIfFree();
     if (this.#asked === undefined) return;
     clearTimeout(this.#patience);
-    this.#patience = setTimeout(() => this.#drop(), patienceMs);
+    this.#patience = setTimeout(() => this.#dropAnyway(), patienceMs);
   }
 
   #dropIfFree(): void {
     const oldest = this.#asked ?? 0;
     if (![...this.#readers].some(({ segment }) => segment <= oldest)) this.#drop();
+  }
+
+  /** Nobody who does not read holds the log up twice. Whoever reads on counts again. */
+  #dropAnyway(): void {
+    for (const reader of this.#readers) {
+      if (reader.segment <= (this.#asked ?? 0)) this.#readers.delete(reader);
+    }
+    this.#drop();
   }
 
   #drop(): void {

@@ -12,7 +12,7 @@ export interface GrowingLog {
   end(): Place;
   /** Resolves with true once there is more than `position`; false when there never will be. */
   beyond(position: number, signal: AbortSignal | undefined): Promise<boolean>;
-  /** While a reader is here, the segment it reads is kept for it, for a time. Returns how to leave. */
+  /** While a reader is here, the segment it reads is kept for it, for a time. */
   join(reader: { readonly segment: number }): { moved(): void; leave(): void };
 }
 
@@ -32,7 +32,22 @@ export function readLog(
     ? Promise.resolve({ place: known, isMidLine: { 1: false, 2: false } })
     : findStart(directory, query);
   start.catch(() => undefined); // whoever iterates hears of it
-  return chunks(directory, query, { start, growing: query.follow ? growing : undefined });
+  if (!query.follow || !growing) return chunks(directory, query, { start });
+  // From now on, and not only once the first chunk is asked for, nothing is dropped unread.
+  const reader: Reader = { segment: known?.segment ?? 0 };
+  return chunks(directory, query, { start, growing, reader, presence: growing.join(reader) });
+}
+
+interface Reader {
+  segment: number;
+}
+
+interface Source {
+  readonly start: Promise<Start>;
+  /** Those who follow have all three. */
+  readonly growing?: GrowingLog;
+  readonly reader?: Reader;
+  readonly presence?: ReturnType<GrowingLog["join"]>;
 }
 
 async function* nothing(): AsyncGenerator<Chunk> {}
@@ -40,17 +55,17 @@ async function* nothing(): AsyncGenerator<Chunk> {}
 async function* chunks(
   directory: string,
   query: OutputQuery,
-  { start, growing }: { start: Promise<Start>; growing: GrowingLog | undefined },
+  { start, growing, reader, presence }: Source,
 ): AsyncGenerator<Chunk> {
   const { place, isMidLine } = await start;
   const cursor = new LogCursor(directory, place);
   const filter = lineFilter(query, { ...isMidLine });
-  const presence = growing?.join(cursor);
   const until = untilSignal(query);
   try {
     for (;;) {
       const position = cursor.position;
       const pieces = await cursor.next();
+      if (reader) reader.segment = cursor.segment;
       presence?.moved();
       tellSkipped(directory, cursor);
       for (const piece of pieces) {

@@ -152,7 +152,13 @@ test("exec() has a terminal of its own, and stdin", async () => {
     const inTerminal = await runtime.exec(
       id,
       "terminal",
-      processSpec(["sh", "-c", "tty; stty size; read x; echo $x"], { terminal: true }),
+      // The size is there a moment after the start.
+      processSpec(
+        ["sh", "-c", "tty; until stty size 2>/dev/null | grep .; do :; done; read x; echo $x"],
+        {
+          terminal: true,
+        },
+      ),
       { stdin: true, size: { rows: 5, columns: 50 } },
     );
     await inTerminal.write(Buffer.from("a\n"));
