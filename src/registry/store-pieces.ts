@@ -2,6 +2,17 @@ import type { FileHandle } from "node:fs/promises";
 
 const pieceBytes = 512 << 10;
 
+/** Chunks are garbage at once, outside of the heap that the collector watches: it is told in time. */
+const sweepBytes = 48 << 20;
+let unsweptBytes = 0;
+
+function sweep(sizeBytes: number): void {
+  unsweptBytes += sizeBytes;
+  if (unsweptBytes < sweepBytes) return;
+  unsweptBytes = 0;
+  Bun.gc(true);
+}
+
 /** Lets the event loop turn between pieces. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
@@ -68,6 +79,7 @@ export class PieceWriter {
 
   async #flush(): Promise<void> {
     await this.#writing;
+    sweep(this.#used);
     const full = this.#piece.subarray(0, this.#used);
     const buffer = this.#piece;
     this.#writing = this.#store(full).then(() => {
