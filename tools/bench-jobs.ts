@@ -197,7 +197,9 @@ async function besideEach(target: Target, label: string): Promise<number> {
       // A watcher that was started ahead is known by its directory alone.
       const line = readFileSync(`/proc/${pid}/cmdline`, "utf8") + readlinkSync(`/proc/${pid}/cwd`);
       if (ids.some((id) => line.includes(id))) total += memoryMegabytes(Number(pid), "Pss");
-    } catch {}
+    } catch {
+      // it ended while we looked
+    }
   }
   return total / ids.length;
 }
