@@ -30,6 +30,7 @@ async function daemon(task: Record<string, unknown>): Promise<() => Promise<void
   const child = Bun.spawn([process.execPath, `${import.meta.dir}/crash.ts`, JSON.stringify(all)], {
     stdout: "pipe",
     stderr: "inherit",
+    env: { ...process.env }, // as it is now: the group of this run is in it
   });
   children.push(child);
   const reader = child.stdout.getReader();

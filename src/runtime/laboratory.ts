@@ -1,5 +1,6 @@
 /** What the root tests of this folder share: a root filesystem of busybox, and specs to run in it. */
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cgroupDirectories, findCgroups, removeCgroup } from "../sys/mod.ts";
 import { defaultCapabilities, defaultMaskedPaths, defaultReadonlyPaths } from "./defaults.ts";
 import type { BundleSpec, Chunk, ProcessSpec, RunningProcess } from "./types.ts";
 
@@ -7,7 +8,7 @@ export const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 
 /** A directory that goes when it is disposed, with a root filesystem in it. */
 export function makeLaboratory(): { directory: string; rootfs: string } & Disposable {
-  const directory = mkdtempSync("/tmp/lading-D-runtime-");
+  const directory = mkdtempSync("/tmp/lading-runtime-");
   const rootfs = `${directory}/rootfs`;
   for (const name of ["bin", "dev", "etc", "proc", "root", "sbin", "sys", "tmp"]) {
     mkdirSync(`${rootfs}/${name}`, { recursive: true });
@@ -21,15 +22,21 @@ export function makeLaboratory(): { directory: string; rootfs: string } & Dispos
   return {
     directory,
     rootfs,
-    [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }),
+    [Symbol.dispose]: () => {
+      rmSync(directory, { recursive: true, force: true });
+      const cgroups = findCgroups();
+      for (const group of cgroups ? cgroupDirectories(cgroups, testGroup) : []) removeCgroup(group);
+    },
   };
 }
 
+/** One for this run, and for the daemons that it starts. */
+const testGroup = `/lading-test-${(process.env["LADING_TEST_GROUP"] ??= String(process.pid))}`;
 let count = 0;
 
 /** An ID that no other container on this machine has. */
 export function newId(): string {
-  return `ladD${process.pid}x${++count}`;
+  return `lading${process.pid}x${++count}`;
 }
 
 export function processSpec(args: readonly string[], more: Partial<ProcessSpec> = {}): ProcessSpec {
@@ -66,7 +73,7 @@ export function bundleSpec(
       uts: "private",
       cgroup: "private",
     },
-    cgroupParent: "/lading-D-test",
+    cgroupParent: testGroup,
     resources: {},
     devices: [],
     privileged: false,
