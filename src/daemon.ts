@@ -3,11 +3,12 @@
  * line, serves the API, and on SIGTERM or SIGINT closes all of it in the other order.
  */
 import { Database } from "bun:sqlite";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type Listen, serveApi } from "./api/mod.ts";
 import { audit } from "./audit.ts";
 import { Failure, log, setLogLevel, toFailure } from "./base/mod.ts";
 import { openBuilder } from "./build/mod.ts";
+import { claimRoots } from "./claim.ts";
 import { openContentStore } from "./content/mod.ts";
 import { openEngine } from "./engine/mod.ts";
 import { enterCgroupView, forgetCgroupView, guardHostMounts, requireHost } from "./host.ts";
@@ -17,7 +18,6 @@ import { type DaemonOptions, daemonUsage, parseDaemonOptions } from "./options.t
 import { pullForBuild, registriesOf } from "./registries.ts";
 import { openRuntime } from "./runtime/mod.ts";
 import { openSnapshotStore } from "./snapshot/mod.ts";
-import { lockFile } from "./sys/mod.ts";
 import { openVolumeStore } from "./volume/mod.ts";
 
 /** `lading daemon`: runs until it is told to end, and returns the exit code. */
@@ -53,9 +53,7 @@ function openDatabase(path: string): Database {
 
 async function serve(options: DaemonOptions): Promise<void> {
   setLogLevel(options.logLevel);
-  mkdirSync(options.dataRoot, { recursive: true, mode: 0o711 });
-  mkdirSync(options.execRoot, { recursive: true, mode: 0o711 });
-  using _lock = lockFile(`${options.dataRoot}/lock`);
+  using _claim = claimRoots(options);
   if (options.pidFile) writeFileSync(options.pidFile, `${process.pid}\n`);
   const ending = endSignal();
   const database = openDatabase(`${options.dataRoot}/lading.db`);

@@ -1,0 +1,50 @@
+/**
+ * What one engine alone may use: its data root, its exec root and its bridge. An engine removes what it
+ * does not know there when it starts; on another's, that would be the other's running containers.
+ */
+import { mkdirSync, statSync } from "node:fs";
+import { Failure, isFailure } from "./base/mod.ts";
+import { lockFile } from "./sys/mod.ts";
+
+const hint =
+  "Give this one its own --host, --data-root, --exec-root and --bridge, or stop the other";
+
+/**
+ * Claims all three until it is disposed or the process ends, however it ends. `locks` is the folder
+ * with the bridges' lock files; a bridge is claimed for this network namespace.
+ * @throws Failure "conflict" — another engine has one of them
+ */
+export function claimRoots(
+  { dataRoot, execRoot, bridge }: { dataRoot: string; execRoot: string; bridge: string },
+  locks = "/run/lading-bridges",
+): Disposable {
+  mkdirSync(dataRoot, { recursive: true, mode: 0o711 });
+  mkdirSync(execRoot, { recursive: true, mode: 0o711 });
+  mkdirSync(locks, { recursive: true, mode: 0o700 });
+  const namespace = statSync("/proc/self/ns/net").ino;
+  const held: Disposable[] = [];
+  const release = () => {
+    for (const each of held) each[Symbol.dispose]();
+  };
+  try {
+    held.push(claim(`${dataRoot}/lock`, `data root "${dataRoot}"`));
+    if (execRoot !== dataRoot) held.push(claim(`${execRoot}/lock`, `exec root "${execRoot}"`));
+    held.push(claim(`${locks}/${bridge}.${namespace}`, `bridge "${bridge}"`));
+  } catch (cause) {
+    release();
+    throw cause;
+  }
+  return { [Symbol.dispose]: release };
+}
+
+function claim(path: string, what: string): Disposable {
+  try {
+    return lockFile(path);
+  } catch (cause) {
+    if (!isFailure(cause, "conflict")) throw cause;
+    throw new Failure("conflict", `Cannot start an engine: another one uses the ${what}`, {
+      hint,
+      cause,
+    });
+  }
+}
