@@ -55,6 +55,19 @@ function container({
   };
 }
 
+test("the program registry and its help are there without an engine", async () => {
+  const ran = (...argv: string[]) =>
+    Bun.spawnSync([`${import.meta.dir}/../../bin/lading`, ...argv], { env: process.env });
+  for (const argv of [["registry"], ["registry", "--help"], ["help", "registry"]]) {
+    expect(ran(...argv).stdout.toString()).toStartWith("Usage:  lading registry COMMAND");
+  }
+  expect(ran("help", "registry", "gc").stdout.toString()).toStartWith("Usage:  lading registry gc");
+  expect(ran("help", "daemon").stdout.toString()).toStartWith("Usage:  lading daemon");
+  const wrong = ran("registry", "serv");
+  expect(wrong.exitCode).toBe(1);
+  expect(wrong.stderr.toString()).toContain("'serv' is not a command of lading registry");
+});
+
 describe("run", () => {
   test("attaches and waits before it starts, and ends with the container's code", async () => {
     await withEngine(container({ exitCode: 7 }), async (engine) => {

@@ -136,6 +136,7 @@ export const groups: Readonly<Record<string, string>> = {
 export const outside: Readonly<Record<string, string>> = {
   daemon: "Run an engine in the foreground",
   doctor: "Check what this host lacks, and say what to do",
+  registry: "Serve a registry, and keep it in order",
 };
 
 /** The command of this name (`ps`, `container ls`). */
