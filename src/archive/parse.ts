@@ -157,9 +157,7 @@ export class TarParser {
       this.#next = "finished";
       return;
     }
-    const sum = readNumber(block, 148, 8);
-    const { unsigned, signed } = checksums(block);
-    if (sum !== unsigned && sum !== signed) throw corrupt("a header's checksum is wrong");
+    this.#checkSum(block);
     const flag = String.fromCharCode(block[156]!);
     const sizeBytes = readNumber(block, 124, 12);
     if (sizeBytes < 0) throw corrupt("a size is negative");
@@ -174,6 +172,15 @@ export class TarParser {
     const type = typeOf[flag];
     if (!type) throw new Failure("unsupported", `Cannot read the archive: entry type "${flag}"`);
     yield* this.#entry(block, type, flag);
+  }
+
+  /** Whoever gave some other file by mistake is told so, and not what is wrong with its "header". */
+  #checkSum(block: Buffer): void {
+    const isNoTar = this.#entries === 0 && !/^[ 0-7\0]*$/.test(block.toString("latin1", 148, 156));
+    if (isNoTar) throw corrupt("it is not a tar");
+    const sum = readNumber(block, 148, 8);
+    const { unsigned, signed } = checksums(block);
+    if (sum !== unsigned && sum !== signed) throw corrupt("a header's checksum is wrong");
   }
 
   #startExtension(type: string, sizeBytes: number): void {

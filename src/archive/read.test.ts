@@ -108,6 +108,11 @@ describe("readTar()", () => {
     expect((await readAll(tar.subarray(0, whole + 512))).length).toBe(8);
   });
 
+  test("readTar() says of a text that it is not a tar", async () => {
+    const text = Buffer.from("# Lading\n".repeat(300));
+    await expect(readAll(text)).rejects.toThrow("Cannot read the archive: it is not a tar");
+  });
+
   const size = (sizeBytes: number) => Buffer.concat([tarHeader({ path: "f", sizeBytes }), tarEnd]);
   const pax = (...records: Buffer[]) => extension("x", Buffer.concat(records));
   const sparse = (map: string, realSize: number, data = 4) =>

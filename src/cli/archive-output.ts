@@ -47,9 +47,11 @@ export async function openArchive(path: string): Promise<Bytes> {
     if (isatty(0)) throw new Failure("invalid", "requested load from stdin, but stdin is empty");
     return Bun.stdin.stream();
   }
-  if (!(await Bun.file(path).exists())) {
-    throw new Failure("not_found", `open ${path}: no such file or directory`);
-  }
+  const { stat } = require("node:fs/promises") as typeof import("node:fs/promises");
+  // Pipes and devices serve as well: `lading load -i <(zstd -d < x.tar.zst)`.
+  const found = await stat(path).catch(() => undefined);
+  if (!found) throw new Failure("not_found", `open ${path}: no such file or directory`);
+  if (found.isDirectory()) throw new Failure("invalid", `read ${path}: is a directory`);
   const { filePieces } = require("./file-pieces.ts") as typeof import("./file-pieces.ts");
   return filePieces(path);
 }

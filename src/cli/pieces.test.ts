@@ -1,5 +1,6 @@
 /** Small pure parts of commands. */
 import { describe, expect, test } from "bun:test";
+import { openArchive } from "./archive-output.ts";
 import { portsText } from "./container-listing.ts";
 import { startExitCode } from "./create-container.ts";
 import { eventText } from "./events.ts";
@@ -78,6 +79,11 @@ for (const [message, code] of exits) {
     expect(startExitCode(message)).toBe(code);
   });
 }
+
+test("openArchive() says of a folder that it is one", async () => {
+  await expect(openArchive(import.meta.dir)).rejects.toThrow("/src/cli: is a directory");
+  await expect(openArchive("/no/such")).rejects.toThrow("open /no/such: no such file or directory");
+});
 
 test("parseFilters() collects values by name and refuses a lone name", () => {
   expect(parseFilters(["Label=a=b", "label=c", "status=exited", ""])).toEqual({
