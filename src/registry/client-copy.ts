@@ -1,0 +1,136 @@
+import { Failure } from "../base/mod.ts";
+import { type Descriptor, type Digest, parseIndex, parseManifestOrIndex } from "../oci/mod.ts";
+import type { FetchedManifest, Repository } from "./client-repository.ts";
+
+/** One step of a copy. */
+export interface Copied {
+  readonly what: "blob" | "manifest";
+  readonly digest: Digest;
+  readonly how: "there" | "mounted" | "copied";
+}
+
+interface Ways {
+  readonly source: Repository;
+  readonly target: Repository;
+}
+
+interface CopyOptions {
+  readonly signal: AbortSignal;
+  readonly told?: (step: Copied) => void;
+  /** What refers to the manifest goes along: signatures, SBOMs. */
+  readonly withReferrers?: boolean;
+}
+
+const depthMax = 5;
+const manifestsMax = 1_000;
+
+/**
+ * Copies a manifest or index with all that it names, byte for byte, children first, so that nothing is
+ * named in the target before it is there. Blobs are mounted within a registry, and else stream from one
+ * to the other, which verifies them; nothing is kept here. Gives the digest.
+ */
+export async function copyManifest(
+  ways: Ways,
+  [from, to]: readonly [string, string],
+  options: CopyOptions,
+): Promise<Digest> {
+  const copier = new Copier(ways, options);
+  return await copier.copy(await ways.source.manifest(from, options.signal), to);
+}
+
+class Copier {
+  readonly #ways: Ways;
+  readonly #options: CopyOptions;
+  readonly #seen = new Set<Digest>();
+
+  constructor(ways: Ways, options: CopyOptions) {
+    this.#ways = ways;
+    this.#options = options;
+  }
+
+  async copy(manifest: FetchedManifest, to: string): Promise<Digest> {
+    await this.#copyParts(manifest, 0);
+    const { digest, mediaType } = manifest.descriptor;
+    const { target } = this.#ways;
+    await target.putManifest(to, { mediaType, bytes: manifest.bytes }, this.#options.signal);
+    this.#tell("manifest", digest, "copied");
+    await this.#copyReferrers(digest, 0);
+    return digest;
+  }
+
+  async #copyParts({ bytes, descriptor }: FetchedManifest, depth: number): Promise<void> {
+    if (depth > depthMax || this.#seen.size > manifestsMax) {
+      throw new Failure(
+        "exhausted",
+        `Cannot copy ${descriptor.digest}: it names too many manifests`,
+      );
+    }
+    this.#seen.add(descriptor.digest);
+    const parsed = parseManifestOrIndex(bytes);
+    if ("manifest" in parsed) {
+      const { config, layers } = parsed.manifest;
+      for (const blob of [config, ...layers]) await this.#copyBlob(blob);
+      return;
+    }
+    for (const child of parsed.index.manifests) await this.#copyChild(child.digest, depth + 1);
+  }
+
+  async #copyChild(digest: Digest, depth: number): Promise<void> {
+    if (this.#seen.has(digest)) return;
+    const { source, target } = this.#ways;
+    const { signal } = this.#options;
+    if ((await target.head(digest, signal)) === digest) {
+      this.#seen.add(digest);
+      this.#tell("manifest", digest, "there");
+    } else {
+      const child = await source.manifest(digest, signal);
+      await this.#copyParts(child, depth);
+      const { mediaType } = child.descriptor;
+      await target.putManifest(digest, { mediaType, bytes: child.bytes }, signal);
+      this.#tell("manifest", digest, "copied");
+    }
+    await this.#copyReferrers(digest, depth);
+  }
+
+  async #copyReferrers(digest: Digest, depth: number): Promise<void> {
+    if (!this.#options.withReferrers) return;
+    const { source } = this.#ways;
+    const bytes = await source.referrers(digest, this.#options.signal);
+    if (!bytes) return; // this registry knows none
+    for (const each of parseIndex(bytes).manifests) await this.#copyChild(each.digest, depth + 1);
+  }
+
+  async #copyBlob({ digest, size }: Descriptor): Promise<void> {
+    const { source, target } = this.#ways;
+    const { signal } = this.#options;
+    if (this.#seen.has(digest)) return;
+    this.#seen.add(digest);
+    if (await target.hasBlob(digest, signal)) {
+      this.#tell("blob", digest, "there");
+      return;
+    }
+    const { mountedFrom } = await target.upload({
+      digest,
+      sizeBytes: size,
+      read: (offset) => this.#read(digest, offset, size),
+      sources: source.domain === target.domain ? [source.path] : [],
+      signal,
+    });
+    this.#tell("blob", digest, mountedFrom === undefined ? "copied" : "mounted");
+  }
+
+  async *#read(digest: Digest, from: number, size: number): AsyncGenerator<Uint8Array, void> {
+    const { source } = this.#ways;
+    const { offset, stream } = await source.blob(digest, { from, signal: this.#options.signal });
+    let skip = from - offset;
+    for await (const chunk of stream(size - offset)) {
+      const part = chunk.subarray(Math.min(skip, chunk.length));
+      skip -= chunk.length - part.length;
+      if (part.length > 0) yield part;
+    }
+  }
+
+  #tell(what: Copied["what"], digest: Digest, how: Copied["how"]): void {
+    this.#options.told?.({ what, digest, how });
+  }
+}
