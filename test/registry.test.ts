@@ -168,6 +168,29 @@ describe.skipIf(whyNot !== undefined)(
       await ok("rmi", "-f", name, copy);
     });
 
+    test("registry copy brings all platforms to another registry by digest; rm removes it", async () => {
+      const other = await PeerRegistry.open();
+      try {
+        const layout = join(engine.folder, "layout-copy");
+        const digest = writeLayout(layout);
+        const [from, to] = [`${at}/copied:1`, `${other.address}/copy:2`];
+        const flags = ["--all", "--dest-tls-verify=false"];
+        await command(["skopeo", "copy", ...flags, `oci:${layout}:1`, `docker://${from}`]);
+        const copied = await engine.lading(["registry", "copy", from, to]);
+        expect(copied.stdout).toBe(`${other.address}/copy@${digest}\n`);
+        expect(digestOf(await rawManifest(to))).toBe(digest);
+        expect((await engine.lading(["registry", "tags", to])).stdout).toBe("2\n");
+        expect((await engine.lading(["registry", "ls", other.address])).stdout).toBe("copy\n");
+        const inspected = await engine.lading(["manifest", "inspect", to]);
+        expect(JSON.parse(inspected.stdout).manifests).toHaveLength(2);
+        const removed = await engine.lading(["registry", "rm", `${other.address}/copy@${digest}`]);
+        expect(removed.code).toBe(0);
+        expect(await rawManifest(to)).toBe("");
+      } finally {
+        await other.close();
+      }
+    });
+
     test("ten pulls at once fetch each layer once", async () => {
       const proxy = await FaultProxy.open(peer.port);
       try {
