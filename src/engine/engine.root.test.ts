@@ -243,6 +243,15 @@ describe.skipIf(!isRoot)("mounts", () => {
     expect(readFileSync(`${source}/file`, "utf8")).toBe("x\n");
   });
 
+  test("a file can be bound read-only to a path that the image lacks", async () => {
+    writeFileSync(`${directory}/file.conf`, "set\n");
+    const { stdout } = await runToEnd({
+      cmd: sh("cat /new/file.conf; echo x 2>/dev/null > /new/file.conf || echo refused"),
+      hostConfig: { ...quiet, Binds: [`${directory}/file.conf:/new/file.conf:ro`] },
+    });
+    expect(stdout).toBe("set\nrefused\n");
+  });
+
   test("a subpath of a volume is that part of it, and nothing outside it", async () => {
     const { volumes } = real;
     const { mountpoint } = await volumes.create({ name: "parts" });

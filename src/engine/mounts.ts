@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { Failure, isFailure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import type { Mount } from "../sys/mod.ts";
@@ -23,7 +23,7 @@ async function readyMount(core: Core, id: string, plan: MountPlan): Promise<Moun
       return bind(plan.source, plan.target, [
         plan.recursive ? "rbind" : "bind",
         plan.propagation,
-        ...readOnlyOptions(plan),
+        ...(await readOnlyOptions(plan)),
       ]);
     case "volume": {
       const root = await core.volumes.acquire(plan.name, id);
@@ -40,9 +40,21 @@ async function readyMount(core: Core, id: string, plan: MountPlan): Promise<Moun
   }
 }
 
-function readOnlyOptions(plan: MountPlan & { kind: "bind" }): string[] {
+/** Nothing can be mounted below a file, and runtimes take no recursive flag for one. */
+async function readOnlyOptions(plan: MountPlan & { kind: "bind" }): Promise<string[]> {
   if (!plan.readOnly) return [];
-  return plan.readOnlyRecursive ? ["ro", "rro"] : ["ro"];
+  const isDeep = plan.readOnlyRecursive && (await isDirectory(plan.source));
+  return isDeep ? ["ro", "rro"] : ["ro"];
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (error) {
+    // It went away since create: the runtime will say so.
+    if ((error as { code?: string }).code === "ENOENT") return false;
+    throw error;
+  }
 }
 
 function bind(source: string, target: string, options: readonly string[]): Mount {
