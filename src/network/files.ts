@@ -132,7 +132,9 @@ export function ownLines(
   { hostname, domainname }: Pick<SandboxSpec, "hostname" | "domainname">,
   addresses: readonly string[],
 ): HostLine[] {
-  const names = domainname ? `${hostname}.${domainname} ${hostname}` : hostname;
+  const full = domainname ? `${hostname}.${domainname}` : hostname;
+  const [short = ""] = full.split(".");
+  const names = full === short || short === "" ? full : `${full} ${short}`;
   return addresses.filter(Boolean).map((address) => ({ address, names }));
 }
 

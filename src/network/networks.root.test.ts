@@ -70,6 +70,26 @@ describe.skipIf(process.getuid?.() !== 0)("networks", () => {
     expect(await codeOf(store.remove("bridge"))).toStartWith("denied");
   });
 
+  test("a network on a link of the host's leaves it as it was", async () => {
+    const ip = async (...args: string[]) => {
+      const child = Bun.spawn(["ip", ...args], { stdout: "pipe", stderr: "pipe" });
+      return `${await new Response(child.stdout).text()}${await new Response(child.stderr).text()}`;
+    };
+    await ip("link", "add", "labother", "type", "bridge");
+    await ip("link", "add", "labport", "master", "labother", "type", "veth");
+    const on = (bridge: string) => ({ options: { "com.docker.network.bridge.name": bridge } });
+    expect(await codeOf(store.create(networkSpec("one", on("labport"))))).toBe(
+      'conflict: Cannot use "labport" as a bridge: it is a veth',
+    );
+    expect(store.list().map(({ name }) => name)).not.toContain("one");
+    await store.create(networkSpec("two", on("labother")));
+    await store.reconcile(new Set());
+    await store.remove("two");
+    const links = await ip("-br", "link");
+    for (const name of ["labother", "labport@"]) expect(links).toContain(name);
+    for (const name of ["labother", "labport"]) await ip("link", "delete", name);
+  });
+
   test("remove() refuses a network in use, and takes the bridge of another away", async () => {
     const network = await store.create(networkSpec("one"));
     const sandbox = await open({ endpoints: [{ network: "one" }], containerName: "user" });

@@ -108,10 +108,13 @@ export class Networks {
     if (this.list().some((other) => isBridge(other) && bridgeOptions(other).bridge === bridge)) {
       throw new Failure("conflict", `Cannot create network "${spec.name}": "${bridge}" is in use`);
     }
+    const found = this.#wire.findBridge(bridge);
     const around = this.#wire.surroundings(bridge);
     const subnets = defineSubnets(spec, { ...around, networks: this.list() });
     const created = timestamp();
-    const network: Network = { ...spec, driver, subnets, id, created, predefined: false };
+    const made = { ...spec, driver, subnets, id, created, predefined: false };
+    // Known before there is a row: whoever takes the network back must not take the host's link.
+    const network: Network = found ? { ...made, foreignBridge: true } : made;
     this.#save(network);
     try {
       this.#wire.ensureBridge(network);
@@ -141,10 +144,9 @@ export class Networks {
 
   /** The bridge goes before the row: a crash between leaves a network, and no bridge without one. */
   async #take(network: Network): Promise<void> {
-    const { bridge } = bridgeOptions(network);
     this.#networks.delete(network.id); // Nobody joins it from now on.
     try {
-      await this.#wire.deleteLinks([bridge]);
+      await this.#wire.deleteLinks(ownBridges([network]));
     } catch (error) {
       this.#networks.set(network.id, network);
       throw error;
@@ -165,15 +167,19 @@ export class Networks {
     return bridges.flatMap((network) => elementsOfNetwork(this.#wire.table, network));
   }
 
+  /** The bridges that are ours alone. */
   bridges(): string[] {
-    return this.list()
-      .filter(isBridge)
-      .map((network) => bridgeOptions(network).bridge);
+    return ownBridges(this.list());
   }
 }
 
 export const isBridge = (network: Network) => network.driver === "bridge";
 export const isPredefinedName = (name: string) => predefinedNames.includes(name);
+
+function ownBridges(networks: readonly Network[]): string[] {
+  const own = networks.filter((network) => isBridge(network) && !network.foreignBridge);
+  return own.map((network) => bridgeOptions(network).bridge);
+}
 
 function elementsOfNetwork(table: string, network: Network): NftElement[] {
   const options = bridgeOptions(network);

@@ -2,7 +2,6 @@ import type { Database } from "bun:sqlite";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { log } from "../base/mod.ts";
 import { findNamespaces, type NetworkNamespace, removeTables } from "../sys/mod.ts";
-import { bridgeOptions } from "./define.ts";
 import { macInside } from "./inside.ts";
 import { Ipam } from "./ipam.ts";
 import { leavePlace, type Place, placeOf } from "./namespaces.ts";
@@ -188,12 +187,7 @@ async function shutdown({ sandboxes, wire, networks }: All): Promise<void> {
   const isUsed = sandboxes.live.size > 0;
   await sandboxes.shutdown();
   if (!isUsed) {
-    await wire.deleteLinks(
-      networks
-        .list()
-        .filter(isBridge)
-        .map((one) => bridgeOptions(one).bridge),
-    );
+    await wire.deleteLinks(networks.bridges());
     await removeTables(families.map((family) => [family, wire.table] as const));
   }
   wire[Symbol.dispose]();

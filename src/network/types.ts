@@ -25,6 +25,8 @@ export interface Network extends NetworkSpec {
   readonly created: string;
   /** "bridge", "host" and "none" cannot be removed. */
   readonly predefined: boolean;
+  /** Its bridge was there before it: somebody else's, which stays, with all other ports. */
+  readonly foreignBridge?: true;
 }
 
 /** How a container wants to be on one network. */

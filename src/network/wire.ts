@@ -75,13 +75,7 @@ export class Wire implements Disposable {
   ensureBridge(network: Network): number {
     const { bridge, mtu } = bridgeOptions(network);
     const plans = plansOf(network);
-    const found = this.find(bridge);
-    if (found && found.kind !== "bridge") {
-      throw new Failure(
-        "conflict",
-        `Cannot use "${bridge}" as a bridge: it is a ${found.kind || "link"}`,
-      );
-    }
+    const found = this.findBridge(bridge);
     const mac = macOf(plans[0]!.gateway);
     if (!found) this.#links.execute([createBridge({ name: bridge, mac, mtu })]);
     const { index } = found ?? this.find(bridge)!;
@@ -92,6 +86,14 @@ export class Wire implements Disposable {
     forwardPackets(network.enableIPv6);
     this.#indexes.set(bridge, index);
     return index;
+  }
+
+  /** A bridge that stands. @throws "conflict" — another kind of link has the name */
+  findBridge(name: string): Link | undefined {
+    const found = this.find(name);
+    if (!found || found.kind === "bridge") return found;
+    const reason = `Cannot use "${name}" as a bridge: it is a ${found.kind || "link"}`;
+    throw new Failure("conflict", reason);
   }
 
   find(name: string): Link | undefined {
