@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { claimRoots } from "./claim.ts";
 
@@ -27,6 +27,11 @@ test("claimRoots() keeps nothing of a claim that failed, and gives all back", ()
     using _other = claim("data2", "run2", "two0");
   }
   using _again = claim("data", "run", "one0");
+});
+
+test("claimRoots() refuses the data root of a registry", () => {
+  mkdirSync(`${folder}/data/registry`, { recursive: true });
+  expect(() => claim("data", "run", "one0")).toThrow("it is the data root of a registry");
 });
 
 test("claimRoots() takes one folder for both roots", () => {

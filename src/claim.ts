@@ -2,7 +2,7 @@
  * What one engine alone may use: its data root, its exec root and its bridge. An engine removes what it
  * does not know there when it starts; on another's, that would be the other's running containers.
  */
-import { mkdirSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, statSync } from "node:fs";
 import { Failure, isFailure } from "./base/mod.ts";
 import { lockFile } from "./sys/mod.ts";
 
@@ -12,12 +12,17 @@ const hint =
 /**
  * Claims all three until it is disposed or the process ends, however it ends. `locks` is the folder
  * with the bridges' lock files; a bridge is claimed for this network namespace.
- * @throws Failure "conflict" — another engine has one of them
+ * @throws Failure "conflict" — another engine has one of them; "invalid" — the data root is a registry's
  */
 export function claimRoots(
   { dataRoot, execRoot, bridge }: { dataRoot: string; execRoot: string; bridge: string },
   locks = "/run/lading-bridges",
 ): Disposable {
+  if (existsSync(`${dataRoot}/registry`)) {
+    throw new Failure("invalid", `Cannot use "${dataRoot}": it is the data root of a registry`, {
+      hint: "Give the engine a --data-root of its own",
+    });
+  }
   mkdirSync(dataRoot, { recursive: true, mode: 0o711 });
   mkdirSync(execRoot, { recursive: true, mode: 0o711 });
   mkdirSync(locks, { recursive: true, mode: 0o700 });

@@ -48,8 +48,13 @@ async function serve(root: string, ...words: string[]) {
 }
 
 async function runUpkeep(...words: string[]) {
-  const child = Bun.spawn([process.execPath, main, "registry", ...words], { stdout: "pipe" });
-  return { said: await new Response(child.stdout).text(), code: await child.exited };
+  const child = Bun.spawn([process.execPath, main, "registry", ...words], {
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const streams = [child.stdout, child.stderr].map((stream) => new Response(stream).text());
+  const [said, complaint] = await Promise.all(streams);
+  return { said, complaint, code: await child.exited };
 }
 
 /** A body that comes in pieces, with pauses, so that it can be cut anywhere. */
@@ -132,4 +137,21 @@ test("a data root serves one registry at a time", async () => {
   const root = temporaryRoot();
   await serve(root);
   await expect(serve(root)).rejects.toThrow("another process holds it");
+});
+
+test("gc and fsck refuse a folder without a registry, and make none there", async () => {
+  const root = temporaryRoot();
+  for (const work of ["gc", "fsck"]) {
+    const { complaint, code } = await runUpkeep(work, "--data-root", root);
+    expect({ complaint, code }).toMatchObject({ code: 1 });
+    expect(complaint).toStartWith(`lading: Cannot find a registry in "${root}"`);
+  }
+  expect(readdirSync(root)).toEqual([]);
+});
+
+test("serve refuses the data root of an engine", async () => {
+  const root = temporaryRoot();
+  await Bun.write(`${root}/lading.db`, "");
+  await expect(serve(root)).rejects.toThrow("it is the data root of an engine");
+  expect(readdirSync(root)).toEqual(["lading.db"]);
 });

@@ -1,6 +1,6 @@
 /** `lading registry serve`: joins the content store, the names and the server. */
 import { Database } from "bun:sqlite";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Failure, log, setLogLevel, toFailure } from "./base/mod.ts";
 import { openContentStore } from "./content/mod.ts";
 import {
@@ -76,14 +76,20 @@ export function controlPath(dataRoot: string): string {
 
 /**
  * Opens a registry's data root for this process alone.
- * @throws Failure "conflict" — another process has it
+ * @throws Failure "conflict" — another process has it; "invalid" — it is an engine's, whose blobs
+ * would all be swept away
  */
 export async function openRegistryRoot({
   dataRoot,
   config: configPath,
 }: Pick<RegistryOptions, "dataRoot" | "config">) {
-  mkdirSync(dataRoot, { recursive: true, mode: 0o700 });
   const directory = `${dataRoot}/registry`;
+  if (existsSync(`${dataRoot}/lading.db`) && !existsSync(directory)) {
+    throw new Failure("invalid", `Cannot use "${dataRoot}": it is the data root of an engine`, {
+      hint: "Give the registry a --data-root of its own",
+    });
+  }
+  mkdirSync(dataRoot, { recursive: true, mode: 0o700 });
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const config = configPath ? parseConfig(readBytes(configPath), configPath) : emptyConfig;
   const lock = lockFile(`${dataRoot}/lock`);

@@ -1,4 +1,5 @@
 /** `lading registry gc` and `fsck`: through the registry that serves, or on its data root. */
+import { existsSync } from "node:fs";
 import { Failure, isFailure, toFailure } from "./base/mod.ts";
 import {
   adminPrefix,
@@ -40,6 +41,11 @@ export async function runUpkeep(work: "gc" | "fsck", argv: readonly string[]): P
 
 async function ask(work: "gc" | "fsck", options: UpkeepOptions): Promise<unknown> {
   const path = `${adminPrefix}${work}`;
+  if (!existsSync(`${options.dataRoot}/registry`)) {
+    throw new Failure("not_found", `Cannot find a registry in "${options.dataRoot}"`, {
+      hint: "Name the folder that it serves with --data-root",
+    });
+  }
   const url = `http://localhost${path}?${options.query}`;
   try {
     await using root = await openRegistryRoot(options);
