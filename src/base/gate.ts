@@ -11,6 +11,11 @@ export class Gate {
     this.#waitersMax = waitersMax;
   }
 
+  /** True while somebody waits for a place. */
+  get isAwaited(): boolean {
+    return this.#waiters.length > 0;
+  }
+
   /** Runs `task` when a place is free. @throws Failure "unavailable" when too many wait already */
   async run<T>(task: () => Promise<T> | T): Promise<T> {
     if (this.#free > 0) this.#free--;

@@ -23,6 +23,8 @@ interface JobOptions {
   readonly source?: AsyncIterable<Uint8Array>;
   /** Takes the chunks that the job sends; call `taken` once each was used. */
   readonly onChunk?: (bytes: Uint8Array, taken: () => void) => void;
+  /** How long the other end of `source` or `onChunk` may stand still while others wait in line. */
+  readonly patienceMs?: number;
 }
 
 /**
@@ -38,6 +40,7 @@ const widths: Record<Job["kind"], number> = {
 };
 const streamedUnpacks = 6;
 const idleMs = 10_000;
+const patienceMsDefault = 30_000;
 const chunksAhead = 4;
 
 const gates = new Map<string, Gate>(
@@ -57,10 +60,46 @@ export async function runInWorker<Kind extends Job["kind"]>(
   options: JobOptions = {},
 ): Promise<Results[Kind]> {
   const line = options.source ? `${job.kind} chunks` : job.kind;
-  return await gates.get(line)!.run(async () => {
+  const gate = gates.get(line)!;
+  return await gate.run(async () => {
     if (options.signal?.aborted) throw givenUp();
-    return (await converse(takeWorker(), job, options)) as Results[Kind];
+    using stall = new Stall(gate, options.patienceMs ?? patienceMsDefault);
+    return (await converse(takeWorker(), job, { ...options, stall })) as Results[Kind];
   });
+}
+
+/**
+ * Notices a client that sends nothing, or reads nothing, while it holds a place that others wait for.
+ * Where nobody waits it may take all the time it likes.
+ */
+class Stall implements Disposable {
+  isOver = false;
+  onOver: () => void = () => {};
+  #sinceMs: number | undefined;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(gate: Gate, patienceMs: number) {
+    this.#timer = setInterval(() => {
+      if (this.#sinceMs === undefined || !gate.isAwaited) return;
+      if (performance.now() - this.#sinceMs < patienceMs) return;
+      this.isOver = true;
+      this.onOver();
+    }, patienceMs / 4);
+    this.#timer.unref();
+  }
+
+  /** The client's turn begins, or goes on anew. */
+  begin(): void {
+    this.#sinceMs = performance.now();
+  }
+
+  end(): void {
+    this.#sinceMs = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
 }
 
 function takeWorker(): Worker {
@@ -84,7 +123,11 @@ function returnWorker(worker: Worker): void {
   idle.push({ worker, timer });
 }
 
-function converse(worker: Worker, job: Job, options: JobOptions): Promise<unknown> {
+function converse(
+  worker: Worker,
+  job: Job,
+  { stall, ...options }: JobOptions & { readonly stall: Stall },
+): Promise<unknown> {
   const control = new Int32Array(new SharedArrayBuffer(8));
   control[1] = chunksAhead;
   const source = options.source?.[Symbol.asyncIterator]();
@@ -98,9 +141,12 @@ function converse(worker: Worker, job: Job, options: JobOptions): Promise<unknow
     Atomics.notify(control, 1);
     say({ kind: "end" });
   };
+  stall.onOver = giveUp;
   const feed = async () => {
     try {
+      stall.begin();
       const next = await source!.next();
+      stall.end();
       if (next.done) return say({ kind: "end" });
       // A copy: a view would drag along the whole buffer that it is a part of.
       const bytes = new Uint8Array(next.value);
@@ -110,17 +156,23 @@ function converse(worker: Worker, job: Job, options: JobOptions): Promise<unknow
       return giveUp();
     }
   };
+  let untaken = 0;
   const taken = () => {
+    if (--untaken > 0) stall.begin();
+    else stall.end();
     Atomics.add(control, 1, 1);
     Atomics.notify(control, 1);
   };
   worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
     if (data.kind === "more") void feed();
-    else if (data.kind === "chunk") options.onChunk?.(data.bytes, taken);
+    else if (data.kind === "chunk") {
+      if (untaken++ === 0) stall.begin();
+      options.onChunk?.(data.bytes, taken);
+    }
     // In a turn of its own: who waits for the result may wait for another worker's message next, in a
     // way (bun test's `rejects`) that lets no message in while one is being handled.
     else if (data.kind === "done") setImmediate(() => resolve(data.result));
-    else setImmediate(() => reject(sourceError ?? failureFrom(data, options.signal)));
+    else setImmediate(() => reject(sourceError ?? failureFrom(data, options.signal, stall)));
   };
   worker.onerror = (event) => {
     isBroken = true;
@@ -142,8 +194,12 @@ function converse(worker: Worker, job: Job, options: JobOptions): Promise<unknow
 function failureFrom(
   { code, message, hint }: FromWorker & { kind: "failed" },
   signal: AbortSignal | undefined,
+  stall: Stall,
 ): Failure {
   if (signal?.aborted) return givenUp();
+  if (stall.isOver) {
+    return new Failure("timeout", "Cannot go on with the archive: its other end stands still");
+  }
   return new Failure(code, message, hint === undefined ? {} : { hint });
 }
 
