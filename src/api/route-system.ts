@@ -15,9 +15,10 @@ const pingHeaders =
   "Builder-Version: 1\r\nSwarm: inactive\r\n" +
   "Cache-Control: no-cache, no-store, must-revalidate\r\nPragma: no-cache\r\n";
 
-/** `GET` and `HEAD /_ping`: the headers are what clients come for. */
-function ping(exchange: Exchange): void {
+/** `GET` and `HEAD /_ping`: the headers are what clients come for. It is `docker run`'s first word. */
+function ping(exchange: Exchange, { engine }: Context): void {
   exchange.text(200, "OK", pingHeaders);
+  engine.expect();
 }
 
 function version(exchange: Exchange, { info }: Context): void {

@@ -26,6 +26,7 @@ export async function create(
   const config = completeConfig(request.config, image);
   const hostConfig = completeHostConfig(core, request.hostConfig);
   verify(config, hostConfig);
+  core.runtime.expect(); // most containers are started at once
   const id = makeId();
   const name = core.records.reserve(id, request.name);
   let plans: readonly MountPlan[] = [];

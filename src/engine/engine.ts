@@ -60,6 +60,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 
 function lifecycle(core: Core) {
   return {
+    expect: () => core.runtime.expect(),
     list: () => core.records.list(),
     resolve: (nameOrId) => core.records.resolve(nameOrId),
     sandbox: (id) => core.networks.sandbox(id),

@@ -18,6 +18,7 @@ export function createExec(core: Core, id: string, request: ExecRequest): string
   }
   checkEnvironment(request.env);
   parseDetachKeys(request.detachKeys);
+  core.runtime.expect();
   const entry = core.execs.add(makeId(), id, request);
   tell(core, container, entry, "exec_create");
   return entry.id;

@@ -194,6 +194,7 @@ function runtime(life: Life): Runtime {
         const actor = world.actors.get(id);
         return actor && handle(actor);
       }),
+    expect: () => {},
     adoptExec: async () => undefined,
     pause: (id: string) => life.step(() => void (world.actors.get(id)!.paused = true)),
     resume: (id: string) => life.step(() => void (world.actors.get(id)!.paused = false)),

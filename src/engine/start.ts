@@ -26,6 +26,7 @@ export async function startLocked(
 ): Promise<void> {
   const container = core.records.get(id);
   refuseUnstartable(core, container);
+  core.runtime.expect();
   core.restarts.get(id)?.();
   const startedMs = Date.now();
   // From here on a crash leaves a process, a network or mounts behind: the phase says so.

@@ -282,6 +282,8 @@ export interface PathStat {
 
 /** Containers: the state machine that joins everything below. Errors are `Failure`s with Docker's words. */
 export interface Engine {
+  /** A client has come and may soon want a process started: as `Runtime.expect`. */
+  expect(): void;
   list(): readonly Container[];
   /** By full ID, name (with or without "/") or unambiguous ID prefix. @throws "not_found" | "conflict" */
   resolve(nameOrId: string): Container;

@@ -1,4 +1,4 @@
-import type { Cgroups } from "../sys/mod.ts";
+import type { Cgroups, GroupMoves } from "../sys/mod.ts";
 import type { Filters } from "./filters.ts";
 import type { WatchedProcess } from "./process.ts";
 import type { Pump } from "./pump.ts";
@@ -12,6 +12,7 @@ export interface Host {
   readonly program: string;
   readonly pump: Pump;
   readonly cgroups: Cgroups;
+  readonly moves: GroupMoves;
   readonly filters: Filters;
   readonly spare: Spare;
   /** Processes that we watch now, by the directory they have. */

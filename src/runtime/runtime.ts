@@ -1,6 +1,6 @@
 import { chmod, mkdir } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
-import { findCgroups, runAny } from "../sys/mod.ts";
+import { cgroupDirectory, findCgroups, GroupMoves, runAny, writeCgroup } from "../sys/mod.ts";
 import { adopt, adoptExec } from "./adopt.ts";
 import { debianProfile, Filters } from "./filters.ts";
 import { listProcesses, setFrozen } from "./groups.ts";
@@ -50,7 +50,17 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const spare = new Spare(directory);
   spare.removeOld();
   spare.prepare();
-  return runtimeOf({ directory, program: path, pump, cgroups, filters, spare, running: new Map() });
+  const moves = new GroupMoves(cgroups);
+  return runtimeOf({
+    directory,
+    program: path,
+    pump,
+    cgroups,
+    moves,
+    filters,
+    spare,
+    running: new Map(),
+  });
 }
 
 function runtimeOf(host: Host): Runtime {
@@ -61,6 +71,7 @@ function runtimeOf(host: Host): Runtime {
     throw new Failure("not_found", `Cannot find container "${id}": it does not run`);
   };
   return {
+    expect: () => host.moves.expect(),
     start: (spec, startOptions) => start(host, spec, startOptions),
     adopt: (id, { logging }) => adopt(host, id, logging),
     exec: (id, execId, spec, execOptions) =>
@@ -69,7 +80,7 @@ function runtimeOf(host: Host): Runtime {
     readLog: (directory, query) => readLog(directory, query),
     pause: (id) => setFrozen(cgroups, group(id), true),
     resume: (id) => setFrozen(cgroups, group(id), false),
-    update: (id, resources) => update(host, id, resources),
+    update: (id, resources) => update(host, { id, path: group(id) }, resources),
     pids: async (id) => listProcesses(cgroups, group(id)),
     usage: async (id) => readUsage(cgroups, group(id)),
     remove: (id) => remove(host, id),
@@ -83,15 +94,23 @@ function runtimeOf(host: Host): Runtime {
   };
 }
 
-async function update(host: Host, id: string, resources: Resources): Promise<void> {
-  const { devices: _, ...limits } = resources;
-  const argv = [...runtimeCommand(host), "update", "--resources", "-", id];
-  const [program = "", ...rest] = argv;
-  const input = JSON.stringify(limits);
-  const { exitCode, stderr } = await runAny([program, ...rest], {
-    input,
+async function update(
+  host: Host,
+  { id, path }: { readonly id: string; readonly path: string },
+  resources: Resources,
+): Promise<void> {
+  const { devices: _, pids, ...others } = resources;
+  // "No limit" is a word here that the OCI runtime does not write on every kernel.
+  const isUnlimited = pids !== undefined && pids.limit < 0;
+  const limits = pids && !isUnlimited ? { ...others, pids } : others;
+  const [program = "", ...argv] = [...runtimeCommand(host), "update", "--resources", "-", id];
+  const { exitCode, stderr } = await runAny([program, ...argv], {
+    input: JSON.stringify(limits),
     timeoutMs: updateTimeoutMs,
   });
-  if (exitCode === 0) return;
-  throw new Failure("invalid", `Cannot change the limits of container "${id}": ${stderr.trim()}`);
+  if (exitCode !== 0) {
+    throw new Failure("invalid", `Cannot change the limits of container "${id}": ${stderr.trim()}`);
+  }
+  const directory = cgroupDirectory(host.cgroups, "pids", path);
+  if (isUnlimited && directory) writeCgroup(directory, "pids.max", "max");
 }

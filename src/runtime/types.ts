@@ -83,6 +83,7 @@ export interface BundleSpec {
   readonly domainname?: string;
   /** After Docker's default mounts (proc, dev, devpts, sysfs, mqueue, cgroup, shm), sorted by depth. */
   readonly mounts: readonly Mount[];
+  /** Of a tmpfs at /dev/shm; 0 for none. */
   readonly shmSizeBytes: number;
   readonly namespaces: {
     readonly network: Namespace;
@@ -169,6 +170,8 @@ export interface StartOptions {
 }
 
 export interface Runtime {
+  /** A start or an `exec` will follow: begins what the kernel would make it wait for. Returns at once. */
+  expect(): void;
   /**
    * Runs a container; resolves when its process has been started. stdio and the watcher outlive us.
    * @throws "not_found" with `exitCode` 127 semantics — the program is absent in the root filesystem

@@ -13,6 +13,7 @@ export {
   removeCgroup,
   writeCgroup,
 } from "./cgroup.ts";
+export { GroupMoves } from "./cgroup-move.ts";
 export { realTimeNs } from "./clock.ts";
 export { forgetFlows } from "./conntrack.ts";
 export { armEpoll, createEpoll, disarmEpoll, epollEvent, waitEpoll } from "./epoll.ts";
