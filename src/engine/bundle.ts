@@ -7,6 +7,7 @@ import { firstProcess } from "./process.ts";
 import { resources } from "./resources.ts";
 import type { Place } from "./sandbox.ts";
 import { parseSecurity, systemPaths } from "./security.ts";
+import { makeSharedMemory, sharedMemoryOf } from "./subpaths.ts";
 import type { Container } from "./types.ts";
 
 /** All that a start knows, as the runtime wants it. */
@@ -31,7 +32,7 @@ export async function makeBundle(
     ...(isOwnUts ? { hostname: config.Hostname } : {}),
     ...(isOwnUts && config.Domainname !== "" ? { domainname: config.Domainname } : {}),
     mounts: [...sharedMemory(core, container), ...mounts],
-    shmSizeBytes: hostConfig.ShmSize || 64 << 20,
+    shmSizeBytes: hostConfig.IpcMode === "none" ? 0 : hostConfig.ShmSize,
     namespaces,
     cgroupParent: hostConfig.CgroupParent,
     resources: withRules(limits, rules),
@@ -116,11 +117,19 @@ function ownerOf(core: Core, mode: string): { container: Container; pid: number 
 }
 
 /** Who shares another's IPC namespace shares its /dev/shm. */
-function sharedMemory(core: Core, { hostConfig: { IpcMode: mode } }: Container): Mount[] {
-  const owner = mode === "host" ? "" : ownerOf(core, mode)?.pid;
-  if (owner === undefined) return [];
-  const source = owner === "" ? "/dev/shm" : `/proc/${owner}/root/dev/shm`;
-  return [{ type: "bind", source, target: "/dev/shm", options: ["rbind", "rprivate"] }];
+function sharedMemory(core: Core, { id, hostConfig }: Container): Mount[] {
+  const { IpcMode: mode, ShmSize: bytes } = hostConfig;
+  const owner = ownerOf(core, mode)?.container;
+  const isHost = mode === "host" || owner?.hostConfig.IpcMode === "host";
+  if (!isHost && !owner && mode !== "shareable") return [];
+  // Mounts of a container's own cannot be bound in another one: those to be shared are made outside.
+  const source = isHost
+    ? "/dev/shm"
+    : owner
+      ? sharedMemoryOf(core, owner.id)
+      : makeSharedMemory(core, id, bytes);
+  const options = ["rbind", "rprivate", "nosuid", "noexec", "nodev"];
+  return [{ type: "bind", source, target: "/dev/shm", options }];
 }
 
 /** Those of the network are the network store's: it makes the namespace. */

@@ -1,4 +1,4 @@
-import { Failure } from "../base/mod.ts";
+import { Failure, isFailure, toFailure } from "../base/mod.ts";
 import type { Image } from "../image/mod.ts";
 import { mergeRunConfig } from "../oci/mod.ts";
 import { cleanPath } from "./binds.ts";
@@ -9,6 +9,7 @@ import { releaseVolumes } from "./mounts.ts";
 import { makeId } from "./names.ts";
 import type { MountPlan } from "./plan.ts";
 import { hostnameFor } from "./process.ts";
+import { canWeighBlockIO } from "./resources.ts";
 import { donorOf, networkModeOf, planEndpoints } from "./sandbox.ts";
 import { systemPaths } from "./security.ts";
 import { never, now } from "./times.ts";
@@ -23,6 +24,21 @@ export async function create(
   request: CreateRequest,
 ): Promise<{ id: string; warnings: string[] }> {
   const image = resolveImage(core, request);
+  try {
+    return await createFrom(core, request, image);
+  } catch (error) {
+    // To clients "not found" here means the image, which they then pull: all else that lacks is "invalid".
+    if (!isFailure(error, "not_found")) throw error;
+    const { message, hint } = toFailure(error);
+    throw new Failure("invalid", message, { ...(hint ? { hint } : {}), cause: error });
+  }
+}
+
+async function createFrom(
+  core: Core,
+  request: CreateRequest,
+  image: Image,
+): Promise<{ id: string; warnings: string[] }> {
   const config = completeConfig(request.config, image);
   const hostConfig = completeHostConfig(core, request.hostConfig);
   verify(config, hostConfig);
@@ -50,7 +66,7 @@ export async function create(
     throw error;
   }
   core.events.container(core.records.get(id), "create");
-  return { id, warnings: warningsOf(hostConfig) };
+  return { id, warnings: warningsOf(request.hostConfig) };
 }
 
 async function discard(
@@ -100,6 +116,7 @@ function completeHostConfig(core: Core, asked: HostConfig): HostConfig {
   for (const mode of [asked.IpcMode, asked.PidMode]) donorOf(core, mode);
   return {
     ...asked,
+    ...completeLimits(asked),
     NetworkMode: networkModeOf(asked),
     LogConfig: checkLogConfig(asked.LogConfig),
     RestartPolicy: { ...asked.RestartPolicy, Name: asked.RestartPolicy.Name || "no" },
@@ -112,9 +129,21 @@ function completeHostConfig(core: Core, asked: HostConfig): HostConfig {
   };
 }
 
+/** As `inspect` shows them: what stands for "no limit" is one value, and what is not said is settled. */
+function completeLimits(asked: HostConfig) {
+  const { Memory, MemorySwap, MemorySwappiness: swappiness, PidsLimit: pids } = asked;
+  return {
+    MemorySwap: MemorySwap === 0 && Memory > 0 ? Memory * 2 : MemorySwap,
+    MemorySwappiness: swappiness === -1 ? null : swappiness,
+    PidsLimit: pids === 0 ? null : pids,
+    BlkioWeight: canWeighBlockIO() ? asked.BlkioWeight : 0,
+  };
+}
+
 /** To run under another runtime than was asked for could mean less isolation than was asked for. */
 function checkRuntime({ runtimeName }: Core, asked: string): string {
-  if (asked === "" || asked === runtimeName) return runtimeName;
+  // Docker's own names for its default stand for ours.
+  if (["", runtimeName, "runc", "io.containerd.runc.v2"].includes(asked)) return runtimeName;
   throw new Failure("invalid", `unknown or invalid runtime name: ${asked.slice(0, 100)}`, {
     hint: `This daemon runs containers with ${runtimeName}`,
   });
@@ -161,7 +190,14 @@ function compose(core: Core, { image, ...parts }: Parts): Container {
 
 function warningsOf(host: HostConfig): string[] {
   const hasPorts = Object.keys(host.PortBindings ?? {}).length > 0 || host.PublishAllPorts;
-  return hasPorts && host.NetworkMode === "host"
-    ? ["Published ports are discarded when using host network mode"]
-    : [];
+  return [
+    ...(hasPorts && host.NetworkMode === "host"
+      ? ["Published ports are discarded when using host network mode"]
+      : []),
+    ...(host.BlkioWeight !== 0 && !canWeighBlockIO()
+      ? [
+          "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.",
+        ]
+      : []),
+  ];
 }

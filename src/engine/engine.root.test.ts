@@ -128,6 +128,30 @@ describe.skipIf(!isRoot)("a container", () => {
     expect(stdout).toEndWith(`\n0\n0 10\n${short}\n/made/here\n`);
   });
 
+  test("lends its shared memory when it is asked to, to those who share its IPC namespace", async () => {
+    const { engine } = real;
+    const { id } = await engine.create(
+      request("lender", {
+        config: { Image: "busybox", Cmd: sh("echo lent > /dev/shm/x; exec sleep 1000") },
+        hostConfig: { ...quiet, IpcMode: "shareable" },
+      }),
+    );
+    await engine.start(id);
+    const hostConfig = { ...quiet, IpcMode: "container:lender" };
+    const cmd = sh("until cat /dev/shm/x 2>/dev/null; do sleep 0.01; done; stat -c %a /dev/shm");
+    expect((await runToEnd({ cmd, hostConfig })).stdout).toBe("lent\n1777\n");
+    await engine.remove(id, { force: true, volumes: true });
+  });
+
+  test("takes every IPC mode, and a number of processes without limit", async () => {
+    const look = sh("test -d /dev/shm && echo shm; test -d /dev/mqueue && echo queues");
+    const modes = { none: "queues\n", host: "shm\nqueues\n", private: "shm\nqueues\n" };
+    for (const [IpcMode, stdout] of Object.entries(modes)) {
+      const hostConfig = { ...quiet, IpcMode, PidsLimit: -1, SecurityOpt: ["apparmor=unconfined"] };
+      expect(await runToEnd({ cmd: look, hostConfig })).toMatchObject({ stdout });
+    }
+  });
+
   test("runs as another user", async () => {
     const config = { User: "web" };
     const { stdout } = await runToEnd({

@@ -83,6 +83,46 @@ describe("create()", () => {
     await engine.create(request("two"));
   });
 
+  test("only an image that lacks is not found: clients would pull it for anything else", async () => {
+    const { engine } = await open();
+    for (const hostConfig of [
+      { NetworkMode: "container:nope" },
+      { PidMode: "container:nope" },
+      { VolumesFrom: ["nope"] },
+    ]) {
+      await expect(engine.create(request("two", { hostConfig }))).rejects.toMatchObject({
+        code: "invalid",
+        message: expect.stringContaining("nope"),
+      });
+    }
+  });
+
+  test('takes what clients send for "no limit", and names that hosts have', async () => {
+    const { engine } = await open();
+    const limits = { Memory: 64 << 20, MemorySwappiness: -1, PidsLimit: 0, Runtime: "runc" };
+    const config = { Hostname: "my_host" };
+    const { id } = await engine.create(request("one", { hostConfig: limits, config }));
+    expect(engine.resolve(id).hostConfig).toMatchObject({
+      MemorySwap: 128 << 20,
+      MemorySwappiness: null,
+      PidsLimit: null,
+    });
+    for (const [hostConfig, words] of [
+      [{ IpcMode: "bogus" }, "Invalid IPC mode: bogus"],
+      [{ CpusetCpus: "0,4000" }, "Requested CPUs are not available - requested 0,4000"],
+      [{ CpusetCpus: "3-1" }, "Invalid value 3-1 for cpuset cpus"],
+      [{ CpusetMems: "4000" }, "Requested memory nodes are not available"],
+      [{ DeviceRequests: [{ Capabilities: [["gpu"]] }] }, '"" with capabilities: [[gpu]]'],
+    ] as const) {
+      const asked = engine.create(request("bad", { hostConfig }));
+      await expect(asked).rejects.toMatchObject({
+        code: "invalid",
+        message: expect.stringContaining(words),
+      });
+    }
+    await engine.create(request("set", { hostConfig: { CpusetCpus: "0", CpusetMems: "0" } }));
+  });
+
   test("twenty at once with one name: one gets it", async () => {
     const { engine, world } = await open();
     const tries = Array.from({ length: 20 }, () => engine.create(request("one")));

@@ -1,8 +1,9 @@
+import { existsSync } from "node:fs";
 import { hostname as hostHostname } from "node:os";
 import { type ProcessSpec, type Rlimit, resolveUser } from "../runtime/mod.ts";
 import { capabilities } from "./capabilities.ts";
 import { environment } from "./environment.ts";
-import { parseSecurity } from "./security.ts";
+import { parseSecurity, type Security } from "./security.ts";
 import type { Container, ExecRequest } from "./types.ts";
 
 /** The first process of a container; `root` is where its root filesystem is mounted. */
@@ -30,7 +31,7 @@ export function firstProcess(container: Container, root: string): ProcessSpec {
     noNewPrivileges: security.noNewPrivileges,
     rlimits: rlimits(container),
     ...(oomScoreAdj !== 0 ? { oomScoreAdj } : {}),
-    ...(security.apparmorProfile ? { apparmorProfile: security.apparmorProfile } : {}),
+    ...confinement(security),
   };
 }
 
@@ -58,9 +59,17 @@ export function addedProcess(container: Container, request: ExecRequest, root: s
     }),
     noNewPrivileges: first.noNewPrivileges,
     rlimits: rlimits(container),
-    ...(first.apparmorProfile ? { apparmorProfile: first.apparmorProfile } : {}),
+    ...confinement(first),
   };
   return process;
+}
+
+let hasAppArmor: boolean | undefined;
+
+/** As Docker: where the kernel has no AppArmor, a profile says nothing. */
+function confinement({ apparmorProfile }: Security): Pick<ProcessSpec, "apparmorProfile"> {
+  hasAppArmor ??= existsSync("/sys/kernel/security/apparmor/profiles");
+  return apparmorProfile && hasAppArmor ? { apparmorProfile } : {};
 }
 
 function lookUp(root: string, spec: string, groupAdd: readonly string[] | null) {

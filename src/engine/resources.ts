@@ -1,8 +1,22 @@
+import { existsSync } from "node:fs";
 import type { Resources } from "../runtime/mod.ts";
+import { cgroupDirectory, findCgroups, readCgroup } from "../sys/mod.ts";
 import { parseDeviceRule, throttles } from "./devices.ts";
 import type { ResourceRequest } from "./types.ts";
 
 const periodDefaultUs = 100_000;
+let weighs: boolean | undefined;
+
+/** Whether the host's kernel can share block I/O by weight. */
+export function canWeighBlockIO(): boolean {
+  const groups = weighs === undefined ? findCgroups() : undefined;
+  const directory = groups && cgroupDirectory(groups, "blkio", "");
+  weighs ??=
+    groups?.version === 2
+      ? (readCgroup(directory, "cgroup.controllers") ?? "").split(/\s+/).includes("io")
+      : existsSync(`${directory}/blkio.weight`);
+  return weighs;
+}
 
 /** Docker's limits as the OCI runtime specification has them; what is 0 or null is not limited. */
 export async function resources(asked: ResourceRequest): Promise<Resources> {

@@ -32,6 +32,20 @@ export function bindSubpath(core: Core, id: string, root: string, subpath: strin
   });
 }
 
+/** Where the /dev/shm is that a container lends to others. */
+export function sharedMemoryOf(core: Core, id: string): string {
+  return `${placeOf(core, id)}/shm`;
+}
+
+/** Mounts it, empty, until `dropSubpaths`. */
+export function makeSharedMemory(core: Core, id: string, bytes: number): string {
+  const target = sharedMemoryOf(core, id);
+  mkdirSync(target, { recursive: true, mode: 0o700 });
+  const flags = mountFlag.noSuid | mountFlag.noDev | mountFlag.noExec;
+  mountNow({ type: "tmpfs", source: "shm", target, flags, data: `mode=1777,size=${bytes}` });
+  return target;
+}
+
 /** Takes the places of a container away; none is fine. */
 export function dropSubpaths(core: Core, id: string): void {
   const directory = placeOf(core, id);

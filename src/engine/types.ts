@@ -77,7 +77,12 @@ export interface ResourceRequest {
       }[]
     | null;
   readonly DeviceCgroupRules: readonly string[] | null;
-  readonly DeviceRequests: readonly unknown[] | null;
+  readonly DeviceRequests:
+    | readonly {
+        readonly Driver?: string;
+        readonly Capabilities?: readonly (readonly string[] | undefined)[] | null;
+      }[]
+    | null;
   readonly MemoryReservation: number;
   readonly MemorySwap: number;
   readonly MemorySwappiness: number | null;

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { Failure } from "../base/mod.ts";
 import type { Healthcheck } from "../oci/mod.ts";
@@ -32,12 +33,24 @@ export function verify(config: ContainerConfig, hostConfig: HostConfig): void {
   portsOf({ config, hostConfig });
   for (const entry of hostConfig.ExtraHosts ?? []) parseExtraHost(entry);
   verifyNetworkMode(config, hostConfig);
+  if (!/^(|none|private|shareable|host|container:.+)$/.test(hostConfig.IpcMode)) {
+    throw bad(`Invalid IPC mode: ${hostConfig.IpcMode.slice(0, 100)}`);
+  }
   if (Object.keys(hostConfig.StorageOpt ?? {}).length > 0) {
     throw bad("--storage-opt is not supported: overlay has no quota of its own here");
   }
   if ((hostConfig.DeviceRequests ?? []).length > 0) {
-    throw bad("could not select device driver: Lading hands on devices by --device only");
+    throw new Failure("invalid", `could not select device driver ${driversOf(hostConfig)}`, {
+      hint: "Lading hands on devices by --device only",
+    });
   }
+}
+
+/** As Docker's engine names them: `"" with capabilities: [[gpu]]`. */
+function driversOf({ DeviceRequests }: HostConfig): string {
+  const { Driver = "", Capabilities } = DeviceRequests?.[0] ?? {};
+  const sets = (Capabilities ?? []).map((set) => `[${(set ?? []).join(" ")}]`);
+  return `"${Driver}" with capabilities: [${sets.join(" ")}]`.slice(0, 200);
 }
 
 function verifyConfig(config: ContainerConfig): void {
@@ -48,7 +61,8 @@ function verifyConfig(config: ContainerConfig): void {
   if (stopSignal !== "") parseSignal(stopSignal);
   checkEnvironment(config.Env);
   if (config.Healthcheck) verifyHealthcheck(config.Healthcheck);
-  if (config.Hostname.length > 64 || /[^a-zA-Z0-9.-]/.test(config.Hostname)) {
+  // What the kernel takes and /etc/hosts can hold: names with "_" are in wide use.
+  if (config.Hostname.length > 64 || /[^!-~]/.test(config.Hostname)) {
     throw bad(`invalid hostname: "${config.Hostname.slice(0, 100)}"`);
   }
 }
@@ -88,6 +102,8 @@ export function verifyResources(asked: ResourceRequest): void {
   if (asked.CpuQuota > 0 && asked.CpuQuota < 1_000) {
     throw bad("CPU cfs quota can not be less than 1ms (i.e. 1000)");
   }
+  verifySet(asked.CpusetCpus, "CPUs", "cpu");
+  verifySet(asked.CpusetMems, "memory nodes", "node");
   if (asked.BlkioWeight !== 0 && (asked.BlkioWeight < 10 || asked.BlkioWeight > 1000)) {
     throw bad("Range of blkio weight is from 10 to 1000");
   }
@@ -96,6 +112,39 @@ export function verifyResources(asked: ResourceRequest): void {
     if (!/^[a-z]+$/.test(Name)) throw bad(`invalid ulimit type: ${Name}`);
     if (isWrong)
       throw bad(`ulimit soft limit must be less than or equal to hard limit: ${Soft} > ${Hard}`);
+  }
+}
+
+/** `--cpuset-cpus` and `--cpuset-mems`: lists as `0-3,7`, of what the host has. */
+function verifySet(list: string, what: "CPUs" | "memory nodes", device: "cpu" | "node"): void {
+  if (list === "") return;
+  const asked = readSet(list);
+  if (!asked) {
+    const option = device === "cpu" ? "cpus" : "mems";
+    throw bad(`Invalid value ${list.slice(0, 100)} for cpuset ${option}: invalid format`);
+  }
+  const available = onlineOf(device);
+  const here = readSet(available);
+  if (!here || asked.every(([first, last]) => here.some(([a, z]) => a <= first && last <= z)))
+    return;
+  throw bad(`Requested ${what} are not available - requested ${list}, available: ${available}`);
+}
+
+function readSet(list: string): (readonly [first: number, last: number])[] | undefined {
+  const ranges = list.split(",").map((part) => {
+    const [, first = "", last = first] = /^\s*(\d{1,6})(?:-(\d{1,6}))?\s*$/.exec(part) ?? [];
+    return [Number(first || Number.NaN), Number(last || Number.NaN)] as const;
+  });
+  return ranges.every(([first, last]) => first <= last) ? ranges : undefined;
+}
+
+/** A kernel without NUMA has one node. */
+function onlineOf(device: "cpu" | "node"): string {
+  try {
+    return readFileSync(`/sys/devices/system/${device}/online`, "utf8").trim();
+  } catch (error) {
+    if ((error as { code?: string }).code === "ENOENT") return "0";
+    throw error;
   }
 }
 

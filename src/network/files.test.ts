@@ -70,6 +70,9 @@ test("hostsText() has Docker's lines, then the extra hosts, then the container",
     ],
     ["172.17.0.1", "fd00::1"],
   );
+  expect(ownLines({ hostname: "a.b.c", domainname: "" }, ["10.0.0.1"])).toEqual([
+    { address: "10.0.0.1", names: "a.b.c a" },
+  ]);
   const own = ownLines({ hostname: "web", domainname: "example.org" }, ["172.17.0.2", ""]);
   expect(hostsText([...extra, ...own]).split("\n")).toEqual([
     "127.0.0.1\tlocalhost",

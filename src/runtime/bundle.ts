@@ -80,7 +80,9 @@ export function processConfig(process: ProcessSpec, init = false): object {
 export function resourcesConfig(resources: Resources, isPrivileged: boolean): object {
   const all = { allow: true, type: "a", access: "rwm" } as const;
   const devices = isPrivileged ? [all] : [...defaultDeviceRules, ...(resources.devices ?? [])];
-  return { ...resources, devices };
+  // A new group has no limit; "-1" is not what every kernel's file takes for it.
+  const { pids, ...rest } = resources;
+  return { ...rest, ...(pids && pids.limit >= 0 ? { pids } : {}), devices };
 }
 
 /** The defaults, without those that the user's own cover, then the user's. */

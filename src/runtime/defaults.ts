@@ -39,18 +39,18 @@ export function defaultMounts({
   isSharedIpc: boolean;
 }): Mount[] {
   const access = isPrivileged ? "rw" : "ro";
+  const shm = isSharedIpc
+    ? mount("bind", "/dev/shm", "rbind nosuid noexec nodev", "/dev/shm")
+    : mount("tmpfs", "/dev/shm", `nosuid noexec nodev mode=1777 size=${shmSizeBytes}`, "shm");
   return [
     mount("proc", "/proc", "nosuid noexec nodev"),
     mount("tmpfs", "/dev", "nosuid strictatime mode=755 size=65536k"),
     mount("devpts", "/dev/pts", "nosuid noexec newinstance ptmxmode=0666 mode=0620 gid=5"),
     mount("sysfs", "/sys", `nosuid noexec nodev ${access}`),
     mount("cgroup", "/sys/fs/cgroup", `${access} nosuid noexec nodev`),
-    isSharedIpc
-      ? mount("bind", "/dev/mqueue", "rbind nosuid noexec nodev", "/dev/mqueue")
-      : mount("mqueue", "/dev/mqueue", "nosuid noexec nodev"),
-    isSharedIpc
-      ? mount("bind", "/dev/shm", "rbind nosuid noexec nodev", "/dev/shm")
-      : mount("tmpfs", "/dev/shm", `nosuid noexec nodev mode=1777 size=${shmSizeBytes}`, "shm"),
+    // Of the namespace that the container is in, be it the host's, where nobody may have mounted it.
+    mount("mqueue", "/dev/mqueue", "nosuid noexec nodev"),
+    ...(shmSizeBytes === 0 ? [] : [shm]),
   ];
 }
 
