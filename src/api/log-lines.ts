@@ -20,12 +20,20 @@ export function timestampOf(timeNs: bigint): string {
 /** Writes chunks to `output` one after another. */
 export function logWriter(
   output: Output,
-  { isTty, timestamps }: { isTty: boolean; timestamps: boolean },
+  {
+    isTty,
+    timestamps,
+    details = "",
+  }: {
+    isTty: boolean;
+    timestamps: boolean /** Before each line, after its time. */;
+    details?: string;
+  },
 ): (chunk: Chunk) => Promise<void> {
   // A line may come in several chunks, and each stream has lines of its own.
   const isAtStart = { 1: true, 2: true };
   const stamped = ({ stream, timeNs, bytes }: Chunk): Uint8Array => {
-    const stamp = Buffer.from(`${timestampOf(timeNs)} `);
+    const stamp = Buffer.from(`${timestamps ? `${timestampOf(timeNs)} ` : ""}${details}`);
     const parts: Uint8Array[] = [];
     for (let at = 0; at < bytes.length; ) {
       const end = bytes.indexOf(newline, at);
@@ -38,7 +46,7 @@ export function logWriter(
     return Buffer.concat(parts);
   };
   return (chunk) => {
-    const bytes = timestamps ? stamped(chunk) : chunk.bytes;
+    const bytes = timestamps || details !== "" ? stamped(chunk) : chunk.bytes;
     if (isTty) return output.write(bytes);
     const framed = Buffer.allocUnsafe(frameHeaderBytes + bytes.length);
     framed.set(frameHeader(chunk.stream, bytes.length));

@@ -125,12 +125,38 @@ async function logs(
   });
   const isTty = container.config.Tty;
   const output = exchange.stream(200, streamType(isTty, minor));
-  const write = logWriter(output, { isTty, timestamps: flag(query, "timestamps") });
+  const write = logWriter(output, {
+    isTty,
+    timestamps: flag(query, "timestamps"),
+    ...detailsOf(query, container),
+  });
   try {
     for await (const chunk of chunks) await write(chunk);
   } catch (error) {
     if (!signal.aborted) throw error;
   }
+}
+
+/** `details`: what the log's options `labels` and `env` name of the container, and a space. */
+function detailsOf(query: URLSearchParams, { config, hostConfig }: Container) {
+  if (!flag(query, "details")) return {};
+  const { labels = "", env = "" } = hostConfig.LogConfig.Config;
+  const variables = new Map((config.Env ?? []).map((line) => splitPair(line)));
+  const pick = (names: string, value: (name: string) => string | undefined) =>
+    names.split(",").flatMap((name) => {
+      const found = value(name);
+      return found === undefined ? [] : [`${name}=${found}`];
+    });
+  const all = [
+    ...pick(labels, (name) => config.Labels?.[name]),
+    ...pick(env, (name) => variables.get(name)),
+  ];
+  return { details: `${all.sort().join(",")} ` };
+}
+
+function splitPair(line: string): [string, string] {
+  const at = line.indexOf("=");
+  return at < 0 ? [line, ""] : [line.slice(0, at), line.slice(at + 1)];
 }
 
 async function wait(

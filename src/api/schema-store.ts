@@ -26,7 +26,10 @@ export interface ImageInspect {
   readonly Created?: string;
   readonly DockerVersion: string;
   readonly Author: string;
-  readonly Config: RunConfig;
+  readonly ContainerConfig: object;
+  /** Until 1.44. */
+  readonly Container?: string;
+  readonly Config: { readonly [Field in keyof RunConfig]: RunConfig[Field] | null };
   readonly Architecture: string;
   readonly Variant?: string;
   readonly Os: string;

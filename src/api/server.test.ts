@@ -250,6 +250,34 @@ test("logs have a time before each line, though a line comes in two chunks", asy
   expect(got[2]).toBe("2024-05-18T13:01:04.000000003Z err\n");
 });
 
+test("details come before each line of a log, after its time", async () => {
+  const { logWriter } = await import("./log-lines.ts");
+  let text = "";
+  const output = {
+    write: async (bytes: Uint8Array | string) => void (text += Buffer.from(bytes).toString()),
+    line: async () => undefined,
+  };
+  const options = { isTty: true, timestamps: true, details: "a=b " };
+  const write = logWriter(output, options);
+  await write({ stream: 1, timeNs: 1n, bytes: Buffer.from("one\ntwo\n") });
+  const time = "1970-01-01T00:00:00.000000001Z";
+  expect(text).toBe(`${time} a=b one\n${time} a=b two\n`);
+});
+
+test("an image has the fields that clients of each version read unasked", async () => {
+  await using served = await serveFakes([web()]);
+  const inspect = async (version: string) => {
+    const answer = await exchangeRaw(served.socketPath, get(`/${version}/images/busybox/json`));
+    return JSON.parse(answer.slice(answer.indexOf("\r\n\r\n")));
+  };
+  expect((await inspect("v1.51")).Config).toMatchObject({ Volumes: null, OnBuild: null, User: "" });
+  expect((await inspect("v1.51")).ContainerConfig.Volumes).toBeNull();
+  const old = await inspect("v1.35");
+  expect(old.Config).toMatchObject({ Hostname: "", Tty: false, Volumes: null });
+  expect(old.ContainerConfig.Volumes).toBeNull();
+  expect(old.VirtualSize).toBe(old.Size);
+});
+
 test("a client that goes away ends what it followed", async () => {
   await using served = await serveFakes([web()]);
   const aborted = new AbortController();

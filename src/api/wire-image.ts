@@ -39,6 +39,32 @@ export function imageSummary(
   };
 }
 
+/** Fields that clients read without asking whether they are there. */
+const emptyImageConfig = {
+  User: "",
+  Env: null,
+  Cmd: null,
+  Volumes: null,
+  WorkingDir: "",
+  Entrypoint: null,
+  OnBuild: null,
+  Labels: null,
+};
+
+/** Until 1.49 an image had the configuration of a container (docs/api/version-history.md). */
+const emptyConfig = {
+  Hostname: "",
+  Domainname: "",
+  AttachStdin: false,
+  AttachStdout: false,
+  AttachStderr: false,
+  Tty: false,
+  OpenStdin: false,
+  StdinOnce: false,
+  Image: "",
+  ...emptyImageConfig,
+};
+
 export function imageInspect(image: Image, minor: number): ImageInspect {
   const { config } = image;
   const history = config.history ?? [];
@@ -51,7 +77,10 @@ export function imageInspect(image: Image, minor: number): ImageInspect {
     ...(config.created === undefined ? {} : { Created: config.created }),
     DockerVersion: "",
     Author: config.author ?? "",
-    Config: config.config ?? {},
+    ...(minor < 45 ? { Container: "" } : {}),
+    // Gone from 1.45 on, but docker-compose 1.29, which takes the newest version, ends without it.
+    ContainerConfig: emptyConfig,
+    Config: { ...(minor < 50 ? emptyConfig : emptyImageConfig), ...config.config },
     Architecture: config.architecture,
     ...(config.variant ? { Variant: config.variant } : {}),
     Os: config.os,
