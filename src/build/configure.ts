@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { Failure } from "../base/mod.ts";
+import { Failure, limits } from "../base/mod.ts";
 import { formatDuration } from "./durations.ts";
 import { expand } from "./expand.ts";
 import type { Action, Command, HealthFlags } from "./instruction.ts";
@@ -26,6 +26,31 @@ export function configure(
   action: ConfigAction,
   options: ConfigureOptions,
 ): string {
+  const line = change(state, action, options);
+  checkSize(state);
+  return line;
+}
+
+/** Ports, labels, variables and volumes of one image: what a config may have of each. */
+const fieldsMax = 10_000;
+/** All variables of a stage and its labels, characters. */
+const textMax = limits.configBytesMax;
+
+/** Each instruction may double what those before it made. @throws Failure "exhausted" */
+function checkSize({ config, args }: StageState): void {
+  const texts = [config.Env ?? [], Object.entries(config.Labels ?? {}).flat(), [...args.values()]];
+  const maps = [config.Labels, config.ExposedPorts, config.Volumes].map((map) => map ?? {});
+  const counts = [
+    ...maps.map((map) => Object.keys(map).length),
+    ...texts.map((list) => list.length),
+  ];
+  const length = texts.flat().reduce((sum, text) => sum + (text?.length ?? 0), 0);
+  if (length > textMax || Math.max(...counts) > 2 * fieldsMax) {
+    throw new Failure("exhausted", "the image's config grows too large");
+  }
+}
+
+function change(state: StageState, action: ConfigAction, options: ConfigureOptions): string {
   switch (action.kind) {
     case "env":
       return setPairs(state, action, options);
@@ -80,17 +105,18 @@ function setPairs(
   action: Extract<Action, { kind: "env" | "label" }>,
   options: ConfigureOptions,
 ): string {
+  if (action.pairs.length > fieldsMax) {
+    throw new Failure("exhausted", `${action.kind.toUpperCase()} names too many`);
+  }
   // All values see the variables as they were before the instruction.
   const pairs = action.pairs.map(({ name, value }) => {
     return [word(state, name, options), word(state, value, options)] as const;
   });
-  for (const [name, value] of pairs) {
-    if (name === "") {
-      throw new Failure("invalid", `${action.kind.toUpperCase()} names can not be blank`);
-    }
-    if (action.kind === "env") setEnvironment(state, name, value);
-    else state.config.Labels = { ...state.config.Labels, [name]: value };
+  if (pairs.some(([name]) => name === "")) {
+    throw new Failure("invalid", `${action.kind.toUpperCase()} names can not be blank`);
   }
+  if (action.kind === "env") for (const pair of pairs) setEnvironment(state, ...pair);
+  else state.config.Labels = { ...state.config.Labels, ...Object.fromEntries(pairs) };
   const text = pairs.map(([name, value]) => `${name}=${value}`).join(" ");
   return `${action.kind.toUpperCase()} ${text}`;
 }
@@ -129,7 +155,11 @@ export function argvOf(state: StageState, command: Command): readonly string[] {
 }
 
 function expose(state: StageState, texts: readonly string[], options: ConfigureOptions): string {
-  const ports = words(state, texts, options).flatMap(readPorts);
+  const ports: string[] = [];
+  for (const text of words(state, texts, options)) {
+    ports.push(...readPorts(text));
+    if (ports.length > fieldsMax) throw new Failure("exhausted", "EXPOSE names too many ports");
+  }
   const all = { ...state.config.ExposedPorts };
   for (const port of ports) all[port] = {};
   const sorted = Object.keys(all).sort((a, b) => a.localeCompare(b, "en", { numeric: true }));

@@ -38,6 +38,10 @@ const cases: [text: string, expected: string][] = [
   ["${none:-${a}x}", "Ax"],
   ["${none:-'q $a'}", "q $a"],
   ["${path#*/}", "x/y/z.tar.gz"],
+  ["${path//*/w}", "w"],
+  ["${path//?/w}", "wwwwwwwwwwwww"],
+  ["${path/*z/w}", "w"],
+  ["${path//[xy]/w}", "/x/y/z.tar.gz"],
   ["${path##*/}", "z.tar.gz"],
   ["${path%.*}", "/x/y/z.tar"],
   ["${path%%.*}", "/x/y/z"],
@@ -79,5 +83,39 @@ describe("expand()", () => {
   ];
   test.each(bad)("refuses %s", (text, why) => {
     expect(() => run(text)).toThrow(why);
+  });
+});
+
+describe("expand() stays small and quick", () => {
+  const exhausted = (text: string, lookup: (name: string) => string | undefined) => {
+    try {
+      return expand(text, { escape: "\\", lookup }).text.length;
+    } catch (error) {
+      return (error as Error).message.slice(-60);
+    }
+  };
+  const many = "a".repeat(3000);
+
+  test.each([
+    ["$a", "$a$a$a$a"],
+    ["quotes", '"$a$a$a$a"'],
+    ["a replacement", "${b//b/$a$a}"],
+  ])("where %s would make the text too long", (_, text) => {
+    const said = exhausted(text, (name) => (name === "a" ? "x".repeat(100_000) : "bbb"));
+    expect(said).toContain("it is over 262144 characters");
+  });
+
+  test("where forms are nested without end", () => {
+    const text = `${"${a:-".repeat(10_000)}${"}".repeat(10_000)}`;
+    expect(exhausted(text, () => undefined)).toContain("nested too deep");
+  });
+
+  test("where a pattern has many stars, and nothing matches", () => {
+    const stars = `${"a*".repeat(14)}b`;
+    for (const form of ["#", "##", "%", "%%"]) {
+      expect(exhausted(`\${v${form}${stars}}`, () => many)).toBe(3000);
+    }
+    expect(exhausted(`\${v//${stars}/x}`, () => many)).toBe(3000);
+    expect(exhausted(`\${v%${"a*".repeat(4000)}b}`, () => many)).toContain("takes too long");
   });
 });

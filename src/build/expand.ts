@@ -1,5 +1,12 @@
 import { Failure } from "../base/mod.ts";
+import { Glob, type Step } from "./glob.ts";
 import { shellPattern } from "./pattern.ts";
+
+/** Of one text, before and after: what the kernel takes as one variable, twice over. */
+export const expandedCharsMax = 256 << 10;
+/** Characters of a value times those of a pattern: some milliseconds. */
+const patternWorkMax = 4 << 20;
+const depthMax = 100;
 
 /** A variable's value, or undefined when it is not set. */
 export type Lookup = (name: string) => string | undefined;
@@ -21,9 +28,11 @@ export interface Expansion {
 
 /**
  * Expands `$v`, `${v}` and the `${v…}` forms, and takes quotes and escapes away, as Dockerfiles do.
- * @throws Failure "invalid" — a quote or brace is left open, a form is unknown, or `${v:?text}` failed
+ * @throws Failure "invalid" — a quote or brace is left open, a form is unknown, or `${v:?text}` failed;
+ *   "exhausted" — the text is too long, or becomes so
  */
 export function expand(text: string, options: ExpandOptions): Expansion {
+  if (text.length > expandedCharsMax) throw tooLong(text);
   const expander = new Expander(text, options);
   const result = expander.until(undefined, false);
   return { ...result, unset: expander.unset };
@@ -38,6 +47,11 @@ function bad(text: string, why: string): Failure {
   return new Failure("invalid", `failed to process "${text}": ${why}`);
 }
 
+function tooLong(text: string): Failure {
+  const why = `it is over ${expandedCharsMax} characters`;
+  return new Failure("exhausted", `failed to process "${text.slice(0, 100)}…": ${why}`);
+}
+
 const specialNames = "@*#?-$!0";
 
 /** A cursor over one text; the methods call each other for nested `${a:-${b}}`. */
@@ -46,6 +60,7 @@ class Expander {
   readonly #text: string;
   readonly #options: ExpandOptions;
   #at = 0;
+  #depth = 0;
 
   constructor(text: string, options: ExpandOptions) {
     this.#text = text;
@@ -54,6 +69,13 @@ class Expander {
 
   /** Reads up to `stop` (taken) or the end. `raw`: escapes stay, for patterns. */
   until(stop: string | undefined, raw: boolean): Words {
+    if (++this.#depth > depthMax) throw this.#bad("it is nested too deep");
+    const words = this.#words(stop, raw);
+    this.#depth--;
+    return words;
+  }
+
+  #words(stop: string | undefined, raw: boolean): Words {
     const out = new WordList();
     while (this.#at < this.#text.length) {
       const char = this.#text[this.#at]!;
@@ -69,6 +91,7 @@ class Expander {
         out.split(char);
         this.#at++;
       }
+      this.#check(out.text);
     }
     if (stop !== undefined) throw this.#bad(`syntax error: missing '${stop}'`);
     return out.end();
@@ -108,6 +131,7 @@ class Expander {
         out += char;
         this.#at++;
       }
+      this.#check(out);
     }
     throw this.#bad("unexpected end of statement while looking for matching double-quote");
   }
@@ -152,35 +176,48 @@ class Expander {
   }
 
   #trim(value: string, side: "#" | "%", word: string): string {
-    const greedy = word.startsWith(side);
-    const pattern = greedy ? word.slice(1) : word;
-    if (side === "#") {
-      const found = new RegExp(`^${this.#pattern(pattern, greedy)}`, "su").exec(value);
-      return found ? value.slice(found[0].length) : value;
-    }
-    // A regular expression finds the leftmost start: longest suffix. For the shortest, try each end.
-    const whole = new RegExp(`^${this.#pattern(pattern, true)}$`, "su");
-    const starts = Array.from({ length: value.length + 1 }, (_, index) => index);
-    if (!greedy) starts.reverse();
-    const start = starts.find((index) => whole.test(value.slice(index)));
-    return start === undefined ? value : value.slice(0, start);
+    const isGreedy = word.startsWith(side);
+    const steps = this.#pattern(isGreedy ? word.slice(1) : word, value);
+    // A suffix is the prefix of what is read backwards.
+    const isPrefix = side === "#";
+    const chars = isPrefix ? [...value] : [...value].reverse();
+    const glob = new Glob(isPrefix ? steps : steps.toReversed());
+    const rest = chars.slice(glob.prefix(chars, isGreedy ? "longest" : "shortest") ?? 0);
+    return (isPrefix ? rest : rest.reverse()).join("");
   }
 
   #replace(name: string): string {
-    const all = this.#text[this.#at] === "/";
-    if (all) this.#at++;
+    const isAll = this.#text[this.#at] === "/";
+    if (isAll) this.#at++;
     const pattern = this.until("/", true).text;
     const replacement = this.until("}", false).text;
     const value = this.#get(name) ?? "";
     if (pattern === "") return value;
-    const shape = new RegExp(this.#pattern(pattern, true), all ? "gsu" : "su");
-    return value.replace(shape, () => replacement);
+    const glob = new Glob(this.#pattern(pattern, value));
+    const chars = [...value];
+    let out = "";
+    let at = 0;
+    do {
+      const found = glob.find(chars, at);
+      if (!found || (found.end === found.start && at > 0)) break;
+      out += chars.slice(at, found.start).join("") + replacement;
+      this.#check(out);
+      at = found.end;
+    } while (isAll && at < chars.length);
+    return out + chars.slice(at).join("");
   }
 
-  #pattern(pattern: string, greedy: boolean): string {
-    const result = shellPattern(pattern, greedy);
-    if (result === undefined) throw this.#bad(`invalid pattern (${pattern}) in substitution`);
-    return result;
+  #pattern(pattern: string, value: string): Step[] {
+    const steps = shellPattern(pattern);
+    if (!steps) throw this.#bad(`invalid pattern (${pattern}) in substitution`);
+    if (steps.length * value.length > patternWorkMax) {
+      throw this.#bad("a pattern of that length on a value of that length takes too long");
+    }
+    return steps;
+  }
+
+  #check(out: string): void {
+    if (out.length > expandedCharsMax) throw tooLong(this.#text);
   }
 
   #name(): string {
@@ -221,6 +258,10 @@ class WordList {
   solid(part: string): void {
     this.#text += part;
     this.#word += part;
+  }
+
+  get text(): string {
+    return this.#text;
   }
 
   end(): Words {

@@ -54,3 +54,9 @@ describe("parseIgnore()", () => {
     expect(() => parseIgnore("[a")).toThrow("syntax error in pattern");
   });
 });
+
+test("parseIgnore() is quick whatever the pattern", () => {
+  const deep = Array(100).fill("a").join("/");
+  expect(parseIgnore(`${"**/a/".repeat(40)}x`).excludes(deep)).toBe(false);
+  expect(parseIgnore(`${"**/a/".repeat(40)}a`).excludes(deep)).toBe(true);
+});

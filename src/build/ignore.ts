@@ -1,5 +1,6 @@
 import { Failure } from "../base/mod.ts";
-import { compileMatch } from "./pattern.ts";
+import { Glob } from "./glob.ts";
+import { anythingStep, compileMatch, foldersSteps, matchSteps } from "./pattern.ts";
 
 /** What a `.dockerignore` (or `--exclude`) leaves out. Paths are relative, with "/", no leading one. */
 export interface Ignore {
@@ -72,13 +73,14 @@ function clean(pattern: string): string {
 function matcherOf(pattern: string): (path: string) => boolean {
   if (!/[*?[\\]/.test(pattern)) return (path) => path === pattern;
   // As in Docker: "**/" stands for any number of folders, a "**" at the end for anything.
-  const pieces = pattern.split(/\*\*\/?/).map((piece) => compileMatch(piece).source.slice(4, -2));
+  const pieces = pattern.split(/\*\*\/?/);
   const last = pieces.pop()!;
   const isOpen = pattern.endsWith("**");
-  const head = pieces.map((piece, index) => {
-    return piece + (isOpen && index === pieces.length - 1 ? ".*" : "(?:.*/)?");
+  const steps = pieces.flatMap((piece, index) => {
+    const isAnything = isOpen && index === pieces.length - 1;
+    return [...matchSteps(piece), ...(isAnything ? [anythingStep] : foldersSteps)];
   });
-  const shape = new RegExp(`^(?:${head.join("")}${last})$`, "su");
+  const shape = new Glob([...steps, ...matchSteps(last)]);
   return (path) => shape.test(path);
 }
 

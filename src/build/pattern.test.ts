@@ -54,6 +54,13 @@ describe("compileMatch()", () => {
   });
 });
 
+test("compileMatch() is quick whatever the pattern", () => {
+  const name = "a".repeat(250);
+  expect(compileMatch(`${"a*".repeat(60)}b`).test(name)).toBe(false);
+  expect(compileMatch(`${"a*".repeat(60)}`).test(name)).toBe(true);
+  expect(() => compileMatch("a".repeat(10_000))).toThrow("syntax error");
+});
+
 test("hasWildcard() sees past escapes", () => {
   expect(["a*", "a?", "a[b]"].every(hasWildcard)).toBe(true);
   expect(["a", "a\\*", "\\[b]"].some(hasWildcard)).toBe(false);

@@ -1,4 +1,4 @@
-import { Failure } from "../base/mod.ts";
+import { Failure, limits } from "../base/mod.ts";
 import { expand, type Lookup } from "./expand.ts";
 import type { Action, FromInstruction, Instruction } from "./instruction.ts";
 import type { Dockerfile } from "./parse.ts";
@@ -95,6 +95,7 @@ function readGlobals(
 ): Map<string, string> {
   const values = new Map<string, string>();
   const lookup: Lookup = (name) => values.get(name) ?? platformArgs[name];
+  let length = 0;
   for (const instruction of globals) {
     if (instruction.kind !== "arg") continue;
     for (const { name, value } of instruction.args) {
@@ -103,7 +104,12 @@ function readGlobals(
       if (typeof given === "string") values.set(name, given);
       else if (written !== undefined) {
         try {
-          values.set(name, expand(written, { escape: directives.escape, lookup }).text);
+          const { text } = expand(written, { escape: directives.escape, lookup });
+          length += text.length;
+          if (length > limits.configBytesMax) {
+            throw new Failure("exhausted", "the arguments before FROM grow too large");
+          }
+          values.set(name, text);
         } catch (error) {
           throw locate(error, source, instruction.range);
         }
