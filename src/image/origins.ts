@@ -20,6 +20,9 @@ const tables = [
 /** What was fetched for a pull that failed is kept that long for the next try. */
 const fetchedMsMax = 24 * 3_600_000;
 
+/** Digests of compressed layers that are remembered: the last ones. */
+const compressedMax = 100_000;
+
 /** What pull and push remember: indexes, what unfinished pulls have brought, digests of compressed layers. */
 export class Origins {
   readonly #database: Database;
@@ -30,6 +33,10 @@ export class Origins {
     for (const table of tables) database.run(table);
     database.run("DELETE FROM image_fetched WHERE at_ms < ?", [Date.now() - fetchedMsMax]);
     database.run("DELETE FROM image_indexes WHERE id NOT IN (SELECT id FROM image_images)");
+    database.run(
+      `DELETE FROM image_compressed WHERE rowid <=
+        (SELECT max(rowid) FROM image_compressed) - ${compressedMax}`,
+    );
     const rows = database.query<{ digest: string }, []>("SELECT digest FROM image_fetched").all();
     for (const { digest } of rows) if (isDigest(digest)) this.#fetched.add(digest);
   }

@@ -1,4 +1,4 @@
-import { Failure } from "../base/mod.ts";
+import { Failure, isFailure } from "../base/mod.ts";
 import { type Challenge, parseChallenge } from "./client-challenge.ts";
 import { type Answer, type Body, refused, send } from "./client-fetch.ts";
 import { type Endpoint, endpointsOf, type RegistrySettings } from "./client-host.ts";
@@ -28,6 +28,7 @@ interface Reached {
 
 const reachedMsMax = 10 * 60_000;
 const tokensMax = 200;
+const probeMs = 5_000;
 
 /** One registry as one user sees it: where it is, what it wants shown, and the tokens that we hold. */
 export class Session {
@@ -172,13 +173,16 @@ export class Session {
     let last: unknown;
     for (const endpoint of endpoints) {
       const url = new URL(paths.base, endpoint.origin);
-      const ping = () => send({ method: "GET", url, tls: endpoint.tls, signal });
+      const isLast = endpoint === endpoints.at(-1);
+      // A server without TLS may leave our greeting unanswered: there is another way to it.
+      const idle = isLast ? {} : { idleMs: probeMs };
+      const ping = () => send({ method: "GET", url, tls: endpoint.tls, signal, ...idle });
       try {
-        const isLast = endpoint === endpoints.at(-1);
         const answer = await retrying(ping, { signal, ...(isLast ? {} : { triesMax: 1 }) });
         return { endpoint, challenge: await challengeOf(answer), foundMs: Date.now() };
       } catch (error) {
-        if (signal.aborted) throw error;
+        // Who shows a wrong certificate is not asked again without one.
+        if (signal.aborted || isFailure(error, "denied")) throw error;
         last = error;
       }
     }

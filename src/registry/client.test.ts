@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { digestOf } from "../oci/mod.ts";
 import { parseChallenge } from "./client-challenge.ts";
 import { endpointsOf, isInsecure } from "./client-host.ts";
@@ -295,3 +296,55 @@ function endless(): Response {
     }),
   );
 }
+
+describe("TLS", () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync("/tmp/lading-tls-");
+    for (const name of ["right", "wrong"]) {
+      const made = Bun.spawnSync([
+        "openssl",
+        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
+        ...["-days", "2", "-subj", `/CN=${name}`, "-addext", "subjectAltName=IP:127.0.0.1"],
+        ...["-keyout", `${folder}/${name}.key`, "-out", `${folder}/${name}.crt`],
+      ]);
+      if (!made.success) throw new Error(made.stderr.toString());
+    }
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  /** A registry with TLS, asked by a client that has these files for it. */
+  function ask(files: Readonly<Record<string, string>>) {
+    const server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      tls: { cert: Bun.file(`${folder}/right.crt`), key: Bun.file(`${folder}/right.key`) },
+      fetch: (request) => new Response(root(new URL(request.url)) ? "{}" : manifest),
+    });
+    servers.push(server);
+    const domain = `127.0.0.1:${server.port}`;
+    mkdirSync(`${folder}/${domain}`);
+    for (const [name, from] of Object.entries(files)) {
+      copyFileSync(`${folder}/${from}`, `${folder}/${domain}/${name}`);
+    }
+    const client = openRegistryClient({ certificateFolders: [folder] });
+    return client.repository({ domain, path: "x" }, { credentials: {} }).manifest("1", signal);
+  }
+
+  test("is used on this host too, where nobody vouches for it", async () => {
+    expect((await ask({})).descriptor.digest).toBe(digest);
+  });
+
+  test("is checked with the CA that stands in certs.d", async () => {
+    expect((await ask({ "ca.crt": "right.crt" })).descriptor.digest).toBe(digest);
+    const failing = ask({ "ca.crt": "wrong.crt" });
+    await expect(failing).rejects.toMatchObject({ code: "denied" });
+    await expect(failing).rejects.toThrow("failed to verify certificate");
+  });
+
+  test("shows a client certificate, and says when half of it is missing", async () => {
+    const pair = { "client.cert": "right.crt", "client.key": "right.key" };
+    expect((await ask(pair)).descriptor.digest).toBe(digest);
+    await expect(ask({ "client.cert": "right.crt" })).rejects.toThrow("client.key is missing");
+  });
+});
