@@ -9,6 +9,7 @@ import {
   parsePlatform,
 } from "../oci/mod.ts";
 import { emptyState, findImage, stateOf } from "./base-image.ts";
+import { checkDockerfile, findingText, refuseFindings } from "./checks.ts";
 import { type ConfigureOptions, configure, proxyArgs, resolveWorkdir, word } from "./configure.ts";
 import type { Context } from "./context.ts";
 import { copyStep } from "./copy-step.ts";
@@ -24,6 +25,10 @@ import { Teller } from "./teller.ts";
 import { newId, openScratch, type Tools, throwIfAborted } from "./tools.ts";
 import type { BuildEvent, BuildRequest } from "./types.ts";
 import { makeWorkdir } from "./workdir.ts";
+
+const breathMs = 4;
+/** One a line of the image's history. */
+const instructionsMax = 10_000;
 
 /** One instruction while it is carried out: what a step may ask of its build. */
 export interface StepScope {
@@ -59,6 +64,7 @@ export class Build {
   readonly #teller: Teller;
   readonly #platform: Platform;
   readonly #total: number;
+  #breathMs = performance.now();
   #failure: unknown;
 
   constructor(
@@ -85,6 +91,10 @@ export class Build {
     ];
     for (const [index, instruction] of order.entries()) this.#numbers.set(instruction, index + 1);
     this.#total = order.length;
+    if (order.length > instructionsMax) {
+      const why = `${order.length} instructions are more than ${instructionsMax}`;
+      throw new Failure("exhausted", `Cannot build the image: ${why}`);
+    }
     this.#teller = new Teller(given.report, [...used]);
   }
 
@@ -96,8 +106,12 @@ export class Build {
   async run(): Promise<Image> {
     try {
       for (const text of this.context.dockerfile.warnings) this.#report({ kind: "warning", text });
+      const findings = checkDockerfile(this.context.dockerfile);
+      refuseFindings(this.context.dockerfile, findings);
       this.#tellGlobals();
       const states = await this.#runStages();
+      // After the steps, where they are seen.
+      for (const each of findings) this.#report({ kind: "warning", text: findingText(each) });
       const image = await this.#finish(states);
       this.tools.cache.touch(this.used);
       return image;
@@ -196,6 +210,13 @@ export class Build {
     return state;
   }
 
+  /** Steps that wait for nothing follow on each other: the daemon's other work comes between. */
+  async #breathe(): Promise<void> {
+    if (performance.now() - this.#breathMs < breathMs) return;
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#breathMs = performance.now();
+  }
+
   /** Tells that an instruction begins and ends, and puts its place into its errors. */
   async #step<T>(
     at: { stage: Stage; instruction: Instruction; source: Source; number?: number },
@@ -204,6 +225,7 @@ export class Build {
     const { stage, instruction, source } = at;
     const number = at.number ?? this.#numbers.get(instruction) ?? this.#total;
     const tell = (event: BuildEvent) => this.#teller.tell(stage.index, event);
+    await this.#breathe();
     throwIfAborted(this.signal);
     const isTrigger = at.number !== undefined;
     if (!isTrigger) tell({ kind: "step", number, total: this.#total, text: instruction.text });
