@@ -26,8 +26,8 @@ export interface ImageInspect {
   readonly Created?: string;
   readonly DockerVersion: string;
   readonly Author: string;
-  readonly ContainerConfig: object;
-  /** Until 1.44. */
+  /** Both until 1.44. */
+  readonly ContainerConfig?: object;
   readonly Container?: string;
   readonly Config: { readonly [Field in keyof RunConfig]: RunConfig[Field] | null };
   readonly Architecture: string;

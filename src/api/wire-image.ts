@@ -77,9 +77,7 @@ export function imageInspect(image: Image, minor: number): ImageInspect {
     ...(config.created === undefined ? {} : { Created: config.created }),
     DockerVersion: "",
     Author: config.author ?? "",
-    ...(minor < 45 ? { Container: "" } : {}),
-    // Gone from 1.45 on, but docker-compose 1.29, which takes the newest version, ends without it.
-    ContainerConfig: emptyConfig,
+    ...(minor < 45 ? { Container: "", ContainerConfig: emptyConfig } : {}),
     Config: { ...(minor < 50 ? emptyConfig : emptyImageConfig), ...config.config },
     Architecture: config.architecture,
     ...(config.variant ? { Variant: config.variant } : {}),
