@@ -41,6 +41,10 @@ describe("build() fails", () => {
 
   const cases: [text: string, problem: string, given?: Partial<BuildRequest>][] = [
     ["", "the Dockerfile (Dockerfile) cannot be empty"],
+    [
+      "# check=error=true\nFROM base\nMAINTAINER me",
+      "lint violation found for rules: MaintainerDeprecated",
+    ],
     ["FROM gone", "No such image: gone\n --> Dockerfile:1:1"],
     ["FROM base\nCOPY --from=gone /a /", "No such image: gone\n --> Dockerfile:2:1"],
     [

@@ -3,6 +3,22 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { buildIn, expectClean, openWorld } from "./fakes.ts";
 
 describe("build()", () => {
+  test("tells what the build checks find once, after the steps, and still makes the image", async () => {
+    await using at = await openWorld();
+    const text = "FROM base\nRUN x\n\nCMD echo hi\nMAINTAINER me";
+    const { lines } = await buildIn(at, text);
+    const told = lines.filter((line) => line.startsWith("warning "));
+    expect(told).toEqual([
+      "warning JSONArgsRecommended: JSON arguments recommended for CMD to prevent unintended behavior related to OS signals (line 4)",
+      "warning MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label (line 5)",
+    ]);
+    const lastStep = lines.findLastIndex((line) => /^\d/.test(line));
+    expect(lines.indexOf(told[0]!)).toBeGreaterThan(lastStep);
+    expect(lines.at(-1)).toBe("image");
+    const skipping = await buildIn(at, `# check=skip=all\n${text}`);
+    expect(skipping.lines.filter((line) => line.startsWith("warning "))).toEqual([]);
+  });
+
   test("tells each step, and makes config and history", async () => {
     await using at = await openWorld();
     const text = `FROM base
