@@ -94,6 +94,7 @@ async function load(exchange: Exchange, context: Context): Promise<void> {
     const loaded = await context.images.load(path, {
       report: isQuiet ? () => {} : answer.report,
       signal,
+      isSpent: true,
       ...(platform ? { platform } : {}),
     });
     for (const { image, tags } of loaded) {

@@ -1,7 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { cleanPath, magicBytes, sniffCompression, TarParser } from "../archive/mod.ts";
 import { Failure } from "../base/mod.ts";
-import { diskFailure } from "../sys/mod.ts";
+import { diskFailure, punchHole } from "../sys/mod.ts";
 
 /** A file inside an archive: where its bytes stand. */
 export interface ArchiveEntry {
@@ -15,6 +15,8 @@ const linksMax = 10;
 const blockBytes = 512;
 const windowBytes = 64 << 10;
 const pieceBytes = 1 << 20;
+/** What is given back at a time starts and ends where large pages do, or they would stay. */
+const spentBytes = 4 << 20;
 
 const corrupt = (why: string) => new Failure("corrupt", `Cannot read the archive: ${why}`);
 
@@ -26,23 +28,31 @@ export class ArchiveFile {
   readonly #file: FileHandle;
   readonly #files: Map<string, ArchiveEntry>;
   readonly #links: Map<string, string>;
+  #isSpent: boolean;
 
   private constructor(
     file: FileHandle,
-    files: Map<string, ArchiveEntry>,
-    links: Map<string, string>,
+    found: {
+      files: Map<string, ArchiveEntry>;
+      links: Map<string, string>;
+      isSpent: boolean;
+    },
   ) {
     this.#file = file;
-    this.#files = files;
-    this.#links = links;
+    this.#files = found.files;
+    this.#links = found.links;
+    this.#isSpent = found.isSpent;
   }
 
-  /** @throws Failure "corrupt" (no tar, or cut short) | "invalid" | "exhausted" | "not_found" */
-  static async open(path: string): Promise<ArchiveFile> {
-    const file = await openFile(path);
+  /**
+   * `isSpent`: nobody needs the file afterwards, so `copy` may take its bytes out.
+   * @throws Failure "corrupt" (no tar, or cut short) | "invalid" | "exhausted" | "not_found"
+   */
+  static async open(path: string, { isSpent }: { isSpent: boolean }): Promise<ArchiveFile> {
+    const file = await openFile(path, isSpent ? "r+" : "r");
     try {
       const { files, links } = await scan(file);
-      return new ArchiveFile(file, files, links);
+      return new ArchiveFile(file, { files, links, isSpent });
     } catch (error) {
       await file.close();
       throw diskFailure(error, "read", path);
@@ -91,19 +101,28 @@ export class ArchiveFile {
     return sniffCompression(first);
   }
 
-  /** Copies the file out to a new file, off the event loop; `told` hears the bytes so far. */
+  /**
+   * Copies the file out to a new file, off the event loop; `told` hears the bytes so far. With `isLast`
+   * nobody reads the entry again: what was copied may go at once, and the copy takes its place in memory.
+   */
   async copy(
     entry: ArchiveEntry,
     target: string,
-    { told, signal }: { told: (bytes: number) => void; signal: AbortSignal },
+    {
+      told,
+      signal,
+      isLast,
+    }: { told: (bytes: number) => void; signal: AbortSignal; isLast: boolean },
   ): Promise<void> {
     const file = await openFile(target, "wx");
     try {
       const piece = Buffer.allocUnsafe(Math.min(pieceBytes, Math.max(1, entry.sizeBytes)));
+      let givenBack = Math.ceil(entry.offset / spentBytes) * spentBytes;
       for (let at = 0; at < entry.sizeBytes; ) {
         signal.throwIfAborted();
         const part = piece.subarray(0, Math.min(piece.length, entry.sizeBytes - at));
         await readFully(this.#file, part, entry.offset + at);
+        if (isLast) givenBack = this.#giveBack(givenBack, entry.offset + at + part.length);
         await writeFully(file, part);
         at += part.length;
         told(at);
@@ -113,6 +132,14 @@ export class ArchiveFile {
     } finally {
       await file.close();
     }
+  }
+
+  /** Gives back what is spent between two offsets, in whole steps; tells how far. */
+  #giveBack(start: number, end: number): number {
+    const last = Math.floor(end / spentBytes) * spentBytes;
+    if (!this.#isSpent || last <= start) return start;
+    this.#isSpent = punchHole(this.#file.fd, start, last - start);
+    return last;
   }
 }
 

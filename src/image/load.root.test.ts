@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { gzip } from "../archive/mod.ts";
 import { digestOf, hostPlatform, mediaTypes } from "../oci/mod.ts";
 import type { Progress } from "./mod.ts";
@@ -54,6 +55,27 @@ describe("load()", () => {
     } finally {
       await stores.snapshots.remove("c");
     }
+  });
+
+  test("gives a layer's bytes back while it takes them, of an archive that is spent alone", async () => {
+    using stores = await openStores();
+    const layer = await layerOf("big", Buffer.alloc(10 << 20, "x").toString());
+    const config = configOf([layer]);
+    const archive = await dockerArchive(
+      [{ config, layers: ["layer.tar"], tags: null }],
+      [fileEntry("layer.tar", layer)],
+    );
+    const [kept, spent] = [await stores.file(archive), await stores.file(archive)];
+    const [first] = await stores.images.load(kept, { report: () => {} });
+    expect(Buffer.compare(readFileSync(kept), archive)).toBe(0);
+    const { id } = first!.image;
+    await stores.images.remove(id, { force: true, noPrune: false, users: () => [] });
+    expect((await stores.state()).layers).toEqual([]);
+    const [loaded] = await stores.images.load(spent, { report: () => {}, isSpent: true });
+    expect(loaded!.image.id).toBe(id);
+    const left = readFileSync(spent);
+    expect(left.length).toBe(archive.length);
+    expect(left.subarray(4 << 20, 8 << 20).every((byte) => byte === 0)).toBe(true);
   });
 
   test("follows links between layers inside the archive", async () => {

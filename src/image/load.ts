@@ -6,7 +6,7 @@ import type { ContentStore } from "../content/mod.ts";
 import { type Digest, mediaTypes, type Platform } from "../oci/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
 import { diskFailure, errnoOf, filterThrough } from "../sys/mod.ts";
-import { ArchiveFile } from "./archive-file.ts";
+import { type ArchiveEntry, ArchiveFile } from "./archive-file.ts";
 import type { PlannedImage, PlannedLayer } from "./planned.ts";
 import type { LayerBlob, Records } from "./records.ts";
 import type { Report } from "./types.ts";
@@ -22,18 +22,22 @@ export interface LoadOptions {
   readonly platform?: Platform;
   readonly report: Report;
   readonly signal?: AbortSignal;
+  readonly isSpent?: boolean;
 }
 
 const layersAtOnce = 2;
 const reportEveryMs = 100;
 
 /** The archive as a plain tar: itself, or decompressed into the scratch folder. */
-export async function openArchive(path: string, scratch: string): Promise<ArchiveFile> {
+export async function openArchive(
+  path: string,
+  { scratch, isSpent }: { scratch: string; isSpent: boolean },
+): Promise<ArchiveFile> {
   const how = await sniffFile(path);
-  if (how === "plain") return await ArchiveFile.open(path);
+  if (how === "plain") return await ArchiveFile.open(path, { isSpent });
   const plain = `${scratch}/archive`;
   await decompressFile(path, plain);
-  return await ArchiveFile.open(plain);
+  return await ArchiveFile.open(plain, { isSpent: true });
 }
 
 /** How a file is compressed. */
@@ -69,12 +73,14 @@ export async function decompressFile(path: string, target: string): Promise<void
 /** What is to be done for one layer's file. */
 interface Task {
   readonly layer: PlannedLayer;
+  /** No other task has the same file. */
+  readonly isAlone: boolean;
   readonly unpack: boolean;
 }
 
 /** The layers that are not here yet, or whose files the manifests want and we do not have. */
 async function missing({ snapshots, content }: Tools, images: PlannedImage[]): Promise<Task[]> {
-  const tasks = new Map<string, Task>();
+  const tasks = new Map<string, Omit<Task, "isAlone">>();
   const unpacked = new Set<Digest>();
   for (const layer of images.flatMap(({ layers }) => layers)) {
     const { diffId, descriptor } = layer;
@@ -88,7 +94,10 @@ async function missing({ snapshots, content }: Tools, images: PlannedImage[]): P
     if (unpack) unpacked.add(diffId);
     tasks.set(key, { layer, unpack });
   }
-  return [...tasks.values()];
+  const all = [...tasks.values()];
+  const users = new Map<ArchiveEntry, number>();
+  for (const { layer } of all) users.set(layer.entry, (users.get(layer.entry) ?? 0) + 1);
+  return all.map((task) => ({ ...task, isAlone: users.get(task.layer.entry) === 1 }));
 }
 
 /** Everything that an archive brings, its layers unpacked and their files stored; no row written yet. */
@@ -142,8 +151,9 @@ async function fetchLayer(stage: Stage, task: Task, number: number): Promise<Lay
   const { entry, diffId, descriptor } = task.layer;
   const path = `${scratch}/layer-${number}`;
   const id = diffId.slice("sha256:".length, "sha256:".length + 12);
-  await archive.copy(entry, path, { told: teller(stage.report, id, entry.sizeBytes), signal });
   const how = await archive.sniff(entry);
+  const told = teller(stage.report, id, entry.sizeBytes);
+  await archive.copy(entry, path, { told, signal, isLast: task.isAlone });
   const kept = await storeLayer(tools, {
     path,
     diffId,
@@ -233,11 +243,11 @@ async function sizeOf(path: string): Promise<number> {
 /** Opens an archive; `scratch` is a folder for what `use` makes, gone afterwards. */
 export async function withArchive<Value>(
   { content }: Pick<Tools, "content">,
-  path: string,
+  { path, isSpent }: { path: string; isSpent: boolean },
   use: (archive: ArchiveFile, scratch: string) => Promise<Value>,
 ): Promise<Value> {
   return await withScratch(content, async (scratch) => {
-    await using archive = await openArchive(path, scratch);
+    await using archive = await openArchive(path, { scratch, isSpent });
     return await use(archive, scratch);
   });
 }

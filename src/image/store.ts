@@ -156,7 +156,8 @@ export class SqliteImageStore implements ImageStore {
     archivePath: string,
     options: LoadOptions,
   ): Promise<{ image: Image; tags: readonly string[] }[]> {
-    return await withArchive(this.#tools, archivePath, async (archive, scratch) => {
+    const source = { path: archivePath, isSpent: options.isSpent ?? false };
+    return await withArchive(this.#tools, source, async (archive, scratch) => {
       const images = await planArchive(archive, options.platform);
       const before = new Set(this.#tools.snapshots.layers().map(({ diffId }) => diffId));
       const diffIds = images.flatMap(({ config }) => config.rootfs.diff_ids);

@@ -68,10 +68,13 @@ export interface ImageStore {
   history(id: Digest): readonly HistoryRow[];
   /** Stores a config whose layers are all here, and gives its ID; idempotent. */
   add(config: ImageConfig, options?: { tags?: readonly string[]; parent?: Digest }): Promise<Image>;
-  /** A docker-archive or OCI layout as tar, from a file on disk, compressed or not. Tells the images. */
+  /**
+   * A docker-archive or OCI layout as tar, from a file on disk, compressed or not. Tells the images.
+   * `isSpent`: nobody needs the file afterwards; its bytes may be gone, even when the load fails.
+   */
   load(
     archivePath: string,
-    options: { platform?: Platform; report: Report; signal?: AbortSignal },
+    options: { platform?: Platform; report: Report; signal?: AbortSignal; isSpent?: boolean },
   ): Promise<{ image: Image; tags: readonly string[] }[]>;
   /** The tar that Docker's `save` makes (docker-archive and OCI layout in one). */
   save(references: readonly string[], options?: { platform?: Platform }): AsyncIterable<Uint8Array>;

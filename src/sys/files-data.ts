@@ -10,6 +10,7 @@ const { symbols: libc } = dlopen(libcPath, {
   lseek: { args: [T.i32, T.i64, T.i32], returns: T.i64_fast },
   ioctl: { args: [T.i32, T.u64, T.i64], returns: T.i32 },
   copy_file_range: { args: [T.i32, T.ptr, T.i32, T.ptr, T.u64, T.u32], returns: T.i64_fast },
+  fallocate: { args: [T.i32, T.i32, T.i64, T.i64], returns: T.i32 },
   syncfs: { args: [T.i32], returns: T.i32 },
 });
 const eintr = 4;
@@ -74,6 +75,14 @@ export function cloneFile(from: number, to: number): boolean {
 /** Copies bytes in the kernel from where `from` stands to where `to` stands; 0 at the end. copy_file_range(2) */
 export function copyRange(from: number, to: number, sizeBytes: number): number {
   return counted("copy", () => libc.copy_file_range(from, null, to, null, sizeBytes, 0), from);
+}
+
+/**
+ * Gives the blocks of a stretch back, in memory and on the disk; it reads as zeros. The size stays. False
+ * where the file system cannot. fallocate(2), FALLOC_FL_PUNCH_HOLE and FALLOC_FL_KEEP_SIZE
+ */
+export function punchHole(file: number, offset: number, sizeBytes: number): boolean {
+  return libc.fallocate(file, 3, offset, sizeBytes) === 0;
 }
 
 /** Waits until everything on the file system of an open file is on its disk. syncfs(2) */

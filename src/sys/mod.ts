@@ -55,6 +55,7 @@ export {
   cloneFile,
   copyRange,
   nextData,
+  punchHole,
   readInto,
   readNext,
   syncFileSystem,
