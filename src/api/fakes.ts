@@ -165,6 +165,7 @@ export function fakeEngine(containers: Container[]): Engine & { emitted: EngineE
           reject(new Failure("unavailable", "aborted"));
         });
       }),
+    lastExit: () => undefined,
     attach: (_id, _request, attachment) => echo(attachment),
     logs: async function* (_id, { follow, signal }) {
       yield { stream: 1, timeNs: 1_716_037_262_000_000_001n, bytes: Buffer.from("one\ntw") };

@@ -58,6 +58,8 @@ async function attach(
     detachKeys: query.get("detachKeys") ?? "",
   };
   checkDetachKeys(request.detachKeys);
+  // Some clients send their options as a body too: it is no input.
+  if (exchange.headers.has("content-length")) await exchange.bytes();
   const isTty = container.config.Tty;
   const stream = exchange.hijack(streamType(isTty, exchange.minor));
   // Attach before the answer: once the client has it, it starts the container, and no output may pass.
@@ -164,12 +166,13 @@ async function wait(
   { engine }: Context,
   [name = ""]: readonly string[],
 ): Promise<void> {
-  const { id } = engine.resolve(name);
+  const over = engine.lastExit(name);
+  const id = over ? name : engine.resolve(name).id;
   const condition = exchange.query.get("condition") || "not-running";
   if (condition !== "not-running" && condition !== "next-exit" && condition !== "removed") {
     throw new Failure("invalid", `invalid condition: "${condition.slice(0, 100)}"`);
   }
-  const ended = engine.wait(id, condition, exchange.signal);
+  const ended = over ? Promise.resolve(over) : engine.wait(id, condition, exchange.signal);
   ended.catch(() => {}); // it is awaited below
   // The client starts the container once it has this head: from here on no exit is missed.
   const output = exchange.stream(200, "application/json");

@@ -229,6 +229,19 @@ test("attach without an Upgrade header takes stdin as a chunked body, too", asyn
   expect(answer).toEndWith("\r\n\r\nhellogot 5\n");
 });
 
+test("a body with a length is no input of an attach", async () => {
+  await using served = await serveFakes([web()]);
+  const options = '{"stream":true,"stdin":true}';
+  const answer = await exchangeRaw(
+    served.socketPath,
+    `POST /containers/web/attach?stream=1&stdin=1 HTTP/1.1\r\nContent-Length: ${options.length}\r\n\r\n`,
+    options,
+    "hello",
+  );
+  expect(answer).toContain("hello");
+  expect(answer).not.toContain("stdin");
+});
+
 test("wait sends its head at once and the exit code later", async () => {
   await using served = await serveFakes([web()]);
   const { exit } = await served.client.containers.wait("web");
@@ -272,6 +285,11 @@ test("an image has the fields that clients of each version read unasked", async 
   };
   expect((await inspect("v1.51")).Config).toMatchObject({ Volumes: null, OnBuild: null, User: "" });
   expect((await inspect("v1.51")).ContainerConfig).toBeUndefined();
+  const compose = await fetch("http://d/v1.51/images/busybox/json", {
+    unix: served.socketPath,
+    headers: { "User-Agent": "docker-compose/1.29.2 docker-py/5.0.3 Linux/6.1" },
+  });
+  expect(await compose.json()).toMatchObject({ ContainerConfig: { Volumes: null } });
   const old = await inspect("v1.35");
   expect(old.Config).toMatchObject({ Hostname: "", Tty: false, Volumes: null });
   expect(old.ContainerConfig.Volumes).toBeNull();

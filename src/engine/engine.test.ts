@@ -329,6 +329,44 @@ describe("attach(), exec()", () => {
     await attached;
   });
 
+  test("the end is told when those who attached have the output, and can be asked for later", async () => {
+    const { engine, world } = await open();
+    const { id } = await engine.create(request("one", { hostConfig: { AutoRemove: true } }));
+    const order: string[] = [];
+    const slow: Attachment = {
+      output: async () => {
+        await Bun.sleep(5);
+        order.push("output");
+      },
+      signal,
+    };
+    const attached = engine.attach(id, all, slow);
+    const ended = engine.wait(id, "next-exit", signal).then(() => order.push("end"));
+    await engine.start(id);
+    world.finish(id, 4);
+    await Promise.all([attached, ended]);
+    expect(order).toEqual(["output", "end"]);
+    await settle();
+    expect(engine.list()).toEqual([]);
+    expect(engine.lastExit(id)).toEqual({ exitCode: 4 });
+    expect(engine.lastExit("one")).toBeUndefined();
+  });
+
+  test("a size that comes before the process of an exec waits for it", async () => {
+    const { engine } = await open();
+    const { id } = await engine.create(request("one"));
+    await engine.start(id);
+    const asked = {
+      ...{ cmd: ["sh"], env: [], user: "", workingDir: "", privileged: false, tty: true },
+      ...{ attachStdin: false, attachStdout: true, attachStderr: true, detachKeys: "" },
+    };
+    const execId = await engine.exec(id, asked);
+    await expect(engine.execResize(execId, 10, 20)).rejects.toMatchObject({ code: "conflict" });
+    const started = engine.execStart(execId, { detach: true, tty: true }, undefined);
+    await engine.execResize(execId, 10, 20);
+    await started;
+  });
+
   test("an exec runs once, is listed while it runs, and keeps its exit code", async () => {
     const { engine, world } = await open();
     const { id } = await engine.create(request("one"));

@@ -16,6 +16,8 @@ export interface ExecEntry {
   exitCode: number | null;
   pid: number;
   process: RunningProcess | undefined;
+  /** The process that is to be, between the start and `process`. */
+  launching: Promise<RunningProcess> | undefined;
   /** When it was created, or when it ended. */
   sinceMs: number;
 }
@@ -59,6 +61,7 @@ export class Execs {
       exitCode: null,
       pid: 0,
       process: undefined,
+      launching: undefined,
       sinceMs: Date.now(),
     };
     this.#byId.set(id, entry);

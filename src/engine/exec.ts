@@ -84,10 +84,11 @@ export async function launchExec(
   const startedMs = Date.now();
   try {
     const spec = addedProcess(container, entry.request, `/proc/${live.process.pid}/root`);
-    const process = await core.runtime.exec(container.id, entry.id, spec, {
+    entry.launching = core.runtime.exec(container.id, entry.id, spec, {
       stdin,
       ...(size ? { size } : {}),
     });
+    const process = await entry.launching;
     watchExec(core, { entry, process, startedMs });
     return process;
   } catch (error) {
@@ -95,6 +96,8 @@ export async function launchExec(
     core.execs.ended(entry, exitCode);
     showRunning(core, container.id);
     throw error;
+  } finally {
+    entry.launching = undefined;
   }
 }
 
@@ -121,11 +124,16 @@ export function watchExec(
   });
 }
 
-export function resizeExec(core: Core, execId: string, rows: number, columns: number): void {
+/** A client that has the head of the start's answer may be quicker than the process: wait for it. */
+export async function resizeExec(
+  core: Core,
+  execId: string,
+  rows: number,
+  columns: number,
+): Promise<void> {
   const entry = core.execs.get(execId);
-  if (!entry.process) {
-    throw new Failure("conflict", `exec ${execId} is not running`);
-  }
+  if (entry.phase === "started" && !entry.process) await entry.launching;
+  if (!entry.process) throw new Failure("conflict", `exec ${execId} is not running`);
   entry.process.resize(rows, columns);
 }
 

@@ -9,6 +9,9 @@ import { dropSubpaths } from "./subpaths.ts";
 import { formatMs } from "./times.ts";
 import type { Container } from "./types.ts";
 
+/** How long the end of a container is kept from those who wait, for a reader who is slow. */
+const readersTimeoutMs = 200;
+
 /** Keeps a running container in the map of the living until its process has ended. */
 export function watchExit(
   core: Core,
@@ -51,6 +54,8 @@ async function ended(core: Core, id: string, { live, exit, told }: Ending): Prom
   if (isAutoRemoved) core.records.changeInMemory(id, { state: { status: "removing", pid: 0 } });
   else record(core, container, { exit, ranMs, isBack });
   tell(core, container, { exit, ranMs });
+  // Clients that attached, then wait, take all output for there when they are told.
+  await core.attachers.left(id, readersTimeoutMs);
   core.waiters.ended(id, { exitCode: exit.exitCode });
   told(exit);
   if (isAutoRemoved) return await removeEnded(core, id, { volumes: true, exit });

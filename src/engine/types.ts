@@ -313,6 +313,11 @@ export interface Engine {
     request: Partial<ResourceRequest> & { RestartPolicy?: RestartPolicy },
   ): Promise<string[]>;
   remove(id: string, options: { force: boolean; volumes: boolean }): Promise<void>;
+  /**
+   * How a container ended that was removed in the last minute; by full ID. Clients start one that removes
+   * itself and wait for it afterwards.
+   */
+  lastExit(id: string): { readonly exitCode: number; readonly error?: string } | undefined;
   /** Resolves with the exit code when the condition is met. */
   wait(
     id: string,
