@@ -30,7 +30,10 @@ function list(exchange: Exchange, context: Context): void {
 }
 
 function inspect(exchange: Exchange, { images }: Context, [name = ""]: Parameters): void {
-  exchange.json(200, imageInspect(images.resolve(name), exchange.minor));
+  // Compose 1 takes the newest version, yet reads what 1.44 was the last to have.
+  const isOldCompose = exchange.headers.get("user-agent")?.startsWith("docker-compose/1.");
+  const minor = isOldCompose ? Math.min(44, exchange.minor) : exchange.minor;
+  exchange.json(200, imageInspect(images.resolve(name), minor));
 }
 
 function history(exchange: Exchange, { images }: Context, [name = ""]: Parameters): void {
