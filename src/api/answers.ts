@@ -2,7 +2,8 @@
 import { type Code, Failure, log, toFailure } from "../base/mod.ts";
 
 export const apiVersion = "1.51";
-export const apiVersionMin = "1.24";
+/** skopeo and its kin ask for 1.22; what they need has not changed since. */
+export const apiVersionMin = "1.22";
 
 const reasons: Readonly<Record<number, string>> = {
   101: "UPGRADED",

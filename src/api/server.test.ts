@@ -51,9 +51,9 @@ test("routes answer what is not there in Docker's words", async () => {
     ["/v1.51/containers/x/nothing", 404, "page not found"],
     ["/v1.52/_ping", 400, "client version 1.52 is too new. Maximum supported API version is 1.51"],
     [
-      "/v1.23/_ping",
+      "/v1.21/_ping",
       400,
-      "client version 1.23 is too old. Minimum supported API version is 1.24, " +
+      "client version 1.21 is too old. Minimum supported API version is 1.22, " +
         "please upgrade your client to a newer version",
     ],
     ["/v1.24/containers/x/json", 404, "No such container: x"],
