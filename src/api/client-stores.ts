@@ -101,6 +101,14 @@ export function imageCalls(transport: Transport) {
         ...(context ? { body: context } : {}),
         ...(signal ? { signal } : {}),
       }),
+    /** Hands a secret over; its handle is for one build. */
+    keepSecret: (body: Bytes) =>
+      json<{ Id: string }>("POST", "/build/secrets", {
+        body,
+        headers: { "Content-Type": "application/octet-stream" },
+      }),
+    /** A connection over which the engine asks an SSH agent for as long as it is open. */
+    forwardAgent: (id: string) => transport.hijack("/build/ssh", { query: { id } }),
     pruneBuilds: (query: { all?: boolean; "keep-storage"?: number; filters?: Filters } = {}) =>
       json<{ CachesDeleted: readonly string[] | null; SpaceReclaimed: number }>(
         "POST",

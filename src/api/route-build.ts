@@ -8,6 +8,7 @@ import type { Exchange } from "./exchange.ts";
 import { Fields, parseJson, textOf } from "./fields.ts";
 import { ProgressAnswer } from "./progress.ts";
 import { flag, parseFilters, whole } from "./query.ts";
+import { partRoutes, partsOf } from "./route-build-parts.ts";
 import type { Route } from "./router.ts";
 
 async function build(exchange: Exchange, context: Context): Promise<void> {
@@ -15,6 +16,7 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
   refuseUnsupported(query);
   const asked = parseBuild(query);
   const registries = registriesOf(exchange);
+  const parts = partsOf(query, context.builder);
   await using taken = await context.builder.takeContext(exchange.body(), signal);
   const contextPath = taken.path;
   const answer = new ProgressAnswer(exchange);
@@ -22,7 +24,7 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
   const textOfEvent = buildTexts();
   await answer.run(async () => {
     const image = await context.builder.build(
-      { ...asked, registries, contextPath, signal },
+      { ...asked, ...parts, registries, contextPath, signal },
       (event) => {
         if (isQuiet) return;
         if (event.kind === "pull") answer.report(event.progress);
@@ -138,4 +140,5 @@ async function prune(exchange: Exchange, { builder, engine }: Context): Promise<
 export const routes: readonly Route[] = [
   ["POST", "/build", build],
   ["POST", "/build/prune", prune],
+  ...partRoutes,
 ];

@@ -109,6 +109,11 @@ export interface BuildQuery {
   readonly extrahosts?: readonly string[];
   readonly memory?: number;
   readonly cpushares?: number;
+  /** What `POST /build/secrets` answered, by the secret's id in the Dockerfile. */
+  readonly secrets?: Readonly<Record<string, string>>;
+  /** The ids of open `POST /build/ssh`, by the agent's id in the Dockerfile. */
+  readonly ssh?: Readonly<Record<string, string>>;
+  readonly allow?: readonly string[];
 }
 
 export interface NetworkCreateBody {

@@ -15,6 +15,7 @@ import { readContext } from "./context.ts";
 import { Flights } from "./flight.ts";
 import { Folders } from "./folders.ts";
 import { Intake } from "./intake.ts";
+import { Parts } from "./parts.ts";
 import { listCache, pruneCache } from "./prune.ts";
 import { type LayerStep, Pins, type Pull, type Tools, throwIfAborted } from "./tools.ts";
 import { TreePool } from "./tree-pool.ts";
@@ -70,6 +71,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const intake = new Intake(directory);
   const trim = trimmer(tools, cacheBytesMax);
   return {
+    parts: new Parts(),
     takeContext: (body, signal) => intake.take(body, signal),
     build: (request, report) =>
       builds.run(async () => {

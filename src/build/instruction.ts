@@ -64,6 +64,8 @@ export type Action =
       readonly command: Command;
       readonly mounts: readonly MountFlag[];
       readonly network: "default" | "none" | "host";
+      readonly security: "sandbox" | "insecure";
+      readonly devices: readonly Raw[];
     }
   | { readonly kind: "cmd" | "entrypoint"; readonly command: Command }
   | { readonly kind: "healthcheck"; readonly command?: Command; readonly flags: HealthFlags }

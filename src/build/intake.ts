@@ -1,7 +1,8 @@
 import { mkdir, rm } from "node:fs/promises";
 import { isFailure, limits } from "../base/mod.ts";
 import { unpackTar } from "../snapshot/mod.ts";
-import { mountFlag, mountNow, unmountNow } from "../sys/mod.ts";
+import { unmountNow } from "../sys/mod.ts";
+import { mountTmpfs } from "./memory-folder.ts";
 import { newId } from "./tools.ts";
 import type { TakenContext } from "./types.ts";
 
@@ -46,7 +47,7 @@ export class Intake {
       if (head.length > 0 && !rest && this.#inMemory < inMemoryMax) {
         this.#inMemory++;
         isMounted = true;
-        mountTmpfs(path);
+        mountTmpfs(path, tmpfsOptions);
         try {
           await unpackTar(chained(head, rest), path, options);
           return { path, [Symbol.asyncDispose]: dispose };
@@ -62,11 +63,6 @@ export class Intake {
       throw error;
     }
   }
-}
-
-function mountTmpfs(target: string): void {
-  const flags = mountFlag.noSuid | mountFlag.noDev | mountFlag.noExec;
-  mountNow({ type: "tmpfs", source: "lading-context", target, flags, data: tmpfsOptions });
 }
 
 /** The first bytes in one piece, and the reader of the rest if there are more. */

@@ -7,6 +7,15 @@
 export { type BuilderOptions, openBuilder } from "./builder.ts";
 export { applyChanges } from "./change.ts";
 export { type Ignore, parseIgnore } from "./ignore.ts";
+export { secretBytesMax } from "./parts.ts";
 export { CommandFailure } from "./source.ts";
+export { agentOver } from "./ssh-agent.ts";
 export type { Pull } from "./tools.ts";
-export type { BuildEvent, Builder, BuildRequest, RegistryLogin } from "./types.ts";
+export {
+  type BuildEvent,
+  type Builder,
+  type BuildRequest,
+  type Entitlement,
+  entitlements,
+  type RegistryLogin,
+} from "./types.ts";

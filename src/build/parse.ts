@@ -158,14 +158,14 @@ function readRun(context: Context): Action {
     const problem = `invalid value "${network}" for network`;
     throw context.fail(problem, "It is default, none or host", network);
   }
-  if (text["security"] !== undefined && text["security"] !== "sandbox") {
-    throw context.fail("security.insecure is not allowed", undefined, "--security");
+  const security = text["security"] ?? "sandbox";
+  if (security !== "sandbox" && security !== "insecure") {
+    const problem = `security "${security}" is not valid`;
+    throw context.fail(problem, "It is sandbox or insecure", "--security");
   }
-  if (lists["device"]) {
-    throw context.fail("devices are not supported in builds", undefined, "--device");
-  }
+  const devices = lists["device"] ?? [];
   const mounts = (lists["mount"] ?? []).map((text) => readMount(context, text));
-  return { kind: "run", command: readCommand(context), mounts, network };
+  return { kind: "run", command: readCommand(context), mounts, network, security, devices };
 }
 
 const mountKeys: Record<MountFlag["type"], readonly string[]> = {

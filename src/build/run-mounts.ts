@@ -1,4 +1,3 @@
-import { chmod, chown, mkdir, rm, writeFile } from "node:fs/promises";
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
@@ -8,9 +7,9 @@ import { word } from "./configure.ts";
 import { scanSources } from "./copy-step.ts";
 import type { MountFlag } from "./instruction.ts";
 import { Root } from "./rooted.ts";
-import { bind } from "./run-step.ts";
+import { planSecret, planSsh } from "./run-secrets.ts";
 import { workdirOf } from "./state.ts";
-import { newId, openScratch } from "./tools.ts";
+import { openScratch } from "./tools.ts";
 
 /** What a mount needs while the command runs; `cleanup` ends it. */
 export interface OpenMount {
@@ -30,6 +29,7 @@ export async function planMounts(
   scope: StepScope,
 ): Promise<PlannedMount[]> {
   const planned: PlannedMount[] = [];
+  let agents = 0;
   for (const { type, options: written } of flags) {
     const options: Record<string, string> = {};
     for (const [key, value] of Object.entries(written)) {
@@ -40,21 +40,24 @@ export async function planMounts(
     else if (type === "cache") planned.push(await planCache(ask));
     else if (type === "tmpfs") planned.push(planTmpfs(ask));
     else if (type === "secret") planned.push(planSecret(ask));
-    else {
-      throw new Failure("unsupported", "Cannot mount ssh: builds have no SSH agent here", {
-        hint: "Use a secret mount for a key, or fetch before the build and COPY",
-      });
-    }
+    else planned.push(planSsh(ask, agents++));
   }
   return planned;
 }
 
-interface Ask {
+/** A bind mount for the runtime. */
+export function bind(source: string, target: string, options: readonly string[]): Mount {
+  return { type: "bind", source, target, options: ["rbind", "rprivate", ...options] };
+}
+
+/** One mount flag, its variables expanded. */
+export interface Ask {
   readonly options: Readonly<Record<string, string>>;
   readonly scope: StepScope;
 }
 
-const isOn = (value: string | undefined) =>
+/** A flag of a mount that is there and not off. */
+export const isOn = (value: string | undefined) =>
   value !== undefined && value !== "false" && value !== "0";
 
 function targetOf({ options, scope }: Ask): string {
@@ -138,7 +141,8 @@ async function openLayers(
   return `${scratch.root}/${place.path}`;
 }
 
-function numberOf(options: Ask["options"], name: string, fallback: number): number {
+/** A number of a mount's options; modes are octal. @throws Failure "invalid" */
+export function numberOf(options: Ask["options"], name: string, fallback: number): number {
   const text = options[name];
   if (text === undefined) return fallback;
   const value = name === "mode" ? Number.parseInt(text, 8) : Number(text);
@@ -210,47 +214,4 @@ function planTmpfs(ask: Ask): PlannedMount {
   const options = ["nosuid", "nodev", ...(size ? [`size=${size.replace(/b$/i, "")}`] : [])];
   const mounts = [{ type: "tmpfs", source: "tmpfs", target, options }];
   return { key: ["tmpfs", target, size ?? ""], open: async () => ({ mounts }) };
-}
-
-function planSecret(ask: Ask): PlannedMount {
-  const { options, scope } = ask;
-  const id = options["id"] ?? posix.basename(options["target"] ?? "");
-  if (id === "")
-    throw new Failure("invalid", "a secret mount needs an id", { hint: "Add id=name" });
-  const content = scope.build.request.secrets?.get(id);
-  const { env } = options;
-  const hasTarget = options["target"] !== undefined || env === undefined;
-  const target = posix.resolve(workdirOf(scope.state), options["target"] ?? `/run/secrets/${id}`);
-  // The value is no part of the key: a new token must not rebuild everything.
-  const key = ["secret", id, hasTarget ? target : "", env ?? ""];
-  if (!content) {
-    if (isOn(options["required"])) {
-      const hint = `Give it with --secret id=${id},src=FILE`;
-      throw new Failure("not_found", `secret ${id}: not found`, { hint });
-    }
-    return { key, open: async () => ({ mounts: [] }) };
-  }
-  const owner = { uid: numberOf(options, "uid", 0), gid: numberOf(options, "gid", 0) };
-  const mode = numberOf(options, "mode", 0o400);
-  const open = async ({ cleanup }: OpenMount) => {
-    const variables = env ? [`${env}=${Buffer.from(content).toString("utf8")}`] : [];
-    if (!hasTarget) return { mounts: [], env: variables };
-    const path = await writeSecret(content, { scope, cleanup, mode, ...owner });
-    return { mounts: [bind(path, target, ["ro"])], env: variables };
-  };
-  return { key, open };
-}
-
-async function writeSecret(
-  content: Uint8Array,
-  at: { scope: StepScope; cleanup: AsyncDisposableStack; mode: number; uid: number; gid: number },
-): Promise<string> {
-  const folder = `${at.scope.build.tools.directory}/work/${newId()}`;
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  at.cleanup.defer(async () => await rm(folder, { recursive: true, force: true }));
-  const path = `${folder}/secret`;
-  await writeFile(path, content, { mode: 0o600 });
-  await chown(path, at.uid, at.gid);
-  await chmod(path, at.mode);
-  return path;
 }

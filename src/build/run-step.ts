@@ -4,6 +4,7 @@ import { Failure } from "../base/mod.ts";
 import type { Sandbox } from "../network/mod.ts";
 import {
   type BundleSpec,
+  capabilities,
   defaultCapabilities,
   defaultMaskedPaths,
   defaultReadonlyPaths,
@@ -17,7 +18,8 @@ import type { Listener } from "./flight.ts";
 import type { Action, Command } from "./instruction.ts";
 import type { LayerWork } from "./layer-step.ts";
 import { chomped, heredocWord } from "./lines.ts";
-import { type PlannedMount, planMounts } from "./run-mounts.ts";
+import { bind, type PlannedMount, planMounts } from "./run-mounts.ts";
+import { ruleOf, type Sandboxing, sandboxOf } from "./sandbox.ts";
 import { CommandFailure } from "./source.ts";
 import { environmentOf, keyOf, type StageState, shellOf, workdirOf } from "./state.ts";
 import { newId, openScratch, type Scratch } from "./tools.ts";
@@ -35,7 +37,8 @@ export async function runStep(action: RunAction, scope: StepScope): Promise<Laye
   const { state, build } = scope;
   const { request } = build;
   const { argv, script } = commandOf(state, action.command);
-  const network = networkOf(action, request.networkMode);
+  const sandbox = await sandboxOf(action, scope);
+  const { network } = sandbox;
   const mounts = await planMounts(action.mounts, scope);
   const args = [...state.args].flatMap(([name, value]) => {
     return value === undefined || proxyArgs.includes(name) ? [] : [`${name}=${value}`];
@@ -49,13 +52,15 @@ export async function runStep(action: RunAction, scope: StepScope): Promise<Laye
     user,
     workdir: workdirOf(state),
     network,
+    ...(sandbox.isInsecure ? { security: "insecure" } : {}),
+    ...(sandbox.devices.length > 0 ? { devices: action.devices } : {}),
     hosts: request.extraHosts,
     mounts: mounts.map((mount) => mount.key),
     platform: state.platform,
   });
   const prefix = args.length === 0 ? "" : `|${args.length} ${args.join(" ")} `;
   const history = `RUN ${prefix}${argv.join(" ")} # buildkit`;
-  const run = { argv, args, script, network, mounts };
+  const run = { argv, args, script, sandbox, mounts };
   return { key, history, make: async (tell) => await execute(run, { scope, tell }) };
 }
 
@@ -63,7 +68,7 @@ interface Run {
   readonly argv: readonly string[];
   readonly args: readonly string[];
   readonly script: Script | undefined;
-  readonly network: "default" | "none" | "host";
+  readonly sandbox: Sandboxing;
   readonly mounts: readonly PlannedMount[];
 }
 
@@ -86,16 +91,6 @@ function commandOf(
   return { argv: [path], script: { path, content } };
 }
 
-function networkOf(action: RunAction, mode: string): Run["network"] {
-  const whole = mode === "host" || mode === "none" ? mode : "default";
-  if (action.network === "host" && whole !== "host") {
-    throw new Failure("denied", "network.host is not allowed", {
-      hint: "Allow it for the whole build with --network host",
-    });
-  }
-  return action.network === "default" ? whole : action.network;
-}
-
 /** Runs the command in a snapshot of its own and turns what it wrote into a layer. */
 async function execute(run: Run, { scope, tell }: { scope: StepScope; tell: Listener }) {
   const { build, state } = scope;
@@ -104,7 +99,7 @@ async function execute(run: Run, { scope, tell }: { scope: StepScope; tell: List
   await using cleanup = new AsyncDisposableStack();
   const [opened, joined] = await Promise.allSettled([
     openScratch(tools, state.layers, id),
-    openNetwork(run.network, { id, scope }),
+    openNetwork(run.sandbox.network, { id, scope }),
   ]);
   if (joined.status === "fulfilled") cleanup.defer(async () => await tools.networks.close(id));
   if (opened.status === "rejected") throw opened.reason;
@@ -140,13 +135,8 @@ async function scriptMount(
   return [bind(`${folder}/script`, script.path, ["ro"])];
 }
 
-/** A bind mount for the runtime. */
-export function bind(source: string, target: string, options: readonly string[]): Mount {
-  return { type: "bind", source, target, options: ["rbind", "rprivate", ...options] };
-}
-
 async function openNetwork(
-  how: Run["network"],
+  how: Sandboxing["network"],
   { id, scope }: { id: string; scope: StepScope },
 ): Promise<{ netns: string | undefined; mounts: Mount[] }> {
   const { networks } = scope.build.tools;
@@ -199,6 +189,7 @@ interface Sandboxed {
 function bundle(run: Run, { id, scope, scratch, mounts, env, netns }: Sandboxed): BundleSpec {
   const { state, build } = scope;
   const { memoryBytes, cpuShares, shmSizeBytes, buildArgs } = build.request;
+  const { isInsecure, devices } = run.sandbox;
   const { home, ...user } = resolveUser(scratch.root, state.config.User ?? "");
   const proxies = proxyArgs.flatMap((name) => {
     const value = buildArgs[name];
@@ -214,7 +205,9 @@ function bundle(run: Run, { id, scope, scratch, mounts, env, netns }: Sandboxed)
       cwd: workdirOf(state),
       user,
       terminal: false,
-      capabilities: defaultCapabilities,
+      capabilities: isInsecure
+        ? capabilities({ add: null, drop: null, privileged: true })
+        : defaultCapabilities,
       noNewPrivileges: false,
       rlimits: [],
     },
@@ -232,16 +225,21 @@ function bundle(run: Run, { id, scope, scratch, mounts, env, netns }: Sandboxed)
     resources: {
       ...(memoryBytes > 0 ? { memory: { limit: memoryBytes } } : {}),
       ...(cpuShares > 0 ? { cpu: { shares: cpuShares } } : {}),
+      pids: { limit: processesMax },
+      ...(devices.length > 0 ? { devices: devices.map(ruleOf) } : {}),
     },
-    devices: [],
-    privileged: false,
-    seccomp: "default",
-    maskedPaths: defaultMaskedPaths,
-    readonlyPaths: defaultReadonlyPaths,
+    devices,
+    privileged: isInsecure,
+    seccomp: isInsecure ? "unconfined" : "default",
+    maskedPaths: isInsecure ? [] : defaultMaskedPaths,
+    readonlyPaths: isInsecure ? [] : defaultReadonlyPaths,
     sysctl: {},
     init: false,
   };
 }
+
+/** Processes and threads of one RUN: a fork bomb ends here, and no compiler comes near. */
+const processesMax = 4096;
 
 const depth = (path: string) => posix.normalize(path).split("/").length;
 

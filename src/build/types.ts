@@ -1,4 +1,6 @@
 import type { Image, Progress } from "../image/mod.ts";
+import type { Parts } from "./parts.ts";
+import type { Agent } from "./ssh-agent.ts";
 
 /** What one `POST /build` asks for. */
 export interface BuildRequest {
@@ -21,12 +23,20 @@ export interface BuildRequest {
   readonly cpuShares: number;
   /** What `RUN --mount=type=secret,id=…` may read. Never stored, no part of the cache. */
   readonly secrets?: ReadonlyMap<string, Uint8Array>;
+  /** What `RUN --mount=type=ssh,id=…` may ask. */
+  readonly agents?: ReadonlyMap<string, Agent>;
+  /** What the Dockerfile may ask for beyond a sandbox. */
+  readonly allow?: readonly Entitlement[];
   /** The context folder stays as it is after the build: digests of its unchanged files are remembered. */
   readonly contextStays?: boolean;
   /** Credentials by a registry's address, for base images that are not here. Never stored. */
   readonly registries?: Readonly<Record<string, RegistryLogin>>;
   readonly signal: AbortSignal;
 }
+
+/** What is refused unless the client allows it: it reaches the host. */
+export const entitlements = ["network.host", "security.insecure", "device"] as const;
+export type Entitlement = (typeof entitlements)[number];
 
 /** Who a build is towards a registry. */
 export interface RegistryLogin {
@@ -61,6 +71,8 @@ export interface TakenContext extends AsyncDisposable {
 }
 
 export interface Builder {
+  /** What clients hand over before their builds. */
+  readonly parts: Parts;
   /**
    * Unpacks the tar of an upload (plain or compressed) as a context folder, small ones in memory.
    * @throws Failure "invalid" (a hostile entry) | "corrupt" | "exhausted"

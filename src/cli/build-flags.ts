@@ -13,6 +13,10 @@ function checkProgress(value: string): void {
 
 export const buildFlags = {
   "add-host": { kind: "list", about: "Add a line to /etc/hosts of RUN: NAME:ADDRESS" },
+  allow: {
+    kind: "list",
+    about: "Let the Dockerfile reach the host: network.host, security.insecure or device",
+  },
   "build-arg": {
     kind: "list",
     about: "Value of an ARG: NAME=VALUE, or NAME to pass the environment's on",
@@ -54,8 +58,18 @@ export const buildFlags = {
   quiet: { kind: "bool", short: "q", about: "Print the image's ID alone" },
   rm: { kind: "bool", default: true, about: "Taken for compatibility", hidden: true },
   sbom: { kind: "string", about: "Taken for compatibility", hidden: true },
+  secret: {
+    kind: "list",
+    word: "secret",
+    about: "What RUN --mount=type=secret may read: id=ID[,src=FILE|env=NAME]",
+  },
   "security-opt": { kind: "list", about: "Security option for RUN" },
   "shm-size": { kind: "bytes", about: "Size of /dev/shm of RUN" },
+  ssh: {
+    kind: "list",
+    word: "agent",
+    about: "What RUN --mount=type=ssh may ask: default, or ID=SOCKET, or ID=KEY[,KEY]",
+  },
   squash: { kind: "bool", about: "Taken for compatibility", hidden: true },
   tag: { kind: "list", short: "t", about: "Name of the image: NAME[:TAG]" },
   target: { kind: "string", about: "Stop at this stage" },
@@ -80,6 +94,7 @@ export function buildQuery(flags: FlagValues<typeof buildFlags>): BuildQuery {
     platform: flags.platform,
     q: flags.quiet,
     extrahosts: flags["add-host"].map((host) => host.replace("=", ":")),
+    ...(flags.allow.length > 0 ? { allow: flags.allow } : {}),
     ...(flags["shm-size"] > 0 ? { shmsize: flags["shm-size"] } : {}),
     ...(flags.memory > 0 ? { memory: flags.memory } : {}),
     ...(flags["cpu-shares"] > 0 ? { cpushares: flags["cpu-shares"] } : {}),

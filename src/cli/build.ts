@@ -1,5 +1,6 @@
 import type { ProgressMessage } from "../api/schema.ts";
 import { buildFlags, buildQuery } from "./build-flags.ts";
+import { sendParts } from "./build-parts.ts";
 import { openContext } from "./build-source.ts";
 import { defineCommand } from "./command.ts";
 import { allAuths } from "./credentials.ts";
@@ -13,9 +14,11 @@ export const command = defineCommand({
   arguments: { min: 1, max: 1 },
   async run({ flags, args, globals }) {
     const source = await openContext(args[0]!, flags.file);
-    const query = { ...buildQuery(flags), ...source.query };
+    const engine = engineOf(globals);
+    await using parts = await sendParts(engine, flags);
+    const query = { ...buildQuery(flags), ...source.query, ...parts.query };
     const registries = await allAuths(configFolder(globals));
-    const messages = await engineOf(globals).images.build(query, source.context, { registries });
+    const messages = await engine.images.build(query, source.context, { registries });
     const { isatty } = require("node:tty") as typeof import("node:tty");
     let id = "";
     const told: ProgressMessage[] = [];

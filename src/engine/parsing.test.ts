@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { capabilities } from "./capabilities.ts";
+import { capabilities } from "../runtime/mod.ts";
 import { environment } from "./environment.ts";
 import { afterResult, testCommand } from "./health.ts";
 import { checkLogConfig, loggingOf } from "./logging.ts";

@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { hostname as hostHostname } from "node:os";
-import { type ProcessSpec, type Rlimit, resolveUser } from "../runtime/mod.ts";
-import { capabilities } from "./capabilities.ts";
+import { capabilities, type ProcessSpec, type Rlimit, resolveUser } from "../runtime/mod.ts";
 import { environment } from "./environment.ts";
 import { parseSecurity, type Security } from "./security.ts";
 import type { Container, ExecRequest } from "./types.ts";

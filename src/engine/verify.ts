@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { Failure } from "../base/mod.ts";
 import type { Healthcheck } from "../oci/mod.ts";
-import { capabilities } from "./capabilities.ts";
+import { capabilities } from "../runtime/mod.ts";
 import { parseDeviceRule } from "./devices.ts";
 import { checkEnvironment } from "./environment.ts";
 import { portsOf } from "./ports.ts";

@@ -15,14 +15,15 @@ export async function listHostDevices(directory = "/dev"): Promise<Device[]> {
     const path = `${directory}/${entry.name}`;
     if (entry.isDirectory()) found.push(...(await listHostDevices(path)));
     else if (entry.isCharacterDevice() || entry.isBlockDevice()) {
-      const device = await describe(path);
+      const device = await describeDevice(path);
       if (device) found.push(device);
     }
   }
   return found;
 }
 
-async function describe(path: string): Promise<Device | undefined> {
+/** The device at a path; undefined: there is none. */
+export async function describeDevice(path: string): Promise<Device | undefined> {
   try {
     const { mode, rdev, uid, gid } = await stat(path);
     const type = (mode & 0o170000) === blockType ? "b" : "c";

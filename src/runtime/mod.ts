@@ -5,11 +5,13 @@
  * Spec: https://github.com/opencontainers/runtime-spec/blob/v1.1.0/spec.md
  */
 export { type BundleParts, bundleConfig } from "./bundle.ts";
+export { capabilities, parseCapability } from "./capabilities.ts";
 export {
   defaultCapabilities,
   defaultMaskedPaths,
   defaultReadonlyPaths,
 } from "./defaults.ts";
+export { describeDevice } from "./host-devices.ts";
 export { openRuntime, type RuntimeOptions } from "./runtime.ts";
 export { type OciSeccomp, resolveSeccomp, type SeccompSubject } from "./seccomp.ts";
 export type {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
-import { defaultCapabilities } from "../runtime/mod.ts";
+import { defaultCapabilities } from "./defaults.ts";
 
 /** In the kernel's order: the index is the number. capabilities(7) */
 const known = `CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP
