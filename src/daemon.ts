@@ -15,7 +15,7 @@ import { enterCgroupView, forgetCgroupView, guardHostMounts, requireHost } from 
 import { openImages } from "./image/mod.ts";
 import { openNetworkStore } from "./network/mod.ts";
 import { type DaemonOptions, daemonUsage, parseDaemonOptions } from "./options.ts";
-import { pullForBuild, registriesOf } from "./registries.ts";
+import { pullForBuild, readRegistries, registriesOf } from "./registries.ts";
 import { openRuntime } from "./runtime/mod.ts";
 import { openSnapshotStore } from "./snapshot/mod.ts";
 import { openVolumeStore } from "./volume/mod.ts";
@@ -57,7 +57,8 @@ async function serve(options: DaemonOptions): Promise<void> {
   if (options.pidFile) writeFileSync(options.pidFile, `${process.pid}\n`);
   const ending = endSignal();
   const database = openDatabase(`${options.dataRoot}/lading.db`);
-  const stores = await openStores(options, database);
+  const registries = readRegistries(options);
+  const stores = await openStores(options, database, registries);
   const { engine, builder, networks, runtime } = stores;
   for (const line of [...(await builder.reconcile()), ...(await engine.reconcile())]) {
     log("info", line);
@@ -78,6 +79,7 @@ async function serve(options: DaemonOptions): Promise<void> {
       runtimes: { [options.runtime]: { path: options.runtime } },
       liveRestore: options.liveRestore,
       debug: options.logLevel === "debug",
+      registries: registries.info,
     },
   });
   process.stdout.write(`lading ${version()} accepts requests on ${api.addresses.join(", ")}\n`);
@@ -94,7 +96,11 @@ async function serve(options: DaemonOptions): Promise<void> {
   if (options.pidFile) rmSync(options.pidFile, { force: true });
 }
 
-async function openStores(options: DaemonOptions, database: Database) {
+async function openStores(
+  options: DaemonOptions,
+  database: Database,
+  registries: ReturnType<typeof readRegistries>,
+) {
   const { dataRoot, execRoot } = options;
   const at = (folder: string) => ({ database, directory: `${dataRoot}/${folder}` });
   const [content, snapshots, runtime, networks] = await Promise.all([
@@ -117,8 +123,9 @@ async function openStores(options: DaemonOptions, database: Database) {
     ...at("image"),
     content,
     snapshots,
-    registries: { insecure: options.insecureRegistries },
+    registries: registries.settings(),
   });
+  process.on("SIGHUP", () => registries.reload((next) => transfers.reload(next)));
   const joined = { content, images, snapshots, runtime, networks };
   const builder = await openBuilder({
     ...at("build"),

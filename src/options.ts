@@ -16,6 +16,10 @@ export interface DaemonOptions {
   readonly pidFile: string | undefined;
   /** Registries without TLS, or with a certificate that nobody vouches for: HOST[:PORT] or a range. */
   readonly insecureRegistries: readonly string[];
+  /** Mirrors of Docker Hub, as dockerd's. */
+  readonly registryMirrors: readonly string[];
+  /** The table of registries; undefined where it is the default one, which may be absent. */
+  readonly registriesFile: string | undefined;
   /** Containers go on when the daemon ends. */
   readonly liveRestore: boolean;
 }
@@ -35,6 +39,9 @@ Options:
       --dns list                DNS servers for containers (default the host's)
       --insecure-registry list  Registries to be reached without TLS, or without checking it:
                                 HOST[:PORT] or a range as 10.0.0.0/8 (this host always is)
+      --registry-mirror list    Ask this registry before Docker Hub: https://HOST[:PORT][/PATH]
+      --registries string       JSON file: mirrors, rewrites, default registry; read again on SIGHUP
+                                (default /etc/lading/registries.json, if it is there)
       --live-restore bool       Containers go on when the engine ends (default true)
   -l, --log-level string        debug, info, warn or error (default info)
   -p, --pidfile string          Write the process ID to this file
@@ -61,6 +68,8 @@ export function parseDaemonOptions(argv: readonly string[]): DaemonOptions | "he
     seccompProfile: values["seccomp-profile"],
     dns: values.dns ?? [],
     insecureRegistries: values["insecure-registry"] ?? [],
+    registryMirrors: values["registry-mirror"] ?? [],
+    registriesFile: values.registries,
     logLevel: parseLevel(values["log-level"] ?? "info"),
     pidFile: values.pidfile,
     liveRestore: values["live-restore"] !== "false",
@@ -82,6 +91,8 @@ function parse(argv: readonly string[]) {
         "seccomp-profile": { type: "string" },
         dns: { type: "string", multiple: true },
         "insecure-registry": { type: "string", multiple: true },
+        "registry-mirror": { type: "string", multiple: true },
+        registries: { type: "string" },
         "live-restore": { type: "string" },
         "log-level": { type: "string", short: "l" },
         pidfile: { type: "string", short: "p" },

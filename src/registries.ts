@@ -1,6 +1,6 @@
-/** Pull, push and login as the API and builds ask for them. */
-import type { Registries } from "./api/mod.ts";
-import { log } from "./base/mod.ts";
+/** Pull, push and login as the API and builds ask for them, and the table of registries behind them. */
+import type { EngineInfo, Registries } from "./api/mod.ts";
+import { log, toFailure } from "./base/mod.ts";
 import type { Pull, RegistryLogin } from "./build/mod.ts";
 import type { Transfers } from "./image/mod.ts";
 import {
@@ -10,6 +10,8 @@ import {
   parseReference,
   withDefaultTag,
 } from "./oci/mod.ts";
+import type { DaemonOptions } from "./options.ts";
+import { joinSettings, type RegistrySettings, readTable } from "./registry/mod.ts";
 
 type Auth = Parameters<Registries["login"]>[0];
 
@@ -32,8 +34,13 @@ export function registriesOf(transfers: Transfers): Registries {
         ...(platform ? { platform: parsePlatform(platform) } : {}),
       });
     },
-    push: (reference, { auth, report, signal }) =>
-      transfers.push(reference, { credentials: credentialsOf(auth), report, signal }),
+    push: (reference, { platform, auth, report, signal }) =>
+      transfers.push(reference, {
+        credentials: credentialsOf(auth),
+        report,
+        signal,
+        ...(platform ? { platform } : {}),
+      }),
     async describe(reference, { auth, signal }) {
       const options = { credentials: credentialsOf(auth), signal };
       const { descriptor, platforms } = await transfers.describe(reference, options);
@@ -79,5 +86,42 @@ export function pullForBuild(transfers: Transfers): Pull {
       report,
       signal,
     });
+  };
+}
+
+const defaultTable = "/etc/lading/registries.json";
+
+/** What flags and file say of registries; the file may be read again. @throws Failure "invalid" | … */
+export function readRegistries(options: DaemonOptions) {
+  const read = () => {
+    const path = options.registriesFile ?? defaultTable;
+    const table = readTable(path, options.registriesFile === undefined);
+    const flags = { insecure: options.insecureRegistries, hubMirrors: options.registryMirrors };
+    return joinSettings(table, flags);
+  };
+  let settings = read();
+  const info: EngineInfo["registries"] = () => ({
+    insecure: settings.insecure ?? [],
+    mirrors: new Map(
+      [...settings.routes.mirrors].map(([name, mirrors]) => [
+        name,
+        mirrors.map(({ domain, prefix }) => `${domain}/${prefix}`.replace(/\/$/, "")),
+      ]),
+    ),
+  });
+  return {
+    info,
+    settings: () => settings,
+    /** Reads the file again. What is wrong with it is logged, and what held before holds on. */
+    reload(take: (settings: RegistrySettings) => void): void {
+      try {
+        settings = read();
+        take(settings);
+        log("info", "The table of registries was read again");
+      } catch (error) {
+        const { message, hint = "" } = toFailure(error);
+        log("error", "The table of registries stays as it was", { why: message, hint });
+      }
+    },
   };
 }

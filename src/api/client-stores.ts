@@ -65,8 +65,11 @@ export function imageCalls(transport: Transport) {
         headers: registryAuth(auth),
         ...(signal ? { signal } : {}),
       }),
-    push: (name: string, query: { tag?: string } = {}, { auth }: { auth?: AuthBody } = {}) =>
-      progress("POST", at(name, "/push"), { query, headers: registryAuth(auth) }),
+    push: (
+      name: string,
+      query: { tag?: string; platform?: string } = {},
+      { auth }: { auth?: AuthBody } = {},
+    ) => progress("POST", at(name, "/push"), { query, headers: registryAuth(auth) }),
     /** A root file system as tar (compressed or not) becomes an image. */
     import: (
       query: {

@@ -4,6 +4,7 @@ import type { ContentStore } from "../content/mod.ts";
 import type { Engine } from "../engine/mod.ts";
 import type { ImageStore, Report } from "../image/mod.ts";
 import type { NetworkStore } from "../network/mod.ts";
+import type { Platform } from "../oci/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
 import type { VolumeStore } from "../volume/mod.ts";
 import type { AuditAnswer, AuthBody, DistributionInspect, SearchResult } from "./schema.ts";
@@ -20,6 +21,15 @@ export interface EngineInfo {
   readonly buildTime?: string;
   readonly liveRestore?: boolean;
   readonly debug?: boolean;
+  /** Registries that have settings of their own. */
+  readonly registries?: () => RegistriesInfo;
+}
+
+/** What `GET /info` tells of registries. */
+export interface RegistriesInfo {
+  readonly insecure: readonly string[];
+  /** By registry, in the order in which they are asked: `mirror.lan:5000/hub`. */
+  readonly mirrors: ReadonlyMap<string, readonly string[]>;
 }
 
 /** What reaches registries; absent until Lading can. Each throws Failures with the registry's reason. */
@@ -30,7 +40,12 @@ export interface Registries {
   ): Promise<void>;
   push(
     reference: string,
-    options: { auth: AuthBody; report: Report; signal: AbortSignal },
+    options: {
+      platform: Platform | undefined;
+      auth: AuthBody;
+      report: Report;
+      signal: AbortSignal;
+    },
   ): Promise<void>;
   /** What a name stands for in its registry. */
   describe(

@@ -1,7 +1,7 @@
 /** `GET /info`: the host and the engine in numbers. */
 import { readFileSync } from "node:fs";
 import { cpus, hostname, release, totalmem } from "node:os";
-import type { Context } from "./context.ts";
+import type { Context, RegistriesInfo } from "./context.ts";
 import type { SystemInfo } from "./schema.ts";
 import { storageDriver } from "./wire-container.ts";
 
@@ -87,7 +87,7 @@ export function systemInfo(context: Context): SystemInfo {
     CgroupDriver: "cgroupfs",
     CgroupVersion: host.cgroupVersion,
     IndexServerAddress: "https://index.docker.io/v1/",
-    RegistryConfig: registryConfig,
+    RegistryConfig: registryConfig(info.registries?.()),
     GenericResources: null,
     DockerRootDir: info.dataRoot,
     HttpProxy: "",
@@ -148,13 +148,33 @@ function hostPart(host: HostFacts) {
   };
 }
 
-const registryConfig = {
-  InsecureRegistryCIDRs: ["::1/128", "127.0.0.0/8"],
-  IndexConfigs: {
-    "docker.io": { Name: "docker.io", Mirrors: [], Secure: true, Official: true },
-  },
-  Mirrors: null,
-};
+const hubDomain = "docker.io";
+
+function registryConfig(
+  { insecure, mirrors }: RegistriesInfo = { insecure: [], mirrors: new Map() },
+) {
+  const isRange = (entry: string) => entry.includes("/");
+  const hosts = insecure.filter((entry) => !isRange(entry));
+  const index = (name: string) => ({
+    Name: name,
+    // As dockerd's flag writes them.
+    Mirrors: (mirrors.get(name) ?? []).map((mirror) => urlOf(mirror, hosts)),
+    Secure: !hosts.includes(name),
+    Official: name === hubDomain,
+  });
+  const names = [...new Set([hubDomain, ...mirrors.keys(), ...hosts])];
+  const hub = index(hubDomain);
+  return {
+    InsecureRegistryCIDRs: ["::1/128", "127.0.0.0/8", ...insecure.filter(isRange)],
+    IndexConfigs: Object.fromEntries(names.map((name) => [name, index(name)])),
+    Mirrors: hub.Mirrors.length > 0 ? hub.Mirrors : null,
+  };
+}
+
+function urlOf(mirror: string, insecureHosts: readonly string[]): string {
+  const scheme = insecureHosts.includes(mirror.split("/")[0]!) ? "http" : "https";
+  return `${scheme}://${mirror}/`;
+}
 
 const swarm = {
   NodeID: "",

@@ -173,8 +173,9 @@ async function push(
   const pushImage = registries?.push;
   if (!pushImage) throw noRegistries(`push "${reference}"`);
   const auth = authOf(exchange);
+  const platform = platformOf(query.get("platform") ?? "");
   const answer = new ProgressAnswer(exchange);
-  await answer.run(() => pushImage(reference, { auth, report: answer.report, signal }));
+  await answer.run(() => pushImage(reference, { platform, auth, report: answer.report, signal }));
 }
 
 /** The credentials that clients send with pull and push. @throws Failure "invalid" */

@@ -3,6 +3,7 @@
  * and the daemon's log.
  */
 export { assert, unreachable } from "./assert.ts";
+export { closest } from "./closest.ts";
 export { type Code, Failure, isFailure, toFailure } from "./error.ts";
 export { Gate, KeyedLock } from "./gate.ts";
 export { limits } from "./limits.ts";

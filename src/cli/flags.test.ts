@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { closest, type FlagTable, parseFlags } from "./flags.ts";
+import { closest } from "../base/mod.ts";
+import { type FlagTable, parseFlags } from "./flags.ts";
 
 const table = {
   all: { kind: "bool", short: "a", about: "" },

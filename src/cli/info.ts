@@ -86,8 +86,30 @@ function infoText(
   const labels = (more["Labels"] ?? []) as readonly string[];
   if (labels.length > 0) lines.push(" Labels:", ...labels.map((label) => `  ${label}`));
   add("Experimental", more["ExperimentalBuild"]);
+  const registries = (more["RegistryConfig"] ?? {}) as Registries;
+  const insecure = Object.values(registries.IndexConfigs ?? {}).filter(({ Secure }) => !Secure);
+  addList(lines, "Insecure Registries", [
+    ...insecure.map(({ Name }) => Name),
+    ...(registries.InsecureRegistryCIDRs ?? []),
+  ]);
+  addList(lines, "Registry Mirrors", registries.Mirrors ?? []);
+  for (const { Name, Mirrors } of Object.values(registries.IndexConfigs ?? {})) {
+    if (Name !== "docker.io") addList(lines, `Registry Mirrors of ${Name}`, Mirrors);
+  }
   add("Live Restore Enabled", more["LiveRestoreEnabled"]);
   return `${lines.join("\n")}\n`;
+}
+
+interface Registries {
+  readonly InsecureRegistryCIDRs?: readonly string[];
+  readonly IndexConfigs?: Readonly<
+    Record<string, { Name: string; Mirrors: readonly string[]; Secure: boolean }>
+  >;
+  readonly Mirrors?: readonly string[] | null;
+}
+
+function addList(lines: string[], name: string, values: readonly string[]): void {
+  if (values.length > 0) lines.push(` ${name}:`, ...values.map((value) => `  ${value}`));
 }
 
 /** `name=seccomp,profile=builtin` → a line with its name, and one for each further field. */

@@ -2,11 +2,11 @@
  * The command line, in Docker's grammar: finds the command, reads its flags, runs it, tells of its
  * failure. It knows the engine through its API alone.
  */
-import { Failure, toFailure } from "../base/mod.ts";
+import { closest, Failure, toFailure } from "../base/mod.ts";
 import type { Command } from "./command.ts";
 import { type Entry, entries, findEntry, groups, outside } from "./commands.ts";
 import { complaintText } from "./complaint.ts";
-import { closest, parseFlags } from "./flags.ts";
+import { parseFlags } from "./flags.ts";
 import { type Globals, globalFlags } from "./globals.ts";
 import { complain, flushOutput, print } from "./output.ts";
 

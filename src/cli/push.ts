@@ -16,7 +16,7 @@ export const command = defineCommand({
       default: true,
       about: "Taken for compatibility; without effect",
     },
-    platform: { kind: "string", about: "Upload this platform", hidden: true },
+    platform: { kind: "string", about: "Upload this platform alone" },
     quiet: { kind: "bool", short: "q", about: "Do not show the progress" },
   },
   arguments: { min: 1, max: 1 },
@@ -28,7 +28,10 @@ export const command = defineCommand({
     }
     if (tag === undefined && !flags["all-tags"] && !flags.quiet) print("Using default tag: latest");
     const auth = await registryAuth(name, configFolder(globals));
-    const query = flags["all-tags"] ? {} : { tag: tag ?? "latest" };
+    const query = {
+      ...(flags["all-tags"] ? {} : { tag: tag ?? "latest" }),
+      ...(flags.platform ? { platform: flags.platform } : {}),
+    };
     const messages = await engineOf(globals).images.push(name, query, { auth: auth ?? {} });
     await showProgress(messages, { quiet: flags.quiet });
     if (flags.quiet) print(fullName(withTag(image)));

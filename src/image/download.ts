@@ -141,6 +141,11 @@ async function fetchFile(path: string, descriptor: Descriptor, work: Work): Prom
       const sizeBytes = (await file.stat()).size;
       failed = sizeBytes > before ? 1 : failed + 1;
       before = sizeBytes;
+      const isWrong = isFailure(error, "exhausted");
+      if ((isWrong || failed > 1) && work.repository.distrust(descriptor.digest)) {
+        if (isWrong) await file.truncate(0);
+        continue;
+      }
       if (work.signal.aborted || !isBroken(error) || failed >= triesMax) throw error;
       await Bun.sleep(200 * failed);
       continue;
@@ -150,7 +155,8 @@ async function fetchFile(path: string, descriptor: Descriptor, work: Work): Prom
     if (partial.digest() === descriptor.digest) return;
     await rm(path, { force: true });
     // A part from before a crash of the host may have holes: once more from the start.
-    if (!wasResumed) throw damaged(descriptor.digest, work.repository);
+    const isOver = !wasResumed && !work.repository.distrust(descriptor.digest);
+    if (isOver) throw damaged(descriptor.digest, work.repository);
     wasResumed = false;
     before = -1;
   }

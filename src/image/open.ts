@@ -39,6 +39,8 @@ export interface Transfers {
     credentials: Credentials,
     signal: AbortSignal,
   ): Promise<{ identityToken: string }>;
+  /** What is known of registries beforehand, from now on. */
+  reload(registries: RegistrySettings): void;
 }
 
 /** Opens the image store and the ways to registries. `directory` is `image/` under the data root. */
@@ -69,6 +71,7 @@ export async function openImages(options: {
       describe: (reference, how) => describeRemote(client, reference, how),
       search: (term, how) => searchRemote(client, term, how),
       login: (domain, credentials, signal) => client.login(domain, credentials, signal),
+      reload: (next) => client.reload(next),
     },
   };
 }

@@ -153,14 +153,25 @@ export async function smallBlob(
   if (descriptor.size > limits.configBytesMax) {
     throw new Failure("exhausted", `Cannot pull: the config has ${descriptor.size} bytes`);
   }
-  const { stream } = await repository.blob(descriptor.digest, { signal });
-  const bytes = Buffer.concat(await Array.fromAsync(stream(descriptor.size)));
-  if (digestOf(bytes) === descriptor.digest) return bytes;
+  for (;;) {
+    try {
+      return await readSmall(repository, descriptor, signal);
+    } catch (error) {
+      if (signal.aborted || !repository.distrust(descriptor.digest)) throw error;
+    }
+  }
+}
+
+async function readSmall(
+  repository: Repository,
+  { digest, size }: Descriptor,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const { stream } = await repository.blob(digest, { signal });
+  const bytes = Buffer.concat(await Array.fromAsync(stream(size)));
+  if (digestOf(bytes) === digest) return bytes;
   const { domain, path } = repository;
-  throw new Failure(
-    "corrupt",
-    `Cannot trust config ${descriptor.digest}: ${domain}/${path} sent other bytes`,
-  );
+  throw new Failure("corrupt", `Cannot trust config ${digest}: ${domain}/${path} sent other bytes`);
 }
 
 function wrongSize({ digest, size }: Descriptor, has: number): Failure {

@@ -71,7 +71,7 @@ async function pushOne(
   { report, signal, platform }: PullOptions,
 ): Promise<void> {
   const work = { transfer, repository, report, signal };
-  const manifest = await pushImage(work, id, platform);
+  const manifest = await pushImage(work, platformId(transfer, id, platform), platform);
   const index = platform ? undefined : await pushSiblings(work, id, manifest);
   const { mediaType, digest, bytes } = index ?? manifest;
   const tag = reference.tag ?? "latest";
@@ -81,6 +81,24 @@ async function pushOne(
   const size = bytes.length;
   report({ status: `${tag}: digest: ${digest} size: ${size}` });
   report({ aux: { Tag: tag, Digest: digest, Size: size } });
+}
+
+/** The image for the platform: this one, or one that came by the same index. */
+function platformId(
+  { store, origins }: Transfer,
+  id: Digest,
+  platform: Platform | undefined,
+): Digest {
+  const { records } = store.inner;
+  const row = records.row(id);
+  const index = origins.index(id);
+  if (!platform || !row || !index || matchesPlatform(platform, row.config)) return id;
+  const siblings = new Set(parseIndex(index.bytes).manifests.map(({ digest }) => digest));
+  for (const other of records.rows()) {
+    const isSibling = other.manifest && siblings.has(other.manifest.digest);
+    if (isSibling && matchesPlatform(platform, other.config)) return other.id;
+  }
+  return id;
 }
 
 /** Sends layers and config of one image; gives the manifest for them. */

@@ -2,6 +2,7 @@
 import { Database } from "bun:sqlite";
 import { mkdtempSync, rmSync } from "node:fs";
 import { openContentStore } from "../content/mod.ts";
+import type { RegistrySettings } from "../registry/mod.ts";
 import { openSnapshotStore } from "../snapshot/mod.ts";
 import { openImages } from "./mod.ts";
 import type { Blob } from "./test-stores.ts";
@@ -88,12 +89,12 @@ export class MemoryRegistry implements Disposable {
 }
 
 /** An image store with its ways to registries, in a folder that goes when it is disposed. */
-export async function openTransfers() {
+export async function openTransfers(registries: RegistrySettings = {}) {
   const directory = mkdtempSync("/tmp/lading-transfer-");
   const database = new Database(":memory:");
   const content = await openContentStore({ directory: `${directory}/content` });
   const snapshots = await openSnapshotStore({ directory: `${directory}/snapshot`, database });
-  const opened = { database, content, snapshots, directory: `${directory}/image` };
+  const opened = { database, content, snapshots, directory: `${directory}/image`, registries };
   const { images, transfers } = await openImages(opened);
   const told: string[] = [];
   const options = {

@@ -1,4 +1,5 @@
 import { readCertificates, type TlsOptions } from "./client-certificates.ts";
+import type { Routes } from "./client-routes.ts";
 
 /** What one daemon knows of registries beforehand. */
 export interface RegistrySettings {
@@ -7,6 +8,8 @@ export interface RegistrySettings {
   readonly insecure?: readonly string[];
   /** Folders with `<host:port>/ca.crt`, `client.cert` and `client.key`. */
   readonly certificateFolders?: readonly string[];
+  /** Where names lead. */
+  readonly routes?: Routes;
 }
 
 export const certificateFolders = ["/etc/lading/certs.d", "/etc/docker/certs.d"];

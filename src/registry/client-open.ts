@@ -4,12 +4,17 @@ import type { RegistrySettings } from "./client-host.ts";
 import { listCatalog } from "./client-lists.ts";
 import { RemoteRepository, type Repository } from "./client-repository.ts";
 import { retrying } from "./client-retry.ts";
+import { Health, RoutedRepository } from "./client-routed.ts";
+import { mirrorsOf, noRoutes, type Place, placeOf } from "./client-routes.ts";
 import { Session } from "./client-session.ts";
 import type { Credentials } from "./client-token.ts";
 
 /** The way to all registries; one for a process. */
 export interface RegistryClient {
-  /** A repository of a registry. With "push", tokens are asked for both. */
+  /**
+   * A repository of a registry, or where the table of routes leads instead. The credentials are for the
+   * registry that was named, and shown to no other. With "push", tokens are asked for both.
+   */
   repository(
     name: { readonly domain: string; readonly path: string },
     options: { credentials: Credentials; push?: boolean },
@@ -24,35 +29,66 @@ export interface RegistryClient {
     credentials: Credentials,
     signal: AbortSignal,
   ): Promise<{ identityToken: string }>;
+  /** From now on these hold; what goes on already is not touched. */
+  reload(settings: RegistrySettings): void;
 }
 
 const sessionsMax = 64;
 
 /** Opens the client. What it learns of registries, and tokens, are kept in memory alone. */
 export function openRegistryClient(settings: RegistrySettings = {}): RegistryClient {
-  const sessions = new Map<string, Session>();
-  const session = (domain: string, credentials: Credentials) => {
-    const secret = JSON.stringify([
-      credentials.username,
-      credentials.password,
-      credentials.identityToken,
-    ]);
-    const key = `${domain} ${new Bun.CryptoHasher("sha256").update(secret).digest("hex")}`;
-    const known = sessions.get(key);
-    if (known) return known;
-    if (sessions.size >= sessionsMax) sessions.delete(sessions.keys().next().value!);
-    const made = new Session(domain, settings, credentials);
-    sessions.set(key, made);
-    return made;
-  };
+  let sessions = new Sessions(settings);
   return {
-    repository: ({ domain, path }, { credentials, push }) =>
-      new RemoteRepository(session(domain, credentials), path, push ? ["pull", "push"] : ["pull"]),
-    catalog: (domain, credentials, signal) => listCatalog(session(domain, credentials), signal),
+    repository: (name, { credentials, push }) => {
+      const { routes = noRoutes } = sessions.settings;
+      const own = placeOf(name, routes);
+      const at = ({ domain, path }: Place, isMirror: boolean) => {
+        const known = routes.credentials.get(domain) ?? {};
+        const shown = domain === name.domain && hasSecret(credentials) ? credentials : known;
+        const actions = push && !isMirror ? ["pull", "push"] : ["pull"];
+        return new RemoteRepository(sessions.of(domain, shown, isMirror), path, actions);
+      };
+      const mirrors = mirrorsOf(own, routes).map((place) => at(place, true));
+      const repository = at(own, false);
+      return mirrors.length === 0
+        ? repository
+        : new RoutedRepository(repository, mirrors, sessions.health);
+    },
+    catalog: (domain, credentials, signal) => listCatalog(sessions.of(domain, credentials), signal),
     json: fetchJson,
     login: (domain, credentials, signal) =>
-      new Session(domain, settings, credentials).login(signal),
+      new Session(domain, sessions.settings, credentials).login(signal),
+    reload(next) {
+      sessions = new Sessions(next);
+    },
   };
+}
+
+function hasSecret({ username, identityToken }: Credentials): boolean {
+  return Boolean(username || identityToken);
+}
+
+/** What was learned under the same settings. */
+class Sessions {
+  readonly settings: RegistrySettings;
+  readonly health = new Health();
+  readonly #known = new Map<string, Session>();
+
+  constructor(settings: RegistrySettings) {
+    this.settings = settings;
+  }
+
+  of(domain: string, credentials: Credentials, isMirror = false): Session {
+    const { username, password, identityToken } = credentials;
+    const secret = JSON.stringify([username, password, identityToken, isMirror]);
+    const key = `${domain} ${new Bun.CryptoHasher("sha256").update(secret).digest("hex")}`;
+    const known = this.#known.get(key);
+    if (known) return known;
+    if (this.#known.size >= sessionsMax) this.#known.delete(this.#known.keys().next().value!);
+    const made = new Session(domain, this.settings, credentials, isMirror);
+    this.#known.set(key, made);
+    return made;
+  }
 }
 
 const answerBytesMax = 4 << 20;

@@ -28,6 +28,8 @@ export interface Repository {
     digest: Digest,
     options: { from?: number; signal: AbortSignal },
   ): Promise<{ offset: number; stream(sizeBytesMax: number): AsyncIterable<Uint8Array> }>;
+  /** What came of this blob was wrong. True when there is another who may have it right: ask again. */
+  distrust(digest: Digest): boolean;
   hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean>;
   /** Uploads a blob unless it can be had from one of the `sources`, other repositories of this registry. */
   upload(upload: Upload): Promise<{ mountedFrom: string | undefined }>;
@@ -127,6 +129,10 @@ export class RemoteRepository implements Repository {
       return await this.blob(digest, { signal });
     }
     return { offset, stream: (sizeBytesMax: number) => answer.stream(sizeBytesMax) };
+  }
+
+  distrust(): boolean {
+    return false; // there is nobody else
   }
 
   async hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean> {

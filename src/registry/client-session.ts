@@ -29,26 +29,36 @@ interface Reached {
 const reachedMsMax = 10 * 60_000;
 const tokensMax = 200;
 const probeMs = 5_000;
+const mirrorIdleMs = 20_000;
 
 /** One registry as one user sees it: where it is, what it wants shown, and the tokens that we hold. */
 export class Session {
   readonly domain: string;
   readonly #settings: RegistrySettings;
   readonly #credentials: Credentials;
+  /** There is somebody else to ask: neither waited for nor asked twice. */
+  readonly #isMirror: boolean;
   readonly #tokens = new Map<string, Token>();
   readonly #fetching = new Map<string, Promise<Token>>();
   #reached: Reached | undefined;
   #reaching: Promise<Reached> | undefined;
 
-  constructor(domain: string, settings: RegistrySettings, credentials: Credentials) {
+  constructor(
+    domain: string,
+    settings: RegistrySettings,
+    credentials: Credentials,
+    isMirror = false,
+  ) {
     this.domain = domain;
+    this.#isMirror = isMirror;
     this.#settings = settings;
     this.#credentials = credentials;
   }
 
   /** The answer, whatever its status but 401 for which there is a way in. @throws Failure */
   async send(request: Request): Promise<Answer> {
-    const { signal, triesMax } = request;
+    const { signal } = request;
+    const triesMax = this.#isMirror ? 1 : request.triesMax;
     const attempt = () => this.#try(request);
     return await retrying(attempt, { signal, ...(triesMax ? { triesMax } : {}) });
   }
@@ -107,6 +117,7 @@ export class Session {
       headers: { ...request.headers, ...authorization },
       tls: isOurs ? endpoint.tls : {},
       signal: request.signal,
+      ...(this.#isMirror ? { idleMs: mirrorIdleMs } : {}),
       ...(request.body ? { body: request.body } : {}),
     });
   }
@@ -175,10 +186,11 @@ export class Session {
       const url = new URL(paths.base, endpoint.origin);
       const isLast = endpoint === endpoints.at(-1);
       // A server without TLS may leave our greeting unanswered: there is another way to it.
-      const idle = isLast ? {} : { idleMs: probeMs };
+      const isOnly = isLast && !this.#isMirror;
+      const idle = isOnly ? {} : { idleMs: probeMs };
       const ping = () => send({ method: "GET", url, tls: endpoint.tls, signal, ...idle });
       try {
-        const answer = await retrying(ping, { signal, ...(isLast ? {} : { triesMax: 1 }) });
+        const answer = await retrying(ping, { signal, ...(isOnly ? {} : { triesMax: 1 }) });
         return { endpoint, challenge: await challengeOf(answer), foundMs: Date.now() };
       } catch (error) {
         // Who shows a wrong certificate is not asked again without one.
