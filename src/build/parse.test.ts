@@ -18,6 +18,7 @@ function failureOf(text: string): Failure {
 }
 
 const shell = (text: string) => ({ form: "shell", text, heredocs: [] });
+const sandboxed = { security: "sandbox", devices: [] };
 const copy = {
   kind: "copy",
   isAdd: false,
@@ -41,7 +42,15 @@ const good: [name: string, text: string, expected: unknown[]][] = [
   [
     "a shell RUN",
     "RUN echo hi && true",
-    [{ kind: "run", command: shell("echo hi && true"), mounts: [], network: "default" }],
+    [
+      {
+        kind: "run",
+        command: shell("echo hi && true"),
+        mounts: [],
+        network: "default",
+        ...sandboxed,
+      },
+    ],
   ],
   [
     "an exec RUN",
@@ -52,18 +61,19 @@ const good: [name: string, text: string, expected: unknown[]][] = [
         command: { form: "exec", args: ["echo", "a b"] },
         mounts: [],
         network: "default",
+        ...sandboxed,
       },
     ],
   ],
   [
     "RUN with a test in brackets as shell",
     "RUN [ -f /x ]",
-    [{ kind: "run", command: shell("[ -f /x ]"), mounts: [], network: "default" }],
+    [{ kind: "run", command: shell("[ -f /x ]"), mounts: [], network: "default", ...sandboxed }],
   ],
   [
     "continuation with comments and empty lines in between",
     "RUN a \\\n  # comment\n\n  b \\\n  && c",
-    [{ kind: "run", command: shell("a   b   && c"), mounts: [], network: "default" }],
+    [{ kind: "run", command: shell("a   b   && c"), mounts: [], network: "default", ...sandboxed }],
   ],
   [
     "RUN with mounts and a network",
@@ -77,6 +87,7 @@ const good: [name: string, text: string, expected: unknown[]][] = [
           { type: "bind", options: { source: "x", target: "/y", readwrite: "true" } },
         ],
         network: "none",
+        ...sandboxed,
       },
     ],
   ],
@@ -93,6 +104,7 @@ const good: [name: string, text: string, expected: unknown[]][] = [
         },
         mounts: [],
         network: "default",
+        ...sandboxed,
       },
     ],
   ],
