@@ -299,7 +299,7 @@ export const jobs: readonly Job[] = [
   {
     name: "commit 200 MB",
     unit: "MB/s",
-    rounds: 2,
+    rounds: 5,
     run: async (target) => {
       const fill =
         "for i in 1 2 3 4; do dd if=/dev/urandom of=/f$i bs=1M count=50 2>/dev/null; done";

@@ -11,6 +11,7 @@ import { type Change, listChanges } from "./changes.ts";
 import { measureTree } from "./measure.ts";
 import { type PackRules, packTree } from "./pack.ts";
 import { CopySink, TarSink } from "./sinks.ts";
+import { StreamHash } from "./stream-hash.ts";
 import { findStubs, removeStubs } from "./stubs.ts";
 import { type Unpacked, Unpacker, type UnpackRules } from "./unpack.ts";
 
@@ -86,12 +87,12 @@ export async function runJob(job: Job, desk: Desk): Promise<Results[keyof Result
 const readBytes = 1 << 20;
 
 async function unpack(job: Job & { kind: "unpack" }, desk: Desk): Promise<Results["unpack"]> {
-  const hasher = new Bun.CryptoHasher("sha256");
+  using hash = new StreamHash();
   const parser = new TarParser(job.bounds);
   using unpacker = new Unpacker(job.root, job.rules);
   const take = (chunk: Uint8Array) => {
     desk.abort();
-    if (job.hash) hasher.update(chunk);
+    if (job.hash) hash.update(chunk);
     for (const event of parser.push(chunk)) unpacker.take(event satisfies TarEvent);
   };
   if (job.path !== undefined && sniffFile(job.path) === "plain") readPlain(job.path, take);
@@ -100,7 +101,7 @@ async function unpack(job: Job & { kind: "unpack" }, desk: Desk): Promise<Result
     for await (const chunk of decompress(packed, { through: filterThrough })) take(chunk);
   }
   parser.finish();
-  return { ...unpacker.finish(), digest: `sha256:${hasher.digest("hex")}` };
+  return { ...unpacker.finish(), digest: hash.digest() };
 }
 
 const streamOf = (path: string): AsyncIterable<Uint8Array> =>
@@ -136,8 +137,8 @@ function pack(job: Job & { kind: "pack" }, desk: Desk): Results["pack"] {
 }
 
 function commit(job: Job & { kind: "commit" }, desk: Desk): Results["commit"] {
-  const hasher = new Bun.CryptoHasher("sha256");
-  const sink = new TarSink((bytes) => void hasher.update(bytes));
+  using hash = new StreamHash();
+  const sink = new TarSink((bytes) => hash.update(bytes));
   const stubs = job.stubs
     ? findStubs(job.upper, job.stubs.lower, job.stubs.paths)
     : new Set<string>();
@@ -152,6 +153,5 @@ function commit(job: Job & { kind: "commit" }, desk: Desk): Results["commit"] {
     copy.finish();
   }
   sink.finish();
-  const digest = `sha256:${hasher.digest("hex")}`;
-  return { digest, sizeBytes: sink.contentBytes, entries: sink.entries };
+  return { digest: hash.digest(), sizeBytes: sink.contentBytes, entries: sink.entries };
 }

@@ -6,6 +6,7 @@ import { mountOverlay, type OverlayMount } from "./overlay.ts";
 export class Mounts {
   readonly #mounted: Set<string>;
   #lastClose: Promise<void> = Promise.resolve();
+  readonly #closing = new Map<string, Promise<void>>();
 
   constructor(directory: string) {
     const below = listMounts().filter(({ target }) => target.startsWith(`${directory}/`));
@@ -42,7 +43,14 @@ export class Mounts {
     const held = openPath(target, open.path | open.directory);
     unmountNow(target, { detach: true });
     this.#lastClose = this.#lastClose.then(() => closeElsewhere(held));
-    await this.#lastClose;
+    const closed = this.#lastClose.finally(() => this.#closing.delete(target));
+    this.#closing.set(target, closed);
+    await closed;
+  }
+
+  /** Resolves when what was unmounted last from there is let go: a new mount would meet it. */
+  async closed(target: string): Promise<void> {
+    await this.#closing.get(target);
   }
 }
 

@@ -135,10 +135,11 @@ class OverlayStore implements SnapshotStore {
   }
 
   async mount(key: string): Promise<string> {
-    return await this.#lock.run(key, () => {
+    return await this.#lock.run(key, async () => {
       const snapshot = this.#find(key);
       const { root, files, work } = this.#layout.snapshot(snapshot.id);
       if (this.#mounts.has(root)) return root;
+      await this.#mounts.closed(root);
       if (snapshot.isVolatile) {
         // The kernel's mark of an unclean end: that of a volatile snapshot is nobody's loss.
         rmSync(`${work}/work/incompat`, { recursive: true, force: true });
@@ -158,11 +159,12 @@ class OverlayStore implements SnapshotStore {
   }
 
   async unmount(key: string): Promise<void> {
-    await this.#lock.run(key, async () => {
+    // Detached at once; the sync that may follow holds up a mount, not a commit, which reads the files.
+    const closed = await this.#lock.run(key, () => {
       const snapshot = this.#rows.snapshots.get(key);
-      if (!snapshot) return;
-      await this.#mounts.unmount(this.#layout.snapshot(snapshot.id).root, snapshot);
+      return snapshot && [this.#mounts.unmount(this.#layout.snapshot(snapshot.id).root, snapshot)];
     });
+    await closed?.[0];
   }
 
   async remove(key: string): Promise<void> {
@@ -202,6 +204,7 @@ class OverlayStore implements SnapshotStore {
       if (options.how === "copy") return await this.#commitCopy(snapshot, options);
       const { root, files, folder } = this.#layout.snapshot(snapshot.id);
       await this.#mounts.unmount(root, snapshot);
+      await this.#mounts.closed(root);
       const found = await this.#hash(snapshot, options);
       const layer = this.#layers.publish(files, found, (row) => this.#rows.turnIntoLayer(key, row));
       if (this.has(key)) this.#rows.removeSnapshot(key); // the layer was there already
