@@ -28,7 +28,7 @@ export function chooseImages(images: ImageStore, query: URLSearchParams): Image[
       const isBetween = image.tags.length === 0 && parents.has(image.id);
       return (all || !isBetween) && matches(image);
     })
-    .toSorted((a, b) => createdMs(b) - createdMs(a));
+    .toSorted((a, b) => byAge(b, a));
 }
 
 function createdMs({ config }: Image): number {
@@ -36,12 +36,16 @@ function createdMs({ config }: Image): number {
   return Number.isNaN(ms) ? 0 : ms;
 }
 
+/** Oldest first. A build gives its image the time of its base: what came here later is newer. */
+function byAge(a: Image, b: Image): number {
+  return createdMs(a) - createdMs(b) || a.lastTaggedMs - b.lastTaggedMs;
+}
+
 function matcherOf(images: ImageStore, filters: FilterMap) {
   const dangling = booleanFilter(filters, "dangling");
-  const timesOf = (name: string) =>
-    filters.get(name)?.map((value) => createdMs(images.resolve(value)));
-  const before = timesOf("before");
-  const since = timesOf("since");
+  const imagesOf = (name: string) => filters.get(name)?.map((value) => images.resolve(value));
+  const before = imagesOf("before");
+  const since = imagesOf("since");
   const until = filters
     .get("until")
     ?.map((value) => Number((parseTimeNs(value) ?? 0n) / 1_000_000n));
@@ -50,9 +54,9 @@ function matcherOf(images: ImageStore, filters: FilterMap) {
     return (
       (dangling === undefined || (image.tags.length === 0) === dangling) &&
       matchesLabels(filters, image.config.config?.Labels ?? {}) &&
-      (before === undefined || before.some((time) => created < time)) &&
-      (since === undefined || since.some((time) => created > time)) &&
-      (until === undefined || until.some((time) => created < time)) &&
+      (before === undefined || before.some((other) => byAge(image, other) < 0)) &&
+      (since === undefined || since.some((other) => byAge(image, other) > 0)) &&
+      (until === undefined || until.some((time) => Math.max(created, image.lastTaggedMs) < time)) &&
       (!filters.has("reference") || image.tags.length + image.repoDigests.length > 0)
     );
   };

@@ -1,7 +1,14 @@
 import { Failure } from "../base/mod.ts";
 import type { Image } from "../image/mod.ts";
-import { formatPlatform, matchesPlatform, type Platform, parsePlatform } from "../oci/mod.ts";
+import {
+  type Digest,
+  formatPlatform,
+  matchesPlatform,
+  type Platform,
+  parsePlatform,
+} from "../oci/mod.ts";
 import { keyOf, type StageState } from "./state.ts";
+import { fileTime, type Times } from "./times.ts";
 import type { Tools } from "./tools.ts";
 import type { BuildEvent, BuildRequest } from "./types.ts";
 
@@ -40,8 +47,9 @@ export async function findImage(
 export const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** What FROM scratch begins with. */
-export function emptyState(platform: Platform): StageState {
-  const key = keyOf("layers", []);
+export function emptyState(platform: Platform, times: Times): StageState {
+  const timeMax = fileTime(times, 0);
+  const key = startKey([], timeMax);
   return {
     platform,
     config: { Env: [`PATH=${defaultPath}`], WorkingDir: "/" },
@@ -53,12 +61,16 @@ export function emptyState(platform: Platform): StageState {
     key,
     trail: key,
     createdMs: 0,
+    baseMs: 0,
+    timeMax,
   };
 }
 
 /** What FROM an image begins with. */
-export function stateOf({ id, config }: Image): StageState {
+export function stateOf({ id, config }: Image, times: Times): StageState {
   const { os, architecture, variant } = config;
+  const baseMs = Date.parse(config.created ?? "") || 0;
+  const timeMax = fileTime(times, baseMs);
   return {
     platform: { os, architecture, ...(variant ? { variant } : {}) },
     config: { ...config.config, Env: withPath(config.config?.Env ?? []) },
@@ -67,11 +79,18 @@ export function stateOf({ id, config }: Image): StageState {
     history: [...(config.history ?? [])],
     args: new Map(),
     hasCommand: false,
-    key: keyOf("layers", config.rootfs.diff_ids),
+    key: startKey(config.rootfs.diff_ids, timeMax),
     trail: id,
     base: id,
-    createdMs: Date.parse(config.created ?? "") || 0,
+    createdMs: baseMs,
+    baseMs,
+    timeMax,
   };
+}
+
+/** What the first step's key goes on from: the files below, and the time that files above get. */
+function startKey(layers: readonly Digest[], timeMax: number | undefined): Digest {
+  return keyOf("layers", layers, timeMax ?? "kept");
 }
 
 /** `ENV PATH=$PATH:/more` must work on every base: Docker gives those without a PATH one. */

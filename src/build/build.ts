@@ -22,7 +22,8 @@ import { locate, type Source } from "./source.ts";
 import { findStage, type Plan, plan, type Stage } from "./stages.ts";
 import { childOf, keyOf, record, type StageState, workdirOf } from "./state.ts";
 import { Teller } from "./teller.ts";
-import { newId, openScratch, type Tools, throwIfAborted } from "./tools.ts";
+import { stepTimeMs, type Times, timesOf } from "./times.ts";
+import { commitStep, newId, openScratch, type Tools, throwIfAborted } from "./tools.ts";
 import type { BuildEvent, BuildRequest } from "./types.ts";
 import { makeWorkdir } from "./workdir.ts";
 
@@ -53,6 +54,7 @@ export class Build {
   readonly context: Context;
   readonly plan: Plan;
   readonly signal: AbortSignal;
+  readonly times: Times;
   /** Keys of the steps that this build used. */
   readonly used: Digest[] = [];
   readonly #abort = new AbortController();
@@ -76,6 +78,7 @@ export class Build {
     this.request = request;
     this.context = given.context;
     this.#report = given.report;
+    this.times = timesOf(request);
     this.#platform = parsePlatform(request.platform);
     this.plan = plan(given.context.dockerfile, {
       buildArgs: request.buildArgs,
@@ -270,10 +273,10 @@ export class Build {
   async #start(stage: Stage): Promise<StageState> {
     const platform = stage.platform === "" ? this.#platform : parsePlatform(stage.platform);
     if (stage.base !== undefined) return childOf(await this.stage(stage.base), platform);
-    if (stage.image === "scratch") return emptyState(platform);
+    if (stage.image === "scratch") return emptyState(platform, this.times);
     const image = await this.image(stage.image, stage.platform);
     this.pin(image.config.rootfs.diff_ids);
-    return stateOf(image);
+    return stateOf(image, this.times);
   }
 
   async #carryOut(instruction: Instruction, scope: StepScope): Promise<void> {
@@ -301,7 +304,7 @@ export class Build {
     const { cache } = this.tools;
     state.trail = keyOf(state.trail, text);
     const known = this.request.noCache ? undefined : cache.find(state.trail);
-    const createdMs = known?.createdMs ?? Date.now();
+    const createdMs = this.#stepTimeMs(state, known?.createdMs);
     if (known) cached();
     else cache.put({ key: state.trail, layer: undefined, description: text, createdMs });
     this.used.push(state.trail);
@@ -317,9 +320,15 @@ export class Build {
     this.used.push(step.key);
     record(state, {
       text: work.history,
-      createdMs: step.createdMs,
+      createdMs: this.#stepTimeMs(state, step.createdMs),
       withLayer: step.layer !== undefined,
     });
+  }
+
+  /** When the history says that a step was done. `knownMs`: what the cache says, for kept times. */
+  #stepTimeMs(state: StageState, knownMs: number | undefined): number {
+    if (this.times.kept && knownMs !== undefined) return knownMs;
+    return stepTimeMs(this.times, state.baseMs);
   }
 
   #workdir({ state }: StepScope): LayerWork {
@@ -331,7 +340,7 @@ export class Build {
       make: async () => {
         await using scratch = await openScratch(this.tools, state.layers);
         if (!makeWorkdir(scratch.root, path)) return undefined;
-        return (await this.tools.snapshots.commit(scratch.key, { how: "move" })).diffId;
+        return (await commitStep(this.tools, scratch, state)).diffId;
       },
     };
   }
@@ -349,8 +358,10 @@ export class Build {
     }
     const Labels = { ...state.config.Labels, ...labels };
     const hasLabels = Object.keys(Labels).length > 0;
+    const { given } = this.times;
+    const createdMs = given === undefined ? state.createdMs : given * 1000;
     const config: ImageConfig = {
-      created: new Date(state.createdMs).toISOString(),
+      created: new Date(createdMs || stepTimeMs(this.times, 0)).toISOString(),
       ...(state.author === undefined ? {} : { author: state.author }),
       ...state.platform,
       config: { ...state.config, ...(hasLabels ? { Labels } : {}) },
@@ -377,6 +388,7 @@ export class Build {
       ...declared,
       ...proxyArgs,
       ...Object.keys(platformArgs(hostPlatform())),
+      "SOURCE_DATE_EPOCH",
     ]);
     const unused = Object.keys(this.request.buildArgs).filter((name) => !known.has(name));
     if (unused.length === 0) return;

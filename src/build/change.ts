@@ -47,6 +47,8 @@ export function applyChanges(config: RunConfig, changes: readonly string[]): Run
     key,
     trail: key,
     createdMs: 0,
+    baseMs: 0,
+    timeMax: undefined,
   };
   for (const instruction of instructions) apply(state, instruction);
   return state.config;

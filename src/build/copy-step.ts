@@ -15,7 +15,7 @@ import { chomped } from "./lines.ts";
 import { hasWildcard } from "./pattern.ts";
 import type { ScanRequest, ScanResult } from "./scan.ts";
 import { keyOf, lookupIn, workdirOf } from "./state.ts";
-import { openScratch } from "./tools.ts";
+import { commitStep, openScratch } from "./tools.ts";
 import type { Found } from "./tree.ts";
 
 /** The instruction with its variables expanded. */
@@ -122,13 +122,15 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
       target,
       owner,
       chmod,
+      // The times of a checkout say nothing; those of a stage are part of what it made.
+      time: at.owners ? undefined : state.timeMax,
     };
     await build.tools.trees.run("copy", { ...request, ...copied }, build.signal);
     for (const { path } of archives) {
       const into = { targetRoot: scratch.root, target, owner, signal: build.signal };
       await unpackInto({ root: at.root, path, ...into });
     }
-    return (await build.tools.snapshots.commit(scratch.key, { how: "move" })).diffId;
+    return (await commitStep(build.tools, scratch, state)).diffId;
   };
   return { key, history: wish.history, make };
 }

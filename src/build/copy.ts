@@ -21,14 +21,16 @@ export interface CopyRequest {
   readonly chmod: string;
   /** Keep the owners and extended attributes of the source (a stage's), else 0:0 and none. */
   readonly owners: boolean;
+  /** The modification time of all that is copied, seconds since 1970; undefined: the source's. */
+  readonly time?: number | undefined;
 }
 
 /** Copies files into a mounted root filesystem. Blocking: for a worker. @throws Failure "invalid" */
 export function copy(request: CopyRequest): void {
   using root = new Root(request.root);
   using targetRoot = new Root(request.targetRoot);
-  const { owner } = request;
-  const writer = new Writer(targetRoot, { owner, owners: request.owners, chmod: request.chmod });
+  const { owner, owners, chmod, time } = request;
+  const writer = new Writer(targetRoot, { owner, owners, chmod, time });
   const filter = filterOf(request);
   const { target } = request;
   const isFolder = target.endsWith("/") || targetRoot.find(target)?.stat.type === "directory";

@@ -22,7 +22,7 @@ import { bind, type PlannedMount, planMounts } from "./run-mounts.ts";
 import { ruleOf, type Sandboxing, sandboxOf } from "./sandbox.ts";
 import { CommandFailure } from "./source.ts";
 import { environmentOf, keyOf, type StageState, shellOf, workdirOf } from "./state.ts";
-import { newId, openScratch, type Scratch } from "./tools.ts";
+import { commitStep, newId, openScratch, type Scratch } from "./tools.ts";
 
 type RunAction = Extract<Action, { kind: "run" }>;
 
@@ -119,7 +119,7 @@ async function execute(run: Run, { scope, tell }: { scope: StepScope; tell: List
   await carryOut(spec, { scope, tell, words: run.argv });
   // What the runtime made to mount on is not the user's.
   const mountPoints = [...mounts.map(({ target }) => target), "/proc", "/sys", "/dev"];
-  const layer = await tools.snapshots.commit(scratch.key, { how: "move", mountPoints });
+  const layer = await commitStep(tools, scratch, { timeMax: state.timeMax, mountPoints });
   return layer.diffId;
 }
 
@@ -249,7 +249,16 @@ function environment(state: StageState, extra: readonly string[], home: string):
     const equals = entry.indexOf("=");
     return [entry.slice(0, equals), entry.slice(equals + 1)] as const;
   });
-  const all = new Map([["PATH", defaultPath], ["HOME", home], ...given, ...environmentOf(state)]);
+  // Compilers and packers that would write the time down take this one.
+  const epoch =
+    state.timeMax === undefined ? [] : [["SOURCE_DATE_EPOCH", `${state.timeMax}`] as const];
+  const all = new Map([
+    ["PATH", defaultPath],
+    ["HOME", home],
+    ...epoch,
+    ...given,
+    ...environmentOf(state),
+  ]);
   return [...all].map(([name, value]) => `${name}=${value}`);
 }
 

@@ -25,6 +25,10 @@ export interface StageState {
   /** Names every instruction so far: for "was this seen before". */
   trail: Digest;
   createdMs: number;
+  /** Its base image's `created`; 0 for scratch. */
+  readonly baseMs: number;
+  /** No file that a step writes is later, seconds since 1970. Undefined: times are as they are. */
+  readonly timeMax: number | undefined;
   /** The image that this still is, unchanged. */
   base?: Digest;
 }

@@ -4,7 +4,7 @@ import type { Image, ImageStore, Report } from "../image/mod.ts";
 import type { NetworkStore } from "../network/mod.ts";
 import type { Digest, Platform } from "../oci/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
-import type { SnapshotStore } from "../snapshot/mod.ts";
+import type { Layer, SnapshotStore } from "../snapshot/mod.ts";
 import type { StepCache } from "./cache.ts";
 import type { Flights } from "./flight.ts";
 import type { Folders } from "./folders.ts";
@@ -93,6 +93,16 @@ export async function openScratch(
     await dispose();
     throw error;
   }
+}
+
+/** Turns what a step wrote into a layer, its times as the stage has them. Ends the scratch. */
+export async function commitStep(
+  { snapshots }: Pick<Tools, "snapshots">,
+  scratch: Scratch,
+  { timeMax, mountPoints = [] }: { timeMax: number | undefined; mountPoints?: readonly string[] },
+): Promise<Layer> {
+  const clamped = timeMax === undefined ? {} : { timeMax };
+  return await snapshots.commit(scratch.key, { how: "move", mountPoints, ...clamped });
 }
 
 /** 64 hexadecimal digits, as a container's. */

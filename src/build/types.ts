@@ -27,6 +27,10 @@ export interface BuildRequest {
   readonly agents?: ReadonlyMap<string, Agent>;
   /** What the Dockerfile may ask for beyond a sandbox. */
   readonly allow?: readonly Entitlement[];
+  /** Files keep the times at which they were written: Docker's images, and not reproducible. */
+  readonly keepTimes?: boolean;
+  /** When the newest commit of the context was made, seconds since 1970. */
+  readonly commitSeconds?: number;
   /** The context folder stays as it is after the build: digests of its unchanged files are remembered. */
   readonly contextStays?: boolean;
   /** Credentials by a registry's address, for base images that are not here. Never stored. */

@@ -49,6 +49,14 @@ interface OpenFolder {
   readonly xattrs: readonly (readonly [name: string, value: string])[];
 }
 
+interface Manner {
+  readonly owner: Owner | undefined;
+  readonly owners: boolean;
+  readonly chmod: string;
+  /** Seconds since 1970 for all that is written; undefined: the source's. */
+  readonly time: number | undefined;
+}
+
 const rootOwner: Owner = { uid: 0, gid: 0 };
 const smallBytesMax = 256 << 10;
 const createFlags = open.writeOnly | open.create | open.exclusive;
@@ -58,14 +66,16 @@ export class Writer {
   readonly #root: Root;
   readonly #owner: Owner | undefined;
   readonly #owners: boolean;
+  readonly #time: Time | undefined;
   readonly #chmod: ChangeMode | undefined;
   readonly #links = new Map<string, string>();
   readonly #block = new Uint8Array(1 << 20);
 
-  constructor(root: Root, how: { owner: Owner | undefined; owners: boolean; chmod: string }) {
+  constructor(root: Root, how: Manner) {
     this.#root = root;
     this.#owner = how.owner;
     this.#owners = how.owners;
+    this.#time = how.time === undefined ? undefined : { seconds: how.time, nanoseconds: 0 };
     this.#chmod = how.chmod === "" ? undefined : parseChmod(how.chmod);
   }
 
@@ -178,7 +188,7 @@ export class Writer {
       for (const [name, value] of xattrs) setFileXattr(folder, name, Buffer.from(value, "base64"));
       this.#settle(
         folder,
-        { mode: stat.mode, owner: this.#ownerOf(stat), time: timeOf(stat) },
+        { mode: stat.mode, owner: this.#ownerOf(stat), time: this.#timeOf(stat) },
         true,
       );
     } finally {
@@ -222,7 +232,11 @@ export class Writer {
       try {
         if (stat.sizeBytes > 0) this.#content(from, file, stat.sizeBytes);
         this.#copyXattrs(entry, (key, value) => setFileXattr(file, key, value));
-        this.#settle(file, { mode: stat.mode, owner: this.#ownerOf(stat), time: timeOf(stat) });
+        this.#settle(file, {
+          mode: stat.mode,
+          owner: this.#ownerOf(stat),
+          time: this.#timeOf(stat),
+        });
       } finally {
         closeFile(file);
       }
@@ -272,18 +286,17 @@ export class Writer {
     const path = `${pathOf(folder)}/${name}`;
     this.#copyXattrs(entry, (key, value) => setXattr(path, key, value));
     chownAt(folder, name, this.#ownerOf(entry.stat));
-    setTimeAt(folder, name, timeOf(entry.stat));
+    setTimeAt(folder, name, this.#timeOf(entry.stat));
+  }
+
+  #timeOf({ mtimeSeconds: seconds, mtimeNanoseconds: nanoseconds }: Stat): Time {
+    return this.#time ?? { seconds, nanoseconds };
   }
 
   #ownerOf(stat: Stat): Owner {
     return this.#owner ?? (this.#owners ? stat : rootOwner);
   }
 }
-
-const timeOf = (stat: Stat): Time => ({
-  seconds: stat.mtimeSeconds,
-  nanoseconds: stat.mtimeNanoseconds,
-});
 
 const nodeTypes = { fifo: 0o010000, char: 0o020000, block: 0o060000 } as const;
 

@@ -85,7 +85,7 @@ export const buildFlags = {
 export function buildQuery(flags: FlagValues<typeof buildFlags>): BuildQuery {
   return {
     t: flags.tag,
-    buildargs: buildArguments(flags["build-arg"]),
+    buildargs: { ...epochArgument(), ...buildArguments(flags["build-arg"]) },
     labels: toMap(flags.label),
     target: flags.target,
     nocache: flags["no-cache"],
@@ -99,6 +99,12 @@ export function buildQuery(flags: FlagValues<typeof buildFlags>): BuildQuery {
     ...(flags.memory > 0 ? { memory: flags.memory } : {}),
     ...(flags["cpu-shares"] > 0 ? { cpushares: flags["cpu-shares"] } : {}),
   };
+}
+
+/** The environment's SOURCE_DATE_EPOCH holds for a build, as in other tools. */
+function epochArgument(): Record<string, string> {
+  const { SOURCE_DATE_EPOCH: epoch } = process.env;
+  return epoch ? { SOURCE_DATE_EPOCH: epoch } : {};
 }
 
 /** A bare NAME takes this process's value; without one it stays what the Dockerfile says. */

@@ -18,7 +18,7 @@ export function choosePrunable(
   const chosen: { id: Digest; reference: string }[] = [];
   for (const row of records.rows()) {
     const { id } = row;
-    if (users(id).length > 0 || createdMs(row) >= beforeMs || !hasLabels(row, filters)) continue;
+    if (users(id).length > 0 || madeMs(row) > beforeMs || !hasLabels(row, filters)) continue;
     const names = records.namesOf(id);
     if (names.length > 0 && (all || names.every(isCanonical))) {
       // A name with only a digest is what is left of an image whose tag moved on.
@@ -35,9 +35,9 @@ export function isNeeded(error: unknown): boolean {
   return isFailure(error, "conflict") || isFailure(error, "not_found");
 }
 
-function createdMs({ config }: ImageRow): number {
-  const ms = Date.parse(config.created ?? "");
-  return Number.isNaN(ms) ? 0 : ms;
+/** A build writes a fixed time into its image: how long one has been here counts as well. */
+function madeMs({ config, taggedMs }: ImageRow): number {
+  return Math.max(Date.parse(config.created ?? "") || 0, taggedMs);
 }
 
 function hasLabels({ config }: ImageRow, filters: Filters): boolean {

@@ -16,6 +16,7 @@ import {
   readLinkAt,
   resolve,
   type Stat,
+  setTimeAt,
   statAt,
 } from "../sys/mod.ts";
 import { isWhiteout, opaqueName, opaqueXattr, whiteoutPrefix } from "./whiteout.ts";
@@ -44,6 +45,8 @@ export interface PackRules {
   readonly withRoot?: boolean;
   /** No modification time is later than this: seconds since 1970. */
   readonly timeMax?: number;
+  /** Files that are later than `timeMax` get it on the disk as well. */
+  readonly settle?: boolean;
   /** Times to the nanosecond. Default: whole seconds, as Docker's layers have them. */
   readonly nanoseconds?: boolean;
   /** Who owns every entry. Default: as the files say. */
@@ -153,6 +156,7 @@ export class Packer {
       throw error;
     }
     const as = join(parent.as, name);
+    if (this.#rules.settle) this.#settle(folder, name, stat);
     if (this.#rules.whiteouts) {
       if (isWhiteout(stat)) {
         this.#sinkEntry(this.#header(noStat, join(parent.as, `${whiteoutPrefix}${name}`)));
@@ -174,6 +178,13 @@ export class Packer {
     }
     this.#sinkEntry(this.#header(stat, as, xattrsOf(`${pathOf(folder)}/${name}`)));
     this.#directory(path, as);
+  }
+
+  /** The disk shows the time that the archive says. */
+  #settle(folder: number, name: string, { mtimeSeconds, mtimeNanoseconds }: Stat): void {
+    const seconds = this.#rules.timeMax ?? mtimeSeconds;
+    if (mtimeSeconds < seconds || (mtimeSeconds === seconds && mtimeNanoseconds === 0)) return;
+    setTimeAt(folder, name, { seconds, nanoseconds: 0 });
   }
 
   /** A file, link or node. */

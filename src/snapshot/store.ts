@@ -232,7 +232,8 @@ class OverlayStore implements SnapshotStore {
     const rules = {
       whiteouts: true,
       withRoot: hasRoot,
-      ...(timeMax === undefined ? {} : { timeMax }),
+      // A copy is made with the times of its archive; what is moved has its own.
+      ...(timeMax === undefined ? {} : { timeMax, settle: copyTo === undefined }),
     };
     const job = {
       kind: "commit",
