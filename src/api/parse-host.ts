@@ -242,7 +242,8 @@ function deviceRequest(value: unknown, where: string) {
   };
 }
 
-function ulimit(value: unknown, where: string) {
+/** One of `Ulimits`. @throws Failure "invalid" */
+export function ulimit(value: unknown, where: string) {
   const fields = new Fields(value, where);
   return {
     Name: fields.text("Name") ?? "",

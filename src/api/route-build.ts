@@ -2,6 +2,7 @@
 import { Failure } from "../base/mod.ts";
 import type { BuildRequest, RegistryLogin } from "../build/mod.ts";
 import { familiarReference, parseReference, withDefaultTag } from "../oci/mod.ts";
+import { parseLimits } from "./build-limits.ts";
 import { buildTexts } from "./build-text.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
@@ -104,6 +105,7 @@ export function parseBuild(query: URLSearchParams): Asked {
     shmSizeBytes: whole(query, "shmsize") ?? 0,
     memoryBytes: whole(query, "memory") ?? 0,
     cpuShares: whole(query, "cpushares") ?? 0,
+    limits: parseLimits(query),
   };
 }
 

@@ -108,7 +108,20 @@ export interface BuildQuery {
   /** `name:address` */
   readonly extrahosts?: readonly string[];
   readonly memory?: number;
+  readonly memswap?: number;
   readonly cpushares?: number;
+  readonly cpuperiod?: number;
+  readonly cpuquota?: number;
+  readonly cpusetcpus?: string;
+  readonly cpusetmems?: string;
+  readonly cgroupparent?: string;
+  readonly isolation?: string;
+  readonly ulimits?: readonly {
+    readonly Name: string;
+    readonly Soft: number;
+    readonly Hard: number;
+  }[];
+  readonly securityopt?: readonly string[];
   /** What `POST /build/secrets` answered, by the secret's id in the Dockerfile. */
   readonly secrets?: Readonly<Record<string, string>>;
   /** The ids of open `POST /build/ssh`, by the agent's id in the Dockerfile. */

@@ -17,6 +17,7 @@ import { Folders } from "./folders.ts";
 import { Intake } from "./intake.ts";
 import { Parts } from "./parts.ts";
 import { listCache, pruneCache } from "./prune.ts";
+import { checkLimits, runSecurity } from "./run-limits.ts";
 import { type LayerStep, Pins, type Pull, type Tools, throwIfAborted } from "./tools.ts";
 import { TreePool } from "./tree-pool.ts";
 import type { Builder } from "./types.ts";
@@ -76,7 +77,10 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     build: (request, report) =>
       builds.run(async () => {
         throwIfAborted(request.signal);
-        for (const tag of request.tags) parseReference(tag); // not after an hour of building
+        // Not after an hour of building:
+        for (const tag of request.tags) parseReference(tag);
+        checkLimits(request);
+        runSecurity(request);
         const context = readContext(request);
         const image = await new Build(tools, request, { context, report }).run();
         void trim();

@@ -22,6 +22,12 @@ export interface MountFlag {
   readonly options: Readonly<Record<string, Raw>>;
 }
 
+/** One `RUN --device=NAME[,required]`: a node's path, or a CDI device or class; before expansion. */
+export interface DeviceFlag {
+  readonly name: Raw;
+  readonly required: boolean;
+}
+
 export interface CopyInstruction {
   readonly kind: "copy";
   /** ADD: unpacks local archives, takes URLs. */
@@ -38,6 +44,8 @@ export interface CopyInstruction {
   readonly excludes: readonly Raw[];
   /** ADD --unpack; undefined: as the source demands. */
   readonly unpack?: boolean;
+  /** ADD --keep-git-dir; undefined: as the address says. */
+  readonly keepGitDir?: boolean;
 }
 
 export interface FromInstruction {
@@ -65,7 +73,7 @@ export type Action =
       readonly mounts: readonly MountFlag[];
       readonly network: "default" | "none" | "host";
       readonly security: "sandbox" | "insecure";
-      readonly devices: readonly Raw[];
+      readonly devices: readonly DeviceFlag[];
     }
   | { readonly kind: "cmd" | "entrypoint"; readonly command: Command }
   | { readonly kind: "healthcheck"; readonly command?: Command; readonly flags: HealthFlags }

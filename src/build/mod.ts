@@ -18,4 +18,5 @@ export {
   type Entitlement,
   entitlements,
   type RegistryLogin,
+  type RunLimits,
 } from "./types.ts";

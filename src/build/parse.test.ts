@@ -18,7 +18,7 @@ function failureOf(text: string): Failure {
 }
 
 const shell = (text: string) => ({ form: "shell", text, heredocs: [] });
-const sandboxed = { security: "sandbox", devices: [] };
+const plainRun = { network: "default", security: "sandbox", devices: [] };
 const copy = {
   kind: "copy",
   isAdd: false,
@@ -42,15 +42,7 @@ const good: [name: string, text: string, expected: unknown[]][] = [
   [
     "a shell RUN",
     "RUN echo hi && true",
-    [
-      {
-        kind: "run",
-        command: shell("echo hi && true"),
-        mounts: [],
-        network: "default",
-        ...sandboxed,
-      },
-    ],
+    [{ kind: "run", command: shell("echo hi && true"), mounts: [], ...plainRun }],
   ],
   [
     "an exec RUN",
@@ -60,20 +52,19 @@ const good: [name: string, text: string, expected: unknown[]][] = [
         kind: "run",
         command: { form: "exec", args: ["echo", "a b"] },
         mounts: [],
-        network: "default",
-        ...sandboxed,
+        ...plainRun,
       },
     ],
   ],
   [
     "RUN with a test in brackets as shell",
     "RUN [ -f /x ]",
-    [{ kind: "run", command: shell("[ -f /x ]"), mounts: [], network: "default", ...sandboxed }],
+    [{ kind: "run", command: shell("[ -f /x ]"), mounts: [], ...plainRun }],
   ],
   [
     "continuation with comments and empty lines in between",
     "RUN a \\\n  # comment\n\n  b \\\n  && c",
-    [{ kind: "run", command: shell("a   b   && c"), mounts: [], network: "default", ...sandboxed }],
+    [{ kind: "run", command: shell("a   b   && c"), mounts: [], ...plainRun }],
   ],
   [
     "RUN with mounts and a network",
@@ -86,8 +77,25 @@ const good: [name: string, text: string, expected: unknown[]][] = [
           { type: "cache", options: { target: "/c", sharing: "locked" } },
           { type: "bind", options: { source: "x", target: "/y", readwrite: "true" } },
         ],
+        ...plainRun,
         network: "none",
-        ...sandboxed,
+      },
+    ],
+  ],
+  [
+    "RUN with devices and security",
+    "RUN --security=insecure --device=v.org/c=d --device=name=v.org/c,required x",
+    [
+      {
+        kind: "run",
+        command: shell("x"),
+        mounts: [],
+        network: "default",
+        security: "insecure",
+        devices: [
+          { name: "v.org/c=d", required: false },
+          { name: "v.org/c", required: true },
+        ],
       },
     ],
   ],
@@ -103,8 +111,7 @@ const good: [name: string, text: string, expected: unknown[]][] = [
           heredocs: [{ name: "EOF", expand: true, chomp: false, content: "echo a\n  echo $b\n" }],
         },
         mounts: [],
-        network: "default",
-        ...sandboxed,
+        ...plainRun,
       },
     ],
   ],

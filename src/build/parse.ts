@@ -1,6 +1,6 @@
 import { parseDuration } from "./durations.ts";
-import { type FlagContext, type FlagKinds, type Flags, readFlags, readPairs } from "./flags.ts";
-import type { Action, Command, HealthFlags, Instruction, MountFlag, Pair } from "./instruction.ts";
+import { type FlagContext, type FlagKinds, readFlags } from "./flags.ts";
+import type { Action, HealthFlags, Instruction, Pair } from "./instruction.ts";
 import {
   type Document,
   type Heredoc,
@@ -10,6 +10,8 @@ import {
   readLines,
   splitQuoted,
 } from "./lines.ts";
+import { readRun } from "./parse-run.ts";
+import { type Context, readCommand, readJson } from "./parse-words.ts";
 import { nearest, parseFailure } from "./source.ts";
 
 /** A Dockerfile as instructions, in order. */
@@ -22,15 +24,6 @@ export function parseDockerfile(text: string, name = "Dockerfile"): Dockerfile {
   const { lines, ...document } = readLines(text, name);
   const instructions = lines.map((line) => parseLine(line, document));
   return { ...document, instructions };
-}
-
-/** Everything a rule below gets to see of its line. */
-interface Context extends FlagContext {
-  readonly flags: Flags;
-  /** The arguments after the flags, and where they begin in the line. */
-  readonly rest: string;
-  readonly offset: number;
-  fail(problem: string, hint?: string, word?: string): Error;
 }
 
 type Rule = { readonly flags: FlagKinds; readonly read: (context: Context) => Action };
@@ -122,18 +115,6 @@ function argumentsNeeded(keyword: string): string {
   return exactly.includes(keyword) ? "exactly one argument" : "at least one argument";
 }
 
-/** A JSON array of strings, or undefined: then the text is in the shell form. */
-function readJson(text: string): string[] | undefined {
-  if (!text.startsWith("[")) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    const isList = Array.isArray(value) && value.every((item) => typeof item === "string");
-    return isList ? value : undefined;
-  } catch {
-    return undefined; // `[ -f x ] && y` is a command for the shell
-  }
-}
-
 const readWords = ({ rest }: Context): string[] => rest.split(/\s+/).filter((word) => word !== "");
 const readOne = ({ rest }: Context): string => rest.trim();
 
@@ -143,75 +124,6 @@ function readList(context: Context): string[] {
     throw context.fail(`${context.keyword} specified can not be an empty string`);
   }
   return words;
-}
-
-function readCommand({ rest, line }: Pick<Context, "rest" | "line">): Command {
-  const args = readJson(rest);
-  if (args) return { form: "exec", args };
-  return { form: "shell", text: rest, heredocs: line.heredocs };
-}
-
-function readRun(context: Context): Action {
-  const { text, lists } = context.flags;
-  const network = text["network"] ?? "default";
-  if (network !== "default" && network !== "none" && network !== "host") {
-    const problem = `invalid value "${network}" for network`;
-    throw context.fail(problem, "It is default, none or host", network);
-  }
-  const security = text["security"] ?? "sandbox";
-  if (security !== "sandbox" && security !== "insecure") {
-    const problem = `security "${security}" is not valid`;
-    throw context.fail(problem, "It is sandbox or insecure", "--security");
-  }
-  const devices = lists["device"] ?? [];
-  const mounts = (lists["mount"] ?? []).map((text) => readMount(context, text));
-  return { kind: "run", command: readCommand(context), mounts, network, security, devices };
-}
-
-const mountKeys: Record<MountFlag["type"], readonly string[]> = {
-  bind: ["source", "target", "from", "readonly", "readwrite"],
-  cache: ["id", "source", "target", "from", "sharing", "mode", "uid", "gid", "readonly"],
-  tmpfs: ["target", "size"],
-  secret: ["id", "target", "env", "required", "mode", "uid", "gid"],
-  ssh: ["id", "target", "required", "mode", "uid", "gid"],
-};
-const mountAliases: Record<string, string> = {
-  src: "source",
-  dst: "target",
-  destination: "target",
-  ro: "readonly",
-  rw: "readwrite",
-};
-
-function readMount(context: Context, text: string): MountFlag {
-  const pairs = readPairs(text);
-  const type = pairs.find(([key]) => key === "type")?.[1] ?? "bind";
-  if (!Object.hasOwn(mountKeys, type)) {
-    const near = nearest(type, Object.keys(mountKeys));
-    const hint = near ? `Did you mean ${near}?` : `Known are ${Object.keys(mountKeys).join(", ")}`;
-    throw context.fail(`unsupported mount type "${type}"`, hint, type);
-  }
-  const known = mountKeys[type as MountFlag["type"]];
-  const options: Record<string, string> = {};
-  for (const [written, value] of pairs) {
-    const key = mountAliases[written.toLowerCase()] ?? written.toLowerCase();
-    if (key === "type") continue;
-    if (!known.includes(key) && !(key === "readwrite" || key === "readonly")) {
-      const near = nearest(key, known);
-      const hint = near ? `Did you mean ${near}?` : `A ${type} mount takes ${known.join(", ")}`;
-      throw context.fail(`unexpected key '${written}' in '${text}'`, hint, written);
-    }
-    const isSwitch = key === "readonly" || key === "readwrite" || key === "required";
-    if (value === undefined && !isSwitch) {
-      throw context.fail(`invalid field '${written}' must be a key=value pair`, undefined, written);
-    }
-    options[key] = value ?? "true";
-  }
-  const needsTarget = type === "bind" || type === "cache" || type === "tmpfs";
-  if (needsTarget && !options["target"]) {
-    throw context.fail(`a ${type} mount needs a target`, `Add target=/path to it`, text);
-  }
-  return { type: type as MountFlag["type"], options };
 }
 
 function readFrom(context: Context): Action {
@@ -249,7 +161,6 @@ function readCopy(context: Context): Action {
     throw context.fail(problem, undefined, target);
   }
   const { text, booleans, lists } = context.flags;
-  if (booleans["keep-git-dir"]) throw context.fail("ADD from git is not supported");
   return {
     kind: "copy",
     isAdd: keyword === "ADD",
@@ -264,6 +175,7 @@ function readCopy(context: Context): Action {
     parents: booleans["parents"] ?? false,
     excludes: lists["exclude"] ?? [],
     ...(booleans["unpack"] === undefined ? {} : { unpack: booleans["unpack"] }),
+    ...(booleans["keep-git-dir"] === undefined ? {} : { keepGitDir: booleans["keep-git-dir"] }),
   };
 }
 

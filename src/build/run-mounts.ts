@@ -160,7 +160,10 @@ async function planCache(ask: Ask): Promise<PlannedMount> {
       hint: "It is shared, private or locked",
     });
   }
-  const id = options["id"] || target;
+  const name = options["id"] || target;
+  // Builds that must not share folders name spaces of their own.
+  const space = scope.build.request.buildArgs["BUILDKIT_CACHE_MOUNT_NS"];
+  const id = space ? `${space}/${name}` : name;
   const wish = {
     id,
     sharing,

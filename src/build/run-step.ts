@@ -18,11 +18,13 @@ import type { Listener } from "./flight.ts";
 import type { Action, Command } from "./instruction.ts";
 import type { LayerWork } from "./layer-step.ts";
 import { chomped, heredocWord } from "./lines.ts";
+import { runResources, runRlimits, runSecurity } from "./run-limits.ts";
 import { bind, type PlannedMount, planMounts } from "./run-mounts.ts";
-import { ruleOf, type Sandboxing, sandboxOf } from "./sandbox.ts";
+import { defaultHostname, type Sandboxing, sandboxOf } from "./sandbox.ts";
 import { CommandFailure } from "./source.ts";
 import { environmentOf, keyOf, type StageState, shellOf, workdirOf } from "./state.ts";
 import { commitStep, newId, openScratch, type Scratch } from "./tools.ts";
+import type { BuildRequest } from "./types.ts";
 
 type RunAction = Extract<Action, { kind: "run" }>;
 
@@ -54,6 +56,7 @@ export async function runStep(action: RunAction, scope: StepScope): Promise<Laye
     network,
     ...(sandbox.isInsecure ? { security: "insecure" } : {}),
     ...(sandbox.devices.length > 0 ? { devices: action.devices } : {}),
+    ...(sandbox.hostname === defaultHostname ? {} : { hostname: sandbox.hostname }),
     hosts: request.extraHosts,
     mounts: mounts.map((mount) => mount.key),
     platform: state.platform,
@@ -109,7 +112,9 @@ async function execute(run: Run, { scope, tell }: { scope: StepScope; tell: List
     ...joined.value.mounts,
     ...(await scriptMount(run.script, { id, scope, cleanup })),
   ];
-  const env: string[] = [];
+  const { devices } = run.sandbox;
+  mounts.push(...devices.flatMap((device) => device.mounts));
+  const env = devices.flatMap((device) => device.env);
   for (const planned of run.mounts) {
     const ready = await planned.open({ cleanup, root: scratch.root });
     mounts.push(...ready.mounts);
@@ -162,7 +167,7 @@ function hostSandbox(id: string) {
   return {
     containerId: id,
     containerName: `build-${id.slice(0, 12)}`,
-    hostname,
+    hostname: defaultHostname,
     domainname: "",
     endpoints: [{ network: "host" }],
     ports: [],
@@ -173,9 +178,6 @@ function hostSandbox(id: string) {
     sysctl: {},
   };
 }
-
-/** Always the same, so that a build that writes it down is the same everywhere. BuildKit's name. */
-const hostname = "buildkitsandbox";
 
 interface Sandboxed {
   readonly id: string;
@@ -188,32 +190,30 @@ interface Sandboxed {
 
 function bundle(run: Run, { id, scope, scratch, mounts, env, netns }: Sandboxed): BundleSpec {
   const { state, build } = scope;
-  const { memoryBytes, cpuShares, shmSizeBytes, buildArgs } = build.request;
-  const { isInsecure, devices } = run.sandbox;
+  const { request } = build;
+  const { isInsecure, devices, hostname } = run.sandbox;
   const { home, ...user } = resolveUser(scratch.root, state.config.User ?? "");
-  const proxies = proxyArgs.flatMap((name) => {
-    const value = buildArgs[name];
-    return typeof value === "string" ? [`${name}=${value}`] : [];
-  });
+  const { seccomp, ...security } = runSecurity(request);
+  const rules = devices.flatMap((device) => device.rules);
   return {
     id,
     rootfs: scratch.root,
     readonlyRootfs: false,
     process: {
       args: run.argv,
-      env: environment(state, [...proxies, ...run.args, ...env], home),
+      env: environment(state, [...proxiesOf(request), ...run.args, ...env], home),
       cwd: workdirOf(state),
       user,
       terminal: false,
       capabilities: isInsecure
         ? capabilities({ add: null, drop: null, privileged: true })
         : defaultCapabilities,
-      noNewPrivileges: false,
-      rlimits: [],
+      rlimits: runRlimits(request),
+      ...security,
     },
     hostname,
     mounts: [...mounts].sort((a, b) => depth(a.target) - depth(b.target)),
-    shmSizeBytes: shmSizeBytes || 64 << 20,
+    shmSizeBytes: request.shmSizeBytes || 64 << 20,
     namespaces: {
       network: netns === undefined ? "host" : { path: netns },
       pid: "private",
@@ -221,16 +221,11 @@ function bundle(run: Run, { id, scope, scratch, mounts, env, netns }: Sandboxed)
       uts: "private",
       cgroup: "private",
     },
-    cgroupParent: "",
-    resources: {
-      ...(memoryBytes > 0 ? { memory: { limit: memoryBytes } } : {}),
-      ...(cpuShares > 0 ? { cpu: { shares: cpuShares } } : {}),
-      pids: { limit: processesMax },
-      ...(devices.length > 0 ? { devices: devices.map(ruleOf) } : {}),
-    },
-    devices,
+    cgroupParent: request.limits?.cgroupParent ?? "",
+    resources: { ...runResources(request), ...(rules.length > 0 ? { devices: rules } : {}) },
+    devices: devices.flatMap((device) => device.devices),
     privileged: isInsecure,
-    seccomp: isInsecure ? "unconfined" : "default",
+    seccomp: isInsecure ? "unconfined" : seccomp,
     maskedPaths: isInsecure ? [] : defaultMaskedPaths,
     readonlyPaths: isInsecure ? [] : defaultReadonlyPaths,
     sysctl: {},
@@ -238,8 +233,12 @@ function bundle(run: Run, { id, scope, scratch, mounts, env, netns }: Sandboxed)
   };
 }
 
-/** Processes and threads of one RUN: a fork bomb ends here, and no compiler comes near. */
-const processesMax = 4096;
+function proxiesOf({ buildArgs }: BuildRequest): string[] {
+  return proxyArgs.flatMap((name) => {
+    const value = buildArgs[name];
+    return typeof value === "string" ? [`${name}=${value}`] : [];
+  });
+}
 
 const depth = (path: string) => posix.normalize(path).split("/").length;
 

@@ -1,18 +1,22 @@
 /** What a RUN may reach beyond its own files, and who must have allowed it. */
 import { Failure } from "../base/mod.ts";
-import { type Device, type DeviceRule, describeDevice } from "../runtime/mod.ts";
+import { describeDevice } from "../runtime/mod.ts";
 import type { StepScope } from "./build.ts";
+import { type DeviceEdits, findDevices, ruleOf } from "./cdi.ts";
 import { word } from "./configure.ts";
-import { readPairs } from "./flags.ts";
-import type { Action } from "./instruction.ts";
+import type { Action, DeviceFlag } from "./instruction.ts";
 import type { Entitlement } from "./types.ts";
 
 export interface Sandboxing {
   readonly network: "default" | "none" | "host";
   /** All capabilities, all devices, nothing masked. */
   readonly isInsecure: boolean;
-  readonly devices: readonly Device[];
+  readonly devices: readonly DeviceEdits[];
+  readonly hostname: string;
 }
+
+/** Always the same, so that a build that writes it down is the same everywhere. BuildKit's name. */
+export const defaultHostname = "buildkitsandbox";
 
 const devicesMax = 64;
 
@@ -36,36 +40,26 @@ export async function sandboxOf(
   if (action.devices.length > 0) require("device");
   if (action.devices.length > devicesMax)
     throw new Failure("invalid", "RUN names too many devices");
-  const found = await Promise.all(action.devices.map((text) => deviceOf(text, scope)));
+  const found = await Promise.all(action.devices.map((device) => deviceOf(device, scope)));
   return {
     network: action.network === "default" ? whole : action.network,
     isInsecure,
     devices: found.flatMap((device) => device ?? []),
+    hostname: request.buildArgs["BUILDKIT_SANDBOX_HOSTNAME"] || defaultHostname,
   };
 }
 
-/** `/dev/fuse`, `name=/dev/fuse,required`. Absent ones are left out unless they are required. */
-async function deviceOf(text: string, scope: StepScope): Promise<Device | undefined> {
-  const pairs = readPairs(word(scope.state, text, scope.options));
-  const options = new Map(pairs);
-  const [first, value] = pairs[0] ?? ["", undefined];
-  const name = options.get("name") ?? (value === undefined ? first : "");
+/** A node's path, or a name of the Container Device Interface. */
+async function deviceOf({ name: written, required }: DeviceFlag, scope: StepScope) {
+  const name = word(scope.state, written, scope.options);
   if (!name.startsWith("/dev/")) {
-    throw new Failure(
-      "unsupported",
-      `Cannot give a RUN the device "${name}": no CDI devices here`,
-      {
-        hint: "Name it by its path: --device=/dev/fuse",
-      },
-    );
+    const found = await findDevices(name);
+    if (found || !required) return found;
+    throw new Failure("not_found", `device ${name} is requested by the build but not available`, {
+      hint: "Devices are described below /etc/cdi and /var/run/cdi",
+    });
   }
   const device = await describeDevice(name);
-  const isRequired = options.has("required") && options.get("required") !== "false";
-  if (!device && isRequired) throw new Failure("not_found", `device ${name}: not found`);
-  return device;
-}
-
-/** The cgroup's rule that opens a device. */
-export function ruleOf({ type, major, minor }: Device): DeviceRule {
-  return { allow: true, type: type === "b" ? "b" : "c", major, minor, access: "rwm" };
+  if (!device && required) throw new Failure("not_found", `device ${name}: not found`);
+  return device && { env: [], mounts: [], devices: [device], rules: [ruleOf(device)] };
 }

@@ -21,6 +21,8 @@ export interface BuildRequest {
   readonly shmSizeBytes: number;
   readonly memoryBytes: number;
   readonly cpuShares: number;
+  /** Other limits of RUN than those above. */
+  readonly limits?: RunLimits;
   /** What `RUN --mount=type=secret,id=…` may read. Never stored, no part of the cache. */
   readonly secrets?: ReadonlyMap<string, Uint8Array>;
   /** What `RUN --mount=type=ssh,id=…` may ask. */
@@ -41,6 +43,25 @@ export interface BuildRequest {
 /** What is refused unless the client allows it: it reaches the host. */
 export const entitlements = ["network.host", "security.insecure", "device"] as const;
 export type Entitlement = (typeof entitlements)[number];
+
+/** Limits of RUN, as `POST /build` names them. */
+export interface RunLimits {
+  /** Memory and swap together; -1: endless; 0: as much swap as memory. */
+  readonly memorySwapBytes?: number;
+  readonly cpuPeriodUs?: number;
+  readonly cpuQuotaUs?: number;
+  /** Lists as `0-3,7`. */
+  readonly cpus?: string;
+  readonly memoryNodes?: string;
+  readonly cgroupParent?: string;
+  readonly ulimits?: readonly {
+    readonly name: string;
+    readonly soft: number;
+    readonly hard: number;
+  }[];
+  /** `no-new-privileges`, `seccomp=…`, `apparmor=…`, as for a container. */
+  readonly securityOptions?: readonly string[];
+}
 
 /** Who a build is towards a registry. */
 export interface RegistryLogin {

@@ -3,7 +3,7 @@ import type { BuildQuery } from "../api/schema.ts";
 import { Failure } from "../base/mod.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import { toMap } from "./key-values.ts";
-import { checkUlimit } from "./limit-flags.ts";
+import { checkUlimit, parseUlimit } from "./limit-flags.ts";
 
 function checkProgress(value: string): void {
   if (!["auto", "plain", "tty", "quiet", "rawjson"].includes(value)) {
@@ -39,7 +39,11 @@ export const buildFlags = {
   file: { kind: "string", short: "f", about: "Dockerfile (default PATH/Dockerfile); - is STDIN" },
   "force-rm": { kind: "bool", about: "Taken for compatibility", hidden: true },
   iidfile: { kind: "string", about: "Write the image's ID to this file" },
-  isolation: { kind: "string", about: "Taken for compatibility", hidden: true },
+  isolation: {
+    kind: "string",
+    about: "Isolation of RUN; Linux has none but default",
+    hidden: true,
+  },
   label: { kind: "list", about: "Set a label: NAME=VALUE" },
   load: { kind: "bool", about: "Taken for compatibility", hidden: true },
   memory: { kind: "bytes", short: "m", about: "Most memory for RUN" },
@@ -95,6 +99,7 @@ export function buildQuery(flags: FlagValues<typeof buildFlags>): BuildQuery {
     q: flags.quiet,
     extrahosts: flags["add-host"].map((host) => host.replace("=", ":")),
     ...(flags.allow.length > 0 ? { allow: flags.allow } : {}),
+    ...limitsOf(flags),
     ...(flags["shm-size"] > 0 ? { shmsize: flags["shm-size"] } : {}),
     ...(flags.memory > 0 ? { memory: flags.memory } : {}),
     ...(flags["cpu-shares"] > 0 ? { cpushares: flags["cpu-shares"] } : {}),
@@ -105,6 +110,23 @@ export function buildQuery(flags: FlagValues<typeof buildFlags>): BuildQuery {
 function epochArgument(): Record<string, string> {
   const { SOURCE_DATE_EPOCH: epoch } = process.env;
   return epoch ? { SOURCE_DATE_EPOCH: epoch } : {};
+}
+
+function limitsOf(flags: FlagValues<typeof buildFlags>): Partial<BuildQuery> {
+  const all = {
+    memswap: flags["memory-swap"],
+    cpuperiod: flags["cpu-period"],
+    cpuquota: flags["cpu-quota"],
+    cpusetcpus: flags["cpuset-cpus"],
+    cpusetmems: flags["cpuset-mems"],
+    cgroupparent: flags["cgroup-parent"],
+    isolation: flags.isolation,
+    ulimits: flags.ulimit.map(parseUlimit),
+  };
+  const isSet = (value: unknown) => {
+    return Array.isArray(value) ? value.length > 0 : value !== 0 && value !== "";
+  };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => isSet(value)));
 }
 
 /** A bare NAME takes this process's value; without one it stays what the Dockerfile says. */

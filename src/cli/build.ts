@@ -7,6 +7,7 @@ import { allAuths } from "./credentials.ts";
 import { configFolder, engineOf } from "./engine.ts";
 import { flushOutput, print, write } from "./output.ts";
 import { showProgress } from "./progress.ts";
+import { securityRequest } from "./security-flags.ts";
 
 export const command = defineCommand({
   usage: "[OPTIONS] PATH | URL | -",
@@ -16,7 +17,9 @@ export const command = defineCommand({
     const source = await openContext(args[0]!, flags.file);
     const engine = engineOf(globals);
     await using parts = await sendParts(engine, flags);
-    const query = { ...buildQuery(flags), ...source.query, ...parts.query };
+    const { SecurityOpt } = await securityRequest(flags["security-opt"]);
+    const security = SecurityOpt ? { securityopt: SecurityOpt } : {};
+    const query = { ...buildQuery(flags), ...security, ...source.query, ...parts.query };
     const registries = await allAuths(configFolder(globals));
     const messages = await engine.images.build(query, source.context, { registries });
     const { isatty } = require("node:tty") as typeof import("node:tty");

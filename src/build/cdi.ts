@@ -1,0 +1,144 @@
+/**
+ * Devices by the names of the Container Device Interface: what a host's administrator wrote down of
+ * them below /etc/cdi and /var/run/cdi.
+ * Spec: https://github.com/cncf-tags/container-device-interface/blob/v0.8.0/SPEC.md
+ */
+import { readdir, readFile, stat } from "node:fs/promises";
+import { Failure } from "../base/mod.ts";
+import { type Device, type DeviceRule, describeDevice } from "../runtime/mod.ts";
+import type { Mount } from "../sys/mod.ts";
+
+/** What a process gets with a device. */
+export interface DeviceEdits {
+  readonly env: readonly string[];
+  readonly mounts: readonly Mount[];
+  readonly devices: readonly Device[];
+  readonly rules: readonly DeviceRule[];
+}
+
+const specBytesMax = 1 << 20;
+const specsMax = 1_000;
+
+interface Edits {
+  readonly env?: readonly string[];
+  readonly deviceNodes?: readonly Readonly<Record<string, unknown>>[];
+  readonly mounts?: readonly Readonly<Record<string, unknown>>[];
+  readonly hooks?: readonly unknown[];
+}
+
+interface Spec {
+  readonly kind: string;
+  readonly containerEdits?: Edits;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly devices?: readonly {
+    readonly name: string;
+    readonly containerEdits?: Edits;
+    readonly annotations?: Readonly<Record<string, string>>;
+  }[];
+}
+
+/** Later folders win, as the specification has it. */
+export const cdiFolders = ["/etc/cdi", "/var/run/cdi"] as const;
+
+/**
+ * The devices that a name stands for: `vendor.com/class=name`, `vendor.com/class=*`, or a class alone,
+ * which is its first device. Undefined when there is none.
+ * @throws Failure "unsupported" — a device wants hooks; "invalid" — a specification is malformed
+ */
+export async function findDevices(
+  name: string,
+  folders: readonly string[] = cdiFolders,
+): Promise<DeviceEdits | undefined> {
+  const [kind = "", wanted] = name.split("=", 2);
+  const edits: Edits[] = [];
+  for (const spec of await readSpecs(folders)) {
+    if (spec.kind !== kind) continue;
+    const all = [...(spec.devices ?? [])].sort((a, b) => (a.name < b.name ? -1 : 1));
+    const found =
+      wanted === undefined
+        ? all.slice(0, 1)
+        : all.filter((device) => wanted === "*" || device.name === wanted);
+    if (found.length === 0) continue;
+    edits.push(spec.containerEdits ?? {}, ...found.map((device) => device.containerEdits ?? {}));
+  }
+  return edits.length === 0 ? undefined : await joined(name, edits);
+}
+
+async function readSpecs(folders: readonly string[]): Promise<Spec[]> {
+  const specs: Spec[] = [];
+  for (const folder of folders) {
+    const names = await readdir(folder).catch(() => []); // a host without devices of this kind
+    for (const name of names.filter((each) => /\.(json|ya?ml)$/.test(each)).slice(0, specsMax)) {
+      const path = `${folder}/${name}`;
+      if ((await stat(path)).size > specBytesMax) {
+        throw new Failure("exhausted", `Cannot read "${path}": over ${specBytesMax} bytes`);
+      }
+      const text = await readFile(path, "utf8");
+      try {
+        const spec = name.endsWith(".json") ? JSON.parse(text) : Bun.YAML.parse(text);
+        if (typeof spec?.kind === "string") specs.push(spec as Spec);
+      } catch (cause) {
+        throw new Failure("invalid", `Cannot read the device specification "${path}"`, { cause });
+      }
+    }
+  }
+  return specs;
+}
+
+async function joined(name: string, all: readonly Edits[]): Promise<DeviceEdits> {
+  const nodes = all.flatMap(({ deviceNodes }) => deviceNodes ?? []);
+  const devices = await Promise.all(nodes.map(deviceOf));
+  if (all.some(({ hooks }) => (hooks ?? []).length > 0)) {
+    throw new Failure("unsupported", `Cannot give the device ${name} to a build: it wants hooks`, {
+      hint: "A device of nodes, mounts and variables works",
+    });
+  }
+  return {
+    env: all.flatMap(({ env }) => env ?? []),
+    mounts: all.flatMap(({ mounts }) => mounts ?? []).map(mountOf),
+    devices: devices.map(({ device }) => device),
+    rules: devices.map(({ rule }) => rule),
+  };
+}
+
+function mountOf(mount: Readonly<Record<string, unknown>>): Mount {
+  const { hostPath, containerPath, type, options } = mount;
+  const given = Array.isArray(options) ? options.map(String) : [];
+  return {
+    type: typeof type === "string" && type !== "" ? type : "bind",
+    source: String(hostPath ?? ""),
+    target: String(containerPath ?? hostPath ?? ""),
+    options: ["rbind", "rprivate", ...given],
+  };
+}
+
+/** The numbers of a node come from the specification, or from the host's own. */
+async function deviceOf(
+  node: Readonly<Record<string, unknown>>,
+): Promise<{ device: Device; rule: DeviceRule }> {
+  const { path, hostPath, major, minor, type, permissions, fileMode } = node;
+  const target = String(path ?? "");
+  const host = await describeDevice(String(hostPath ?? target));
+  const own =
+    typeof major === "number" && typeof minor === "number" && (type === "b" || type === "c")
+      ? ({ type, major, minor } as const)
+      : undefined;
+  const numbers = own ?? host;
+  if (!numbers) throw new Failure("not_found", `Cannot find the device node "${target}"`);
+  const device = {
+    path: target,
+    type: numbers.type,
+    major: numbers.major,
+    minor: numbers.minor,
+    fileMode: typeof fileMode === "number" ? fileMode : (host?.fileMode ?? 0o666),
+    uid: host?.uid ?? 0,
+    gid: host?.gid ?? 0,
+  };
+  const access = typeof permissions === "string" ? permissions : "rwm";
+  return { device, rule: { ...ruleOf(device), access } };
+}
+
+/** The cgroup's rule that opens a device. */
+export function ruleOf({ type, major, minor }: Device): DeviceRule {
+  return { allow: true, type: type === "b" ? "b" : "c", major, minor, access: "rwm" };
+}
