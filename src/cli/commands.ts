@@ -31,6 +31,9 @@ export const entries: readonly Entry[] = [
   entry("image ls, image list, images", "List images", () => require("./image-ls.ts")),
   entry("login", "Log in to a registry", () => require("./login.ts")),
   entry("logout", "Log out of a registry", () => require("./logout.ts")),
+  entry("credential", "Keep credentials encrypted, for Docker's clients", () =>
+    require("./credential.ts"),
+  ),
   entry("search", "Search a registry for images", () => require("./search.ts")),
   entry("version", "Show the versions of client and engine", () => require("./version.ts")),
   entry("system info, info", "Show what the engine runs on", () => require("./info.ts")),

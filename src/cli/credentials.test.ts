@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { keyVariable } from "./credential-vault.ts";
 import {
   allAuths,
   dropAuth,
@@ -40,8 +41,8 @@ afterAll(() => {
 
 const bob = { username: "bob", password: "se:cret", serveraddress: "kept.test" };
 
-test("keepAuth() keeps a secret in the file, for its owner alone", async () => {
-  expect(await keepAuth(bob, folder)).toBe(true);
+test("keepAuth() keeps a secret in the file when that is asked for, for its owner alone", async () => {
+  expect(await keepAuth(bob, { folder, isPlain: true })).toBeUndefined();
   expect(await registryAuth("kept.test/app:1", folder)).toEqual(bob);
   expect(await registryAuth("other.test/app", folder)).toBeUndefined();
   expect(await dropAuth("kept.test", folder)).toBe(true);
@@ -51,7 +52,7 @@ test("keepAuth() keeps a secret in the file, for its owner alone", async () => {
 
 test("keepAuth() gives the secret to the program that the configuration names", async () => {
   writeConfig({ credsStore: "test" }, folder);
-  expect(await keepAuth(bob, folder)).toBe(false);
+  expect(await keepAuth(bob, { folder })).toBe("test");
   expect(readFileSync(`${folder}/config.json`, "utf8")).not.toContain("cret");
   expect(readConfig(folder).auths).toEqual({ "kept.test": {} });
   expect(await registryAuth("kept.test/app", folder)).toEqual(bob);
@@ -61,13 +62,39 @@ test("keepAuth() gives the secret to the program that the configuration names", 
   expect(await registryAuth("kept.test/app", folder)).toBeUndefined();
 });
 
+test("keepAuth() gives the secret to our own program when there is no other", async () => {
+  const key = `${folder}/key`;
+  process.env[keyVariable] = key;
+  try {
+    writeConfig({ auths: { "kept.test": { auth: btoa("bob:old") } } }, folder);
+    expect(await keepAuth(bob, { folder })).toBe("lading");
+    expect(readFileSync(`${folder}/config.json`, "utf8")).not.toContain(btoa("bob:old"));
+    expect(readConfig(folder)).toEqual({
+      auths: { "kept.test": {} },
+      credHelpers: { "kept.test": "lading" },
+    });
+    expect(await registryAuth("kept.test/app", folder)).toEqual(bob);
+    expect(await allAuths(folder)).toEqual({ "kept.test": bob });
+    expect(await keepAuth(bob, { folder, isPlain: true })).toBeUndefined();
+    expect(readConfig(folder).credHelpers).toEqual({});
+    await keepAuth(bob, { folder });
+    expect(await dropAuth("kept.test", folder)).toBe(true);
+    expect(readConfig(folder)).toEqual({ auths: {}, credHelpers: {} });
+    expect(await registryAuth("kept.test/app", folder)).toBeUndefined();
+    writeConfig({ credsStore: "test" }, folder);
+    await expect(keepAuth(bob, { folder, isPlain: true })).rejects.toThrow("test keeps them");
+  } finally {
+    delete process.env[keyVariable];
+  }
+});
+
 test("registryAuth() takes a refresh token as such, and the program of one registry alone", async () => {
   writeConfig(
     { credHelpers: { "kept.test": "test" }, auths: { "plain.test": { auth: btoa("a:b") } } },
     folder,
   );
   const token = { serveraddress: "kept.test", identitytoken: "t" };
-  await keepAuth(token, folder);
+  await keepAuth(token, { folder });
   expect(await registryAuth("kept.test/app", folder)).toEqual(token);
   expect(await registryAuth("plain.test/app", folder)).toMatchObject({
     username: "a",

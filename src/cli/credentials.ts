@@ -2,7 +2,13 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import type { AuthBody } from "../api/schema.ts";
 import { Failure } from "../base/mod.ts";
-import { eraseSecret, getSecret, listSecrets, storeSecret } from "./credential-program.ts";
+import {
+  eraseSecret,
+  getSecret,
+  listSecrets,
+  ownProgram,
+  storeSecret,
+} from "./credential-program.ts";
 
 export const hubAddress = "https://index.docker.io/v1/";
 
@@ -60,13 +66,20 @@ function decode(address: string, entry: { auth?: string; identitytoken?: string 
 }
 
 /** The credentials for the registry of `image`; undefined when there are none. */
-export async function registryAuth(image: string, folder?: string): Promise<AuthBody | undefined> {
-  return await authFor(readConfig(folder), registryOf(image));
+export async function registryAuth(
+  image: string,
+  folder = defaultFolder(),
+): Promise<AuthBody | undefined> {
+  return await authFor(readConfig(folder), registryOf(image), folder);
 }
 
-async function authFor(config: ConfigFile, address: string): Promise<AuthBody | undefined> {
+async function authFor(
+  config: ConfigFile,
+  address: string,
+  folder: string,
+): Promise<AuthBody | undefined> {
   const program = programFor(config, address);
-  if (program) return await getSecret(program, address);
+  if (program) return await getSecret({ program, folder }, address);
   const entry = config.auths?.[address] ?? config.auths?.[`https://${address}`];
   return entry ? decode(address, entry) : undefined;
 }
@@ -77,41 +90,65 @@ function programFor(config: ConfigFile, address: string): string | undefined {
 }
 
 /** All credentials, as a build sends them. */
-export async function allAuths(folder?: string): Promise<Record<string, AuthBody>> {
+export async function allAuths(folder = defaultFolder()): Promise<Record<string, AuthBody>> {
   const config = readConfig(folder);
+  const program = config.credsStore;
   const addresses = new Set([
     ...Object.keys(config.auths ?? {}),
     ...Object.keys(config.credHelpers ?? {}),
-    ...(config.credsStore ? await listSecrets(config.credsStore) : []),
+    ...(program ? await listSecrets({ program, folder }) : []),
   ]);
   const found: Record<string, AuthBody> = {};
   for (const address of addresses) {
-    const auth = await authFor(config, address);
+    const auth = await authFor(config, address, folder);
     if (auth) found[address] = auth;
   }
   return found;
 }
 
-/** Keeps what a login gave. True when the secret lies readable in the file. */
-export async function keepAuth(auth: AuthBody, folder?: string): Promise<boolean> {
+/**
+ * Keeps what a login gave: with the program that the configuration names, else with our own, encrypted.
+ * With `isPlain`, readable in the file. Tells the program, if there is one.
+ * @throws Failure "conflict" — a program is named, and `isPlain` was asked for
+ */
+export async function keepAuth(
+  auth: AuthBody,
+  { folder = defaultFolder(), isPlain = false }: { folder?: string; isPlain?: boolean } = {},
+): Promise<string | undefined> {
   const config = readConfig(folder);
-  const { serveraddress: address = "", username = "", password = "", identitytoken } = auth;
-  const program = programFor(config, address);
-  if (program) await storeSecret(program, auth);
+  const { serveraddress: address = "" } = auth;
+  const named = programFor(config, address);
+  if (isPlain && named && (named !== ownProgram || config.credsStore)) {
+    throw new Failure("conflict", `Cannot keep the credentials readable: ${named} keeps them`, {
+      hint: `Take "${named}" out of ${folder}/config.json first`,
+    });
+  }
+  const program = isPlain ? undefined : (named ?? ownProgram);
+  if (program) await storeSecret({ program, folder }, auth);
+  const auths = { ...config.auths, [address]: program ? {} : plainEntry(auth) };
+  const { [address]: _before, ...others } = config.credHelpers ?? {};
+  const isOurs = program && program !== config.credsStore;
+  const credHelpers = isOurs ? { ...others, [address]: program } : others;
+  const hasHelpers = config.credHelpers || isOurs;
+  writeConfig({ ...config, auths, ...(hasHelpers ? { credHelpers } : {}) }, folder);
+  return program;
+}
+
+function plainEntry({ username = "", password = "", identitytoken }: AuthBody) {
   const pair = Buffer.from(`${username}:${identitytoken ? "" : password}`).toString("base64");
-  const secret = identitytoken ? { auth: pair, identitytoken } : { auth: pair };
-  const entry = program ? {} : secret;
-  writeConfig({ ...config, auths: { ...config.auths, [address]: entry } }, folder);
-  return !program;
+  return identitytoken ? { auth: pair, identitytoken } : { auth: pair };
 }
 
 /** Forgets what a login gave; false when there was nothing. */
-export async function dropAuth(address: string, folder?: string): Promise<boolean> {
+export async function dropAuth(address: string, folder = defaultFolder()): Promise<boolean> {
   const config = readConfig(folder);
   const program = programFor(config, address);
-  if (program && (await getSecret(program, address))) await eraseSecret(program, address);
+  const keeper = program ? { program, folder } : undefined;
+  if (keeper && (await getSecret(keeper, address))) await eraseSecret(keeper, address);
   else if (!config.auths?.[address]) return false;
   const { [address]: _gone, ...auths } = config.auths ?? {};
-  writeConfig({ ...config, auths }, folder);
+  const { [address]: helper, ...others } = config.credHelpers ?? {};
+  const credHelpers = helper === ownProgram ? others : config.credHelpers;
+  writeConfig({ ...config, auths, ...(credHelpers ? { credHelpers } : {}) }, folder);
   return true;
 }

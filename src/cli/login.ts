@@ -1,5 +1,7 @@
 import { Failure } from "../base/mod.ts";
 import { defineCommand } from "./command.ts";
+import { ownProgram, programPath } from "./credential-program.ts";
+import { vaultPath } from "./credential-vault.ts";
 import { hubAddress, keepAuth } from "./credentials.ts";
 import { configFolder, engineOf } from "./engine.ts";
 import { complain, print, write } from "./output.ts";
@@ -7,6 +9,7 @@ import { complain, print, write } from "./output.ts";
 export const command = defineCommand({
   usage: "[OPTIONS] [SERVER]",
   flags: {
+    "plain-text": { kind: "bool", about: "Keep the password readable in config.json" },
     password: { kind: "string", short: "p", about: "Password; better given with --password-stdin" },
     "password-stdin": { kind: "bool", about: "Read the password from STDIN" },
     username: { kind: "string", short: "u", about: "Name of the user" },
@@ -31,13 +34,21 @@ export const command = defineCommand({
     const { Status, IdentityToken } = await engineOf(globals).system.auth(body);
     const folder = configFolder(globals);
     const auth = IdentityToken ? { ...body, identitytoken: IdentityToken } : body;
-    if (await keepAuth(auth, folder)) {
-      complain(`\nWARNING! Your credentials are stored unencrypted in '${folder}/config.json'.`);
-    }
+    tellKeeper(await keepAuth(auth, { folder, isPlain: flags["plain-text"] }), folder);
     print(Status || "Login Succeeded");
     return 0;
   },
 });
+
+function tellKeeper(program: string | undefined, folder: string): void {
+  if (!program) {
+    complain(`\nWARNING! Your credentials are stored unencrypted in '${folder}/config.json'.`);
+  } else if (program === ownProgram) {
+    complain(`Your credentials are stored encrypted in '${vaultPath(folder)}'.`);
+    if (programPath(program)) return;
+    complain(`The docker CLI reads them when docker-credential-${program} is on its PATH.`);
+  }
+}
 
 /** The address as the configuration names it. */
 export function serverAddress(server: string | undefined): string {
