@@ -27,7 +27,7 @@ export function buildTexts(): (event: BuildEvent) => string {
       case "pull":
         return ""; // told as it is: see ProgressAnswer.report
       case "image":
-        return `Successfully built ${hexOf(event.image.id).slice(0, shortDigits)}\n`;
+        return `Successfully built ${hexOf(event.id).slice(0, shortDigits)}\n`;
     }
   };
 }

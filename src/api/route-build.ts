@@ -29,7 +29,7 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
       (event) => {
         if (isQuiet) return;
         if (event.kind === "pull") answer.report(event.progress);
-        if (event.kind === "image") answer.send({ aux: { ID: event.image.id } });
+        if (event.kind === "image") answer.send({ aux: { ID: event.id } });
         const text = textOfEvent(event);
         if (text !== "") answer.send({ stream: text });
       },

@@ -3,8 +3,9 @@ import { Failure } from "../base/mod.ts";
 import type { Image } from "../image/mod.ts";
 import {
   type Digest,
+  digestOf,
+  formatImageConfig,
   hostPlatform,
-  type ImageConfig,
   type Platform,
   parsePlatform,
 } from "../oci/mod.ts";
@@ -17,6 +18,7 @@ import type { Instruction } from "./instruction.ts";
 import { type LayerWork, layerStep } from "./layer-step.ts";
 import { parseDockerfile } from "./parse.ts";
 import { platformArgs } from "./platform.ts";
+import { type Built, configOf, type Material, materialOf, type Place } from "./result.ts";
 import { runStep } from "./run-step.ts";
 import { locate, type Source } from "./source.ts";
 import { findStage, type Plan, plan, type Stage } from "./stages.ts";
@@ -38,6 +40,8 @@ export interface StepScope {
   readonly state: StageState;
   readonly number: number;
   readonly options: ConfigureOptions;
+  /** Where the instruction stands. */
+  readonly place: Place;
   /** Tells that the step came from the cache; at most once. */
   cached(): void;
   output(stream: 1 | 2, bytes: Uint8Array): void;
@@ -46,9 +50,9 @@ export interface StepScope {
 
 /**
  * One build: the stages run as tasks that wait for each other; each step finds its layer in the cache
- * or makes it. Ends with everything of its own released, however it ends.
+ * or makes it. Disposing of it releases everything of its own.
  */
-export class Build {
+export class Build implements AsyncDisposable {
   readonly tools: Tools;
   readonly request: BuildRequest;
   readonly context: Context;
@@ -57,6 +61,8 @@ export class Build {
   readonly times: Times;
   /** Keys of the steps that this build used. */
   readonly used: Digest[] = [];
+  /** What came from outside, in the order of its coming. */
+  readonly materials: Material[] = [];
   readonly #abort = new AbortController();
   #work: string | undefined;
   readonly #tasks = new Map<number, Promise<StageState>>();
@@ -106,22 +112,23 @@ export class Build {
     return this.#report;
   }
 
-  async run(): Promise<Image> {
-    try {
-      for (const text of this.context.dockerfile.warnings) this.#report({ kind: "warning", text });
-      const findings = checkDockerfile(this.context.dockerfile);
-      refuseFindings(this.context.dockerfile, findings);
-      this.#tellGlobals();
-      const states = await this.#runStages();
-      // After the steps, where they are seen.
-      for (const each of findings) this.#report({ kind: "warning", text: findingText(each) });
-      const image = await this.#finish(states);
-      this.tools.cache.touch(this.used);
-      return image;
-    } finally {
-      this.tools.pins.release(this.#pinned);
-      if (this.#work) await rm(this.#work, { recursive: true, force: true });
-    }
+  /** Does all steps. What it gives is pinned until the build is disposed of. */
+  async run(): Promise<Built> {
+    for (const text of this.context.dockerfile.warnings) this.#report({ kind: "warning", text });
+    const findings = checkDockerfile(this.context.dockerfile);
+    refuseFindings(this.context.dockerfile, findings);
+    this.#tellGlobals();
+    const state = await this.#runStages();
+    // After the steps, where they are seen.
+    for (const each of findings) this.#report({ kind: "warning", text: findingText(each) });
+    const built = this.#finish(state);
+    this.tools.cache.touch(this.used);
+    return built;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.tools.pins.release(this.#pinned);
+    if (this.#work) await rm(this.#work, { recursive: true, force: true });
   }
 
   /** A folder for files on the way; gone when the build ends. */
@@ -146,8 +153,11 @@ export class Build {
   }
 
   /** An image by the name in a Dockerfile. @throws Failure "not_found" in Docker's words */
-  image(name: string, platform = ""): Promise<Image> {
-    return findImage(this.tools, this.request, { name, platform, report: this.#report });
+  async image(name: string, platform = ""): Promise<Image> {
+    const asked = { name, platform, report: this.#report };
+    const image = await findImage(this.tools, this.request, asked);
+    this.materials.push(materialOf(name, image));
+    return image;
   }
 
   /** The layers and file-system key behind a `--from`: an earlier stage, else an image. */
@@ -238,6 +248,7 @@ export class Build {
         stage,
         state,
         number,
+        place: { file: source.name, line: instruction.range.start.line, text: instruction.text },
         options: this.#configureOptions(tell, instruction),
         cached: () => !isTrigger && tell({ kind: "cached", number }),
         output: (stream, bytes) => tell({ kind: "output", number, stream, bytes }),
@@ -316,7 +327,7 @@ export class Build {
     const step = await layerStep(scope, work);
     state.key = step.key;
     state.trail = keyOf(state.trail, step.key);
-    if (step.layer) state.layers.push(step.layer);
+    if (step.layer) state.made.set(state.layers.push(step.layer) - 1, scope.place);
     this.used.push(step.key);
     record(state, {
       text: work.history,
@@ -345,37 +356,19 @@ export class Build {
     };
   }
 
-  async #finish(state: StageState): Promise<Image> {
+  #finish(state: StageState): Built {
     throwIfAborted(this.request.signal);
     this.#warnOfUnusedArgs();
-    const { labels, tags } = this.request;
-    const number = this.#numbers.get(
-      this.plan.target.instructions.at(-1) ?? this.plan.target.from,
-    )!;
-    if (state.base && Object.keys(labels).length === 0) {
-      for (const tag of tags) this.tools.images.tag(state.base, tag);
-      return this.#tellImage(this.tools.images.resolve(state.base), number);
-    }
-    const Labels = { ...state.config.Labels, ...labels };
-    const hasLabels = Object.keys(Labels).length > 0;
-    const { given } = this.times;
-    const createdMs = given === undefined ? state.createdMs : given * 1000;
-    const config: ImageConfig = {
-      created: new Date(createdMs || stepTimeMs(this.times, 0)).toISOString(),
-      ...(state.author === undefined ? {} : { author: state.author }),
-      ...state.platform,
-      config: { ...state.config, ...(hasLabels ? { Labels } : {}) },
-      rootfs: { type: "layers", diff_ids: state.layers },
-      history: state.history,
-    };
-    const image = await this.tools.images.add(config, { tags });
-    return this.#tellImage(image, number);
-  }
-
-  #tellImage(image: Image, number: number): Image {
-    this.#report({ kind: "done", number, id: shortId(image.id) });
-    this.#report({ kind: "image", image });
-    return image;
+    const { labels } = this.request;
+    const same = Object.keys(labels).length === 0 ? state.base : undefined;
+    const config = same
+      ? this.tools.images.resolve(same).config
+      : configOf(state, { labels, times: this.times });
+    const id = same ?? digestOf(formatImageConfig(config));
+    const last = this.plan.target.instructions.at(-1) ?? this.plan.target.from;
+    this.#report({ kind: "done", number: this.#numbers.get(last)!, id: shortId(id) });
+    const { platform, made } = state;
+    return { platform, config, id, same, made, materials: this.materials };
   }
 
   #warnOfUnusedArgs(): void {

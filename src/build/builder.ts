@@ -3,7 +3,7 @@ import { mkdir, readdir, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { Gate, log } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
-import type { ImageStore } from "../image/mod.ts";
+import type { Image, ImageStore } from "../image/mod.ts";
 import type { NetworkStore } from "../network/mod.ts";
 import { type Digest, parseReference } from "../oci/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
@@ -17,6 +17,7 @@ import { Folders } from "./folders.ts";
 import { Intake } from "./intake.ts";
 import { Parts } from "./parts.ts";
 import { listCache, pruneCache } from "./prune.ts";
+import type { Built } from "./result.ts";
 import { checkLimits, runSecurity } from "./run-limits.ts";
 import { type LayerStep, Pins, type Pull, type Tools, throwIfAborted } from "./tools.ts";
 import { TreePool } from "./tree-pool.ts";
@@ -82,7 +83,9 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
         checkLimits(request);
         runSecurity(request);
         const context = readContext(request);
-        const image = await new Build(tools, request, { context, report }).run();
+        await using build = new Build(tools, request, { context, report });
+        const image = await storeBuilt(images, await build.run(), request.tags);
+        report({ kind: "image", id: image.id });
         void trim();
         return image;
       }),
@@ -90,6 +93,17 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     prune: (how) => pruneCache(tools, how),
     reconcile: () => reconcile(tools),
   };
+}
+
+/** Gives what was built its names; nothing new is stored for an image that is there. */
+async function storeBuilt(
+  images: ImageStore,
+  { same, config }: Built,
+  tags: readonly string[],
+): Promise<Image> {
+  if (!same) return await images.add(config, { tags });
+  for (const tag of tags) images.tag(same, tag);
+  return images.resolve(same);
 }
 
 const trimEveryMs = 60_000;

@@ -42,6 +42,7 @@ export function applyChanges(config: RunConfig, changes: readonly string[]): Run
     author: undefined,
     layers: [],
     history: [],
+    made: new Map(),
     args: new Map(),
     hasCommand: config.Cmd !== undefined,
     key,

@@ -6,6 +6,7 @@ import {
   type RunConfig,
 } from "../oci/mod.ts";
 import type { Lookup } from "./expand.ts";
+import type { Place } from "./result.ts";
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
@@ -16,6 +17,8 @@ export interface StageState {
   author: string | undefined;
   layers: Digest[];
   history: HistoryEntry[];
+  /** What made each layer, by its place in `layers`; base layers have none. */
+  made: Map<number, Place>;
   /** Arguments of this stage, in the order of their ARG; undefined: declared without a value. */
   args: Map<string, string | undefined>;
   /** A CMD stands in this build: ENTRYPOINT then keeps it. */
@@ -46,6 +49,7 @@ export function childOf(state: StageState, platform: Platform): StageState {
     config: { ...state.config },
     layers: [...state.layers],
     history: [...state.history],
+    made: new Map(state.made),
     args: new Map(),
   };
 }

@@ -1,4 +1,5 @@
 import type { Image, Progress } from "../image/mod.ts";
+import type { Digest } from "../oci/mod.ts";
 import type { Parts } from "./parts.ts";
 import type { Agent } from "./ssh-agent.ts";
 
@@ -88,7 +89,8 @@ export type BuildEvent =
   | { readonly kind: "done"; readonly number: number; readonly id: string }
   | { readonly kind: "pull"; readonly progress: Progress }
   | { readonly kind: "warning"; readonly text: string }
-  | { readonly kind: "image"; readonly image: Image };
+  /** The image is whole; its ID. */
+  | { readonly kind: "image"; readonly id: Digest };
 
 /** An uploaded context, unpacked; gone when it is disposed of. */
 export interface TakenContext extends AsyncDisposable {

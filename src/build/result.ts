@@ -1,0 +1,66 @@
+import type { Image } from "../image/mod.ts";
+import {
+  type Digest,
+  familiarName,
+  formatPlatform,
+  hexOf,
+  type ImageConfig,
+  type Platform,
+  parseReference,
+} from "../oci/mod.ts";
+import type { StageState } from "./state.ts";
+import { stepTimeMs, type Times } from "./times.ts";
+
+/** A line of a Dockerfile that made something. */
+export interface Place {
+  readonly file: string;
+  readonly line: number;
+  readonly text: string;
+}
+
+/** Something from outside that a build used. */
+export interface Material {
+  readonly uri: string;
+  readonly digest: { readonly sha256: string };
+}
+
+/** What a build came to for one platform, before it goes anywhere: its layers are in the store. */
+export interface Built {
+  readonly platform: Platform;
+  readonly config: ImageConfig;
+  readonly id: Digest;
+  /** The image that it still is, with not one instruction on top. */
+  readonly same: Digest | undefined;
+  /** What made each layer, by its place; base layers have none. */
+  readonly made: ReadonlyMap<number, Place>;
+  readonly materials: readonly Material[];
+}
+
+/** The image's config as the target's state has it. */
+export function configOf(
+  state: StageState,
+  { labels, times }: { labels: Readonly<Record<string, string>>; times: Times },
+): ImageConfig {
+  const { given } = times;
+  const Labels = { ...state.config.Labels, ...labels };
+  const hasLabels = Object.keys(Labels).length > 0;
+  const createdMs = given === undefined ? state.createdMs : given * 1000;
+  return {
+    created: new Date(createdMs || stepTimeMs(times, 0)).toISOString(),
+    ...(state.author === undefined ? {} : { author: state.author }),
+    ...state.platform,
+    config: { ...state.config, ...(hasLabels ? { Labels } : {}) },
+    rootfs: { type: "layers", diff_ids: state.layers },
+    history: state.history,
+  };
+}
+
+/** An image that a build stood on or copied from, as provenance names it: a package URL. */
+export function materialOf(name: string, image: Image): Material {
+  const reference = parseReference(name);
+  const digest = image.manifest?.digest ?? image.id;
+  const version = reference.tag ?? (reference.digest ? "" : "latest");
+  const platform = encodeURIComponent(formatPlatform(image.config));
+  const path = `pkg:docker/${familiarName(reference)}${version === "" ? "" : `@${version}`}`;
+  return { uri: `${path}?platform=${platform}`, digest: { sha256: hexOf(digest) } };
+}
