@@ -1,6 +1,15 @@
+import { closeSync } from "node:fs";
 import { chmod, mkdir } from "node:fs/promises";
+import { basename } from "node:path";
 import { Failure } from "../base/mod.ts";
-import { cgroupDirectory, findCgroups, GroupMoves, runAny, writeCgroup } from "../sys/mod.ts";
+import {
+  cgroupDirectory,
+  findCgroups,
+  GroupMoves,
+  openReadOnly,
+  runAny,
+  writeCgroup,
+} from "../sys/mod.ts";
 import { adopt, adoptExec } from "./adopt.ts";
 import { debianProfile, Filters } from "./filters.ts";
 import { listProcesses, setFrozen } from "./groups.ts";
@@ -51,19 +60,32 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   spare.removeOld();
   spare.prepare();
   const moves = new GroupMoves(cgroups);
-  return runtimeOf({
+  const { program: guarded, file } = guard(path);
+  const host: Host = {
     directory,
-    program: path,
+    program: guarded,
     pump,
     cgroups,
     moves,
     filters,
     spare,
     running: new Map(),
+  };
+  return runtimeOf(host, () => {
+    if (file !== undefined) closeSync(file);
   });
 }
 
-function runtimeOf(host: Host): Runtime {
+/**
+ * crun guards its own file from containers: each time it binds it read-only somewhere, and starts itself
+ * anew from there, a sixth of a container's start. What is read-only already it takes as it is.
+ */
+function guard(path: string): { program: string; file: number | undefined } {
+  const file = basename(path) === "crun" ? openReadOnly(path) : undefined;
+  return { program: file === undefined ? path : `/proc/${process.pid}/fd/${file}`, file };
+}
+
+function runtimeOf(host: Host, letGo: () => void): Runtime {
   const { cgroups } = host;
   const group = (id: string) => {
     const path = groupOf(host, id);
@@ -90,6 +112,7 @@ function runtimeOf(host: Host): Runtime {
       host.running.clear();
       host.spare.close();
       await host.pump.close();
+      letGo();
     },
   };
 }

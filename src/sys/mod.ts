@@ -72,6 +72,7 @@ export {
   mountDataBytesMax,
   mountFlag,
   mountNow,
+  openReadOnly,
   parseMountInfo,
   unmountNow,
 } from "./mount.ts";

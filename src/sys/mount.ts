@@ -1,5 +1,5 @@
 import { dlopen, FFIType as T } from "bun:ffi";
-import { readFileSync } from "node:fs";
+import { closeSync, readFileSync } from "node:fs";
 import { check, cstr, errnoName, failureOf, lastErrno, libcPath } from "./libc.ts";
 
 /** A mount as the OCI runtime specification writes it; what snapshot and volume give to runtime. */
@@ -14,6 +14,7 @@ export interface Mount {
 const { symbols: libc } = dlopen(libcPath, {
   mount: { args: [T.ptr, T.ptr, T.ptr, T.u64, T.ptr], returns: T.i32 },
   umount2: { args: [T.ptr, T.i32], returns: T.i32 },
+  syscall: { args: [T.i64, T.i64, T.ptr, T.i64, T.ptr, T.i64], returns: T.i64_fast },
 });
 
 /** mount(2) flags. */
@@ -58,6 +59,28 @@ export function unmountNow(target: string, { detach }: { detach: boolean }): boo
   const errno = lastErrno();
   if (["EINVAL", "ENOENT"].includes(errnoName(errno))) return false;
   throw failureOf("unmount", errno, target);
+}
+
+// The same numbers on all architectures.
+const call = { openTree: 428, setAttributes: 442 } as const;
+
+/**
+ * Opens a file through a mount of its own, which nothing can be written through and which is nowhere in
+ * the tree: it goes with the descriptor. Undefined where the kernel is too old (before 5.12).
+ * open_tree(2), mount_setattr(2)
+ */
+export function openReadOnly(path: string): number | undefined {
+  const [atCwd, clone, closeOnExec, emptyPath] = [-100, 1, 0o2000000, 0x1000];
+  const file = Number(
+    libc.syscall(call.openTree, atCwd, cstr(path), clone | closeOnExec, null, 0),
+  );
+  if (file < 0) return undefined;
+  const attributes = new BigUint64Array([1n, 0n, 0n, 0n]); // struct mount_attr: set MOUNT_ATTR_RDONLY
+  const size = attributes.byteLength;
+  const result = libc.syscall(call.setAttributes, file, cstr(""), emptyPath, attributes, size);
+  if (Number(result) === 0) return file;
+  closeSync(file);
+  return undefined;
 }
 
 /** One line of mountinfo. */
