@@ -11,7 +11,13 @@ import { openBuilder } from "./build/mod.ts";
 import { claimRoots } from "./claim.ts";
 import { openContentStore } from "./content/mod.ts";
 import { openEngine } from "./engine/mod.ts";
-import { enterCgroupView, forgetCgroupView, guardHostMounts, requireHost } from "./host.ts";
+import {
+  enterCgroupView,
+  favorGroupMoves,
+  forgetCgroupView,
+  guardHostMounts,
+  requireHost,
+} from "./host.ts";
 import { openImages } from "./image/mod.ts";
 import { openNetworkStore } from "./network/mod.ts";
 import { type DaemonOptions, daemonUsage, parseDaemonOptions } from "./options.ts";
@@ -30,6 +36,7 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
     }
     guardHostMounts();
     requireHost();
+    if (options.favorGroupMoves) await favorGroupMoves();
     await enterCgroupView(options.execRoot, process.argv.slice(1));
     await serve(options);
     return 0;

@@ -22,6 +22,8 @@ export interface DaemonOptions {
   readonly registriesFile: string | undefined;
   /** Containers go on when the daemon ends. */
   readonly liveRestore: boolean;
+  /** May set the host's control groups up for quick starts (`favordynmods`). */
+  readonly favorGroupMoves: boolean;
 }
 
 export const daemonUsage = `Usage:  lading daemon [OPTIONS]
@@ -43,6 +45,8 @@ Options:
       --registries string       JSON file: mirrors, rewrites, default registry; read again on SIGHUP
                                 (default /etc/lading/registries.json, if it is there)
       --live-restore bool       Containers go on when the engine ends (default true)
+      --favor-dynmods bool      Set the host's control groups to favordynmods, for quick starts (default
+                                true): stays set until the host restarts
   -l, --log-level string        debug, info, warn or error (default info)
   -p, --pidfile string          Write the process ID to this file
       --help                    Show this text
@@ -73,12 +77,13 @@ export function parseDaemonOptions(argv: readonly string[]): DaemonOptions | "he
     logLevel: parseLevel(values["log-level"] ?? "info"),
     pidFile: values.pidfile,
     liveRestore: values["live-restore"] !== "false",
+    favorGroupMoves: values["favor-dynmods"] !== "false",
   };
 }
 
 function parse(argv: readonly string[]) {
   // A bare --live-restore is --live-restore=true, as Go's flags have it.
-  const args = argv.map((word) => (word === "--live-restore" ? "--live-restore=true" : word));
+  const args = argv.map((word) => word.replace(/^--(live-restore|favor-dynmods)$/, "$&=true"));
   try {
     return parseArgs({
       args,
@@ -94,6 +99,7 @@ function parse(argv: readonly string[]) {
         "registry-mirror": { type: "string", multiple: true },
         registries: { type: "string" },
         "live-restore": { type: "string" },
+        "favor-dynmods": { type: "string" },
         "log-level": { type: "string", short: "l" },
         pidfile: { type: "string", short: "p" },
         help: { type: "boolean" },

@@ -62,7 +62,7 @@ export async function launch(host: Host, plan: LaunchPlan): Promise<WatchedProce
   const watched = new WatchedEvents(host.pump, watch);
   const pid = await watched.started();
   watcher.release();
-  host.spare.prepare();
+  host.spare.prepareSoon();
   if (pid === undefined) {
     if (watch.watcher !== undefined) signalProcess(watch.watcher, SIGKILL);
     watched.close();

@@ -1,6 +1,6 @@
-import { closeSync } from "node:fs";
+import { closeSync, realpathSync } from "node:fs";
 import { chmod, mkdir } from "node:fs/promises";
-import { basename } from "node:path";
+import { basename, dirname } from "node:path";
 import { Failure } from "../base/mod.ts";
 import {
   cgroupDirectory,
@@ -60,10 +60,10 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   spare.removeOld();
   spare.prepare();
   const moves = new GroupMoves(cgroups);
-  const { program: guarded, file } = guard(path);
+  const guarded = guard(path);
   const host: Host = {
     directory,
-    program: guarded,
+    program: guarded.program,
     pump,
     cgroups,
     moves,
@@ -72,7 +72,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     running: new Map(),
   };
   return runtimeOf(host, () => {
-    if (file !== undefined) closeSync(file);
+    if (guarded.directory !== undefined) closeSync(guarded.directory);
   });
 }
 
@@ -80,9 +80,12 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
  * crun guards its own file from containers: each time it binds it read-only somewhere, and starts itself
  * anew from there, a sixth of a container's start. What is read-only already it takes as it is.
  */
-function guard(path: string): { program: string; file: number | undefined } {
-  const file = basename(path) === "crun" ? openReadOnly(path) : undefined;
-  return { program: file === undefined ? path : `/proc/${process.pid}/fd/${file}`, file };
+function guard(path: string): { program: string; directory: number | undefined } {
+  const name = basename(path);
+  // The directory, not the file: a process has the last part of its path as its name.
+  const directory = name === "crun" ? openReadOnly(dirname(realpathSync(path))) : undefined;
+  if (directory === undefined) return { program: path, directory };
+  return { program: `/proc/${process.pid}/fd/${directory}/${name}`, directory };
 }
 
 function runtimeOf(host: Host, letGo: () => void): Runtime {

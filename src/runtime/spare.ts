@@ -2,6 +2,7 @@ import { closeSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { makeFifo, openFifo, writeAvailable } from "../sys/mod.ts";
 import { startShell, startWatcher, type WatchPlan, watchText } from "./watcher.ts";
 
+const refillMs = 10;
 const script = 'read -r d <"$1" && cd "$d" && . ./watch';
 
 /** A watcher that has been started. */
@@ -25,6 +26,7 @@ export class Spare {
   readonly #directory: string;
   #count = 0;
   #ready: Ready | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #isClosed = false;
 
   constructor(directory: string) {
@@ -39,6 +41,15 @@ export class Spare {
       closeSync(openFifo(path, "both"));
       rmSync(path, { force: true });
     }
+  }
+
+  /** Makes one ready when the start that took the last one has been answered: a spawn holds up this thread. */
+  prepareSoon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.prepare();
+    }, refillMs);
+    this.#timer.unref();
   }
 
   /** Makes one ready, unless one is. */
@@ -67,6 +78,7 @@ export class Spare {
 
   close(): void {
     this.#isClosed = true;
+    clearTimeout(this.#timer);
     if (this.#ready) this.#release(this.#ready);
     this.#ready = undefined;
   }

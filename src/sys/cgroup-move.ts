@@ -5,16 +5,22 @@ import { errnoOf } from "./libc.ts";
 
 /** For at least so long after a move the next one does not wait. */
 const warmMs = 8;
+/** After so long it does; a kernel whose moves were over within `quickMs` several times never waits. */
+const coldMs = 100;
+const quickMs = 2;
+const quickMovesMin = 4;
 
 /**
  * The first move of a process into a control group after a pause waits until every CPU has passed
  * through the scheduler: 6 to 16 ms (a grace period of RCU, in the kernel's cgroup_attach_lock). The
- * next ones, within some 20 ms, do not. This begins that wait ahead, while other work goes on.
+ * next ones, within some 20 ms, do not. This begins that wait ahead, while other work goes on. With the
+ * control groups mounted with `favordynmods` nothing waits, and this stops by itself.
  */
 export class GroupMoves {
   readonly #controller: string;
   readonly #cgroups: Cgroups;
   #isBusy = false;
+  #quickMoves = 0;
   #lastMs = Number.NEGATIVE_INFINITY;
 
   constructor(cgroups: Cgroups) {
@@ -24,11 +30,15 @@ export class GroupMoves {
 
   /** A process will be moved soon. Returns at once; what goes wrong costs time alone. */
   expect(): void {
-    if (this.#isBusy || performance.now() - this.#lastMs < warmMs) return;
+    const startMs = performance.now();
+    const pauseMs = startMs - this.#lastMs;
+    if (this.#isBusy || pauseMs < warmMs || this.#quickMoves >= quickMovesMin) return;
     this.#isBusy = true;
     void this.#moveNowhere().finally(() => {
       this.#isBusy = false;
       this.#lastMs = performance.now();
+      if (this.#lastMs - startMs > quickMs) this.#quickMoves = 0;
+      else if (pauseMs > coldMs) this.#quickMoves++;
     });
   }
 

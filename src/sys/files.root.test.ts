@@ -29,7 +29,7 @@ import {
 } from "./files.ts";
 import { cloneFile, copyRange, nextData, readInto, syncFileSystem, writeAt } from "./files-data.ts";
 import { errnoOf } from "./libc.ts";
-import { listMounts, mountNow, parseMountInfo, unmountNow } from "./mount.ts";
+import { listMounts, mountNow, openReadOnly, parseMountInfo, unmountNow } from "./mount.ts";
 import { findAt, listDirectory, statAt } from "./stat.ts";
 import { getXattr, listXattrs, removeXattr, setXattr } from "./xattr.ts";
 
@@ -222,4 +222,18 @@ test("parseMountInfo() reads lines with and without optional fields", () => {
     { target: "/mnt2 x", type: "ext3", source: "/dev/root", options: "rw,errors=continue" },
     { target: "/proc", type: "proc", source: "proc", options: "rw" },
   ]);
+});
+
+test("openReadOnly() lets files be run and read, not written, and mounts nothing that others see", () => {
+  writeFileSync(`${base}/program`, "#!/bin/sh\nexit 3\n", { mode: 0o755 });
+  const held = openReadOnly(base);
+  if (held === undefined) return; // a kernel before 5.12
+  const path = `/proc/self/fd/${held}/program`;
+  expect(listMounts().filter(({ target }) => target.startsWith(base))).toEqual([]);
+  expect(readFileSync(path, "utf8")).toContain("exit 3");
+  expect(() => writeFileSync(path, "")).toThrow("EROFS");
+  const ours = path.replace("self", `${process.pid}`);
+  expect(Bun.spawnSync([ours]).exitCode).toBe(3);
+  closeFile(held);
+  writeFileSync(`${base}/program`, "");
 });

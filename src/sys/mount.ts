@@ -65,15 +65,13 @@ export function unmountNow(target: string, { detach }: { detach: boolean }): boo
 const call = { openTree: 428, setAttributes: 442 } as const;
 
 /**
- * Opens a file through a mount of its own, which nothing can be written through and which is nowhere in
+ * Opens a file or directory through a mount of its own, which nothing can be written through and which is nowhere in
  * the tree: it goes with the descriptor. Undefined where the kernel is too old (before 5.12).
  * open_tree(2), mount_setattr(2)
  */
 export function openReadOnly(path: string): number | undefined {
   const [atCwd, clone, closeOnExec, emptyPath] = [-100, 1, 0o2000000, 0x1000];
-  const file = Number(
-    libc.syscall(call.openTree, atCwd, cstr(path), clone | closeOnExec, null, 0),
-  );
+  const file = Number(libc.syscall(call.openTree, atCwd, cstr(path), clone | closeOnExec, null, 0));
   if (file < 0) return undefined;
   const attributes = new BigUint64Array([1n, 0n, 0n, 0n]); // struct mount_attr: set MOUNT_ATTR_RDONLY
   const size = attributes.byteLength;
