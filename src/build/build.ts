@@ -325,7 +325,7 @@ export class Build implements AsyncDisposable {
   async #layer(scope: StepScope, work: LayerWork): Promise<void> {
     const { state } = scope;
     const step = await layerStep(scope, work);
-    state.key = step.key;
+    state.key = work.isLinked ? keyOf(state.key, "link", step.key) : step.key;
     state.trail = keyOf(state.trail, step.key);
     if (step.layer) state.made.set(state.layers.push(step.layer) - 1, scope.place);
     this.used.push(step.key);

@@ -4,56 +4,36 @@ import type { Digest } from "../oci/mod.ts";
 import { resolveUser } from "../runtime/mod.ts";
 import { isTar, unpackInto } from "./archives.ts";
 import type { StepScope } from "./build.ts";
-import { parseChmod } from "./chmod.ts";
-import { word } from "./configure.ts";
-import type { CopyRequest } from "./copy.ts";
-import { download, isGit, isUrl, nameOf, readChecksum } from "./download.ts";
-import { expand } from "./expand.ts";
+import { mustBeFolder, readWish, type Wish } from "./copy-wish.ts";
+import type { Download } from "./download.ts";
+import type { Checkout } from "./git.ts";
 import type { CopyInstruction } from "./instruction.ts";
 import { findStep, type LayerWork } from "./layer-step.ts";
-import { chomped } from "./lines.ts";
 import { hasWildcard } from "./pattern.ts";
+import { type Fetched, nameAt, type PlannedRemote, planRemote } from "./remote.ts";
 import type { ScanRequest, ScanResult } from "./scan.ts";
-import { keyOf, lookupIn, workdirOf } from "./state.ts";
+import { keyOf } from "./state.ts";
 import { commitStep, openScratch } from "./tools.ts";
 import type { Found } from "./tree.ts";
-
-/** The instruction with its variables expanded. */
-interface Wish {
-  readonly keyword: "COPY" | "ADD";
-  readonly isAdd: boolean;
-  readonly words: readonly string[];
-  readonly urls: readonly string[];
-  readonly documents: readonly { readonly name: string; readonly content: string }[];
-  readonly target: string;
-  readonly chown: string;
-  readonly chmod: string;
-  readonly checksum: string;
-  readonly parents: boolean;
-  readonly exclude: readonly string[];
-  readonly unpack: boolean;
-  readonly history: string;
-}
-
-const downloadBytesMax = 8 * 2 ** 30;
-const downloadTimeoutMs = 30 * 60_000;
 
 /** Plans a COPY or ADD: hashes what it copies, so that equal content is found in the cache. */
 export async function copyStep(action: CopyInstruction, scope: StepScope): Promise<LayerWork> {
   const wish = readWish(action, scope);
   const { build, state } = scope;
-  const about = [wish.isAdd, wish.target, wish.chown, wish.chmod, wish.parents, wish.unpack];
+  const { chown, chmod, parents, unpack } = wish;
+  const about = [wish.isAdd, wish.target, chown, chmod, parents, unpack, wish.link];
   if (action.from === "") {
     const { root, ignore } = build.context;
     return await planCopy(wish, { scope, about, root, ignore: ignore.rules, owners: false });
   }
   const { layers, key: source } = await build.source(action.from, scope.stage);
   // The same words and the same stage: the same files, known without looking at them.
-  const alias = keyOf(state.key, "copy-from", source, wish.words, wish.exclude, about);
+  const below = wish.link ? (await groundOf(wish, scope)).key : state.key;
+  const alias = keyOf(below, "copy-from", source, wish.words, wish.exclude, about);
   const key = build.tools.cache.find(alias)?.sameAs;
   if (key && !build.request.noCache && findStep(scope, key)) {
     const make = async () => (await planFrom(wish, { scope, about, layers })).make(scope.output);
-    return { key, history: wish.history, make };
+    return { key, history: wish.history, make, isLinked: wish.link };
   }
   const planned = await planFrom(wish, { scope, about, layers });
   const { history: description } = wish;
@@ -85,12 +65,12 @@ async function planFrom(
   const { tools } = scope.build;
   await using scratch = await openScratch(tools, layers);
   const given = { scope, about, ignore: [], owners: true };
-  const { key, history } = await planCopy(wish, { ...given, root: scratch.root });
+  const { make: _, ...work } = await planCopy(wish, { ...given, root: scratch.root });
   const make: LayerWork["make"] = async (tell) => {
     await using again = await openScratch(tools, layers);
     return await (await planCopy(wish, { ...given, root: again.root })).make(tell);
   };
-  return { key, history, make };
+  return { ...work, make };
 }
 
 async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
@@ -103,36 +83,98 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
     exclude: wish.exclude,
     parents: wish.parents,
     owners: at.owners,
-    archives: wish.isAdd && wish.unpack,
+    archives: wish.unpack.local,
   };
   const { scanned, request } = await scanSources(scope, scan);
   const found = checkFound(wish, scanned, scope);
-  const downloads = await planDownloads(wish, scope);
-  const key = keyOf(state.key, "copy", at.about, scanned.digest, wish.documents, downloads.key);
+  const remotes: PlannedRemote[] = [];
+  for (const remote of wish.remotes) {
+    remotes.push(await planRemote(remote, build, nameAt(wish.target)));
+  }
+  const ground = await groundOf(wish, scope);
+  // What --exclude leaves out of the context is told by the scan.
+  const fetched = remotes.map(({ key }) => [...key, ...(key[0] === "git" ? wish.exclude : [])]);
+  const key = keyOf(ground.key, "copy", at.about, scanned.digest, wish.documents, fetched);
   const make: LayerWork["make"] = async () => {
-    await using scratch = await openScratch(build.tools, state.layers);
-    const { documents, target, chmod } = wish;
-    const owner = wish.chown === "" ? undefined : findOwner(scratch.root, wish.chown);
+    const all = await Promise.all(remotes.map(({ fetch }) => fetch()));
+    await using scratch = await openScratch(build.tools, ground.layers);
+    const owner = ground.owner ?? ownerIn(scratch.root, wish.chown);
     const { archives, others } = await partArchives(at.root, found);
+    const { files, packed, checkouts } = await partFetched(wish, all);
+    const into = { targetRoot: scratch.root, target: wish.target, owner, chmod: wish.chmod };
     const copied = {
+      ...into,
       found: others,
-      documents,
-      downloads: await downloads.files(),
-      targetRoot: scratch.root,
-      target,
-      owner,
-      chmod,
+      documents: wish.documents,
+      downloads: files,
       // The times of a checkout say nothing; those of a stage are part of what it made.
       time: at.owners ? undefined : state.timeMax,
     };
     await build.tools.trees.run("copy", { ...request, ...copied }, build.signal);
-    for (const { path } of archives) {
-      const into = { targetRoot: scratch.root, target, owner, signal: build.signal };
-      await unpackInto({ root: at.root, path, ...into });
+    for (const checkout of checkouts) await copyCheckout(checkout, { scope, wish, into });
+    for (const archive of [...archives.map(({ path }) => ({ root: at.root, path })), ...packed]) {
+      await unpackInto({ ...archive, ...into, signal: build.signal });
     }
     return (await commitStep(build.tools, scratch, state)).diffId;
   };
-  return { key, history: wish.history, make };
+  return { key, history: wish.history, make, isLinked: wish.link };
+}
+
+/** What a copy stands on. With --link nothing but, for the names of --chown, who lives there. */
+async function groundOf({ link, chown }: Wish, { state, build }: StepScope) {
+  const { key, layers, timeMax } = state;
+  if (!link) return { key, layers, owner: undefined };
+  if (!/[^\d:]/.test(chown)) {
+    const owner = chown === "" ? rootOwner : undefined;
+    return { key: keyOf("link", timeMax), layers: [], owner };
+  }
+  await using below = await openScratch(build.tools, layers);
+  const owner = ownerIn(below.root, chown);
+  return { key: keyOf("link", timeMax, owner), layers: [], owner };
+}
+
+const rootOwner = { uid: 0, gid: 0 };
+
+interface Into {
+  readonly targetRoot: string;
+  readonly target: string;
+  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
+  readonly chmod: string;
+}
+
+/** The content of a repository goes into the target, its files as old as the commit. */
+async function copyCheckout(
+  { path, timeSeconds }: Checkout,
+  { scope, wish, into }: { scope: StepScope; wish: Wish; into: Into },
+): Promise<void> {
+  const { build, state } = scope;
+  const filter = { ignore: [], exclude: wish.exclude, parents: false, owners: false };
+  const scan = { ...filter, root: path, words: ["/"], archives: false };
+  const { found } = await build.tools.trees.run("scan", scan, build.signal);
+  if (!found[0]) {
+    const text = "the repository has no such folder";
+    throw new Failure("not_found", `Cannot add ${path.split("/tree/").at(-1)}: ${text}`);
+  }
+  const time = Math.min(timeSeconds, state.timeMax ?? timeSeconds);
+  const target = into.target.endsWith("/") ? into.target : `${into.target}/`;
+  const copied = { ...filter, ...into, target, root: path, time, documents: [], downloads: [] };
+  await build.tools.trees.run("copy", { ...copied, found: found[0] }, build.signal);
+}
+
+/** Fetched files as they are, those to be unpacked, and repositories. */
+async function partFetched({ unpack }: Wish, all: readonly Fetched[]) {
+  const files: Download[] = [];
+  const packed: { root: string; path: string }[] = [];
+  const checkouts: Checkout[] = [];
+  for (const one of all) {
+    if (one.kind === "git") checkouts.push(one);
+    else {
+      const at = { root: posix.dirname(one.path), path: posix.basename(one.path) };
+      if (unpack.remote && (await isTar(at.root, at.path))) packed.push(at);
+      else files.push(one);
+    }
+  }
+  return { files, packed, checkouts };
 }
 
 /** What ADD unpacks, and what it copies: a file that only looks packed is a file. */
@@ -160,72 +202,6 @@ export async function scanSources(
   return { scanned: await tools.trees.run("scan", request, signal), request: scan };
 }
 
-function readWish(action: CopyInstruction, scope: StepScope): Wish {
-  const { state, options } = scope;
-  const expanded = (text: string) => word(state, text, options);
-  const keyword = action.isAdd ? "ADD" : "COPY";
-  const all = action.sources.map(expanded);
-  const git = all.find(isGit);
-  if (git !== undefined && action.isAdd) {
-    throw new Failure("unsupported", `Cannot add "${git}": git repositories are not supported`, {
-      hint: "Clone it in a RUN, or into the context",
-    });
-  }
-  const url = all.find(isUrl);
-  if (url !== undefined && !action.isAdd) {
-    throw new Failure("invalid", "source can't be a URL for COPY", { hint: "Use ADD" });
-  }
-  const [chown, chmod] = [expanded(action.chown), expanded(action.chmod)];
-  if (chmod !== "") parseChmod(chmod);
-  const lookup = lookupIn(state);
-  const documents = action.documents.map((document) => {
-    const plain = chomped(document);
-    const content = document.expand
-      ? expand(plain, { escape: options.escape, lookup, keepQuotes: true }).text
-      : plain;
-    return { name: document.name, content };
-  });
-  const written = expanded(action.target);
-  const target = targetOf(workdirOf(state), written);
-  const sources = [...all, ...documents.map(({ name }) => `<<${name}`)];
-  const flags = [
-    ...(action.parents ? ["--parents "] : []),
-    ...(chown === "" ? [] : [`--chown=${chown} `]),
-    ...(chmod === "" ? [] : [`--chmod=${chmod} `]),
-  ];
-  if (sources.length > 1 && !isFolderPath(written)) throw mustBeFolder(keyword);
-  return {
-    keyword,
-    isAdd: action.isAdd,
-    words: all.filter((source) => !action.isAdd || !isUrl(source)),
-    urls: action.isAdd ? all.filter(isUrl) : [],
-    documents,
-    target,
-    chown,
-    chmod,
-    checksum: expanded(action.checksum),
-    parents: action.parents,
-    exclude: action.excludes.map(expanded),
-    unpack: action.unpack ?? action.isAdd,
-    history: `${keyword} ${flags.join("")}${[...sources, written].join(" ")} # buildkit`,
-  };
-}
-
-function isFolderPath(path: string): boolean {
-  return /(?:^|\/)\.{0,2}$/.test(path);
-}
-
-function mustBeFolder(keyword: string): Failure {
-  const text = `When using ${keyword} with more than one source file, the destination must be a directory and end with a /`;
-  return new Failure("invalid", text);
-}
-
-/** Absolute, with a "/" at the end when what was written asks for a folder. */
-function targetOf(workdir: string, written: string): string {
-  const target = posix.resolve(workdir, written);
-  return isFolderPath(written) && target !== "/" ? `${target}/` : target;
-}
-
 function checkFound({ keyword, words, target }: Wish, scanned: ScanResult, scope: StepScope) {
   for (const [index, list] of scanned.found.entries()) {
     const name = words[index]!;
@@ -243,46 +219,8 @@ function checkFound({ keyword, words, target }: Wish, scanned: ScanResult, scope
 }
 
 /** Owner for `--chown=user[:group]`: a number without a group is both, as in Docker. */
-function findOwner(root: string, text: string): { uid: number; gid: number } {
+function ownerIn(root: string, text: string): { uid: number; gid: number } | undefined {
+  if (text === "") return undefined;
   const { uid, gid } = resolveUser(root, text);
   return /^\d+$/.test(text) ? { uid, gid: uid } : { uid, gid };
-}
-
-interface Fetched {
-  readonly key: readonly unknown[];
-  readonly files: () => Promise<CopyRequest["downloads"]>;
-}
-
-/** The addresses of an ADD. With a checksum nothing is fetched before the cache was asked. */
-async function planDownloads(wish: Wish, scope: StepScope): Promise<Fetched> {
-  const { urls, checksum, words } = wish;
-  if (checksum !== "") {
-    if (urls.length !== 1 || words.length > 0) {
-      throw new Failure("invalid", "checksum can't be specified for this source", {
-        hint: "--checksum goes with exactly one address",
-      });
-    }
-    const sha256 = readChecksum(checksum);
-    const files = async () => {
-      const file = await fetchOne(urls[0]!, { wish, scope });
-      if (file.sha256 === sha256) return [file];
-      const why = `digest mismatch sha256:${file.sha256}: sha256:${sha256}`;
-      throw new Failure("corrupt", `Cannot add ${urls[0]}: ${why}`);
-    };
-    return { key: [urls[0], sha256], files };
-  }
-  const all: Awaited<ReturnType<typeof fetchOne>>[] = [];
-  for (const url of urls) all.push(await fetchOne(url, { wish, scope }));
-  return {
-    key: all.map(({ name, sha256, mtimeMs }) => [name, sha256, mtimeMs]),
-    files: async () => all,
-  };
-}
-
-async function fetchOne(url: string, { wish, scope }: { wish: Wish; scope: StepScope }) {
-  const { build } = scope;
-  const name = wish.target.endsWith("/") ? nameOf(url) : posix.basename(wish.target);
-  const directory = await build.workFolder();
-  const bounds = { sizeBytesMax: downloadBytesMax, timeoutMs: downloadTimeoutMs };
-  return { name, ...(await download(url, { directory, signal: build.signal, ...bounds })) };
 }

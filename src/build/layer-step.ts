@@ -9,6 +9,8 @@ export interface LayerWork {
   readonly key: Digest;
   /** Its line in the history. */
   readonly history: string;
+  /** The key says nothing of what is below: the next step's must. */
+  readonly isLinked?: boolean;
   /** Makes the layer; undefined when no file changed. Output goes to `tell`. */
   readonly make: (tell: Listener) => Promise<Digest | undefined>;
 }

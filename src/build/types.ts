@@ -42,7 +42,7 @@ export interface BuildRequest {
 }
 
 /** What is refused unless the client allows it: it reaches the host. */
-export const entitlements = ["network.host", "security.insecure", "device"] as const;
+export const entitlements = ["network.host", "security.insecure", "device", "fs.read"] as const;
 export type Entitlement = (typeof entitlements)[number];
 
 /** Limits of RUN, as `POST /build` names them. */

@@ -15,7 +15,7 @@ export const buildFlags = {
   "add-host": { kind: "list", about: "Add a line to /etc/hosts of RUN: NAME:ADDRESS" },
   allow: {
     kind: "list",
-    about: "Let the Dockerfile reach the host: network.host, security.insecure or device",
+    about: "Let the Dockerfile reach the host: network.host, security.insecure, device or fs.read",
   },
   "build-arg": {
     kind: "list",

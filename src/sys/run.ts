@@ -12,6 +12,9 @@ interface Bounds {
   readonly timeoutMs: number;
   readonly outputBytesMax?: number;
   readonly env?: Record<string, string>;
+  readonly cwd?: string;
+  /** Ends the program and all that it started. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -19,11 +22,12 @@ interface Bounds {
  *
  * @throws Failure "unavailable" — the program is not installed
  * @throws Failure "timeout" — `timeoutMs` passed; the program was killed
+ * @throws Failure "unavailable" — `signal` aborted; the program was killed
  * @throws Failure "exhausted" — it printed more than `outputBytesMax`
  */
 export async function runAny(
   argv: readonly [string, ...string[]],
-  { input, timeoutMs, outputBytesMax = 8 << 20, env }: Bounds,
+  { input, timeoutMs, outputBytesMax = 8 << 20, env, cwd, signal }: Bounds,
 ): Promise<Outcome> {
   const path = Bun.which(argv[0], { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` });
   if (!path) {
@@ -36,12 +40,18 @@ export async function runAny(
     stdout: "pipe",
     stderr: "pipe",
     ...(env ? { env } : {}),
+    ...(cwd ? { cwd } : {}),
+    // A process group of its own, so that what it started ends with it.
+    detached: true,
   });
+  const kill = () => endGroup(child.pid);
   let late = false;
   const timer = setTimeout(() => {
     late = true;
-    child.kill("SIGKILL");
+    kill();
   }, timeoutMs);
+  signal?.addEventListener("abort", kill);
+  if (signal?.aborted) kill();
   try {
     const bounded = (stream: ReadableStream<Uint8Array>) =>
       collect(stream, outputBytesMax, argv[0]);
@@ -52,15 +62,27 @@ export async function runAny(
       outputs,
       Bun.sleep(1_000).then(() => [none, none]),
     ]);
+    if (signal?.aborted) {
+      throw new Failure("unavailable", `Cannot finish "${argv[0]}": it was cancelled`);
+    }
     if (late) {
       throw new Failure("timeout", `Cannot finish "${argv[0]}" within ${timeoutMs} ms`);
     }
     return { exitCode, stdout: stdout!, stderr: new TextDecoder().decode(stderr) };
   } catch (error) {
-    child.kill("SIGKILL");
+    kill();
     throw error;
   } finally {
     clearTimeout(timer);
+    signal?.removeEventListener("abort", kill);
+  }
+}
+
+function endGroup(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // it has ended
   }
 }
 
