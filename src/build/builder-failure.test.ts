@@ -57,7 +57,7 @@ describe("build() fails", () => {
     ["FROM base\nSTOPSIGNAL NO", "invalid signal: NO"],
     ["FROM base\nENV a=${x:?needed}", "x: needed\n --> Dockerfile:2:1"],
     ["FROM base\nCOPY http://x/y /", "source can't be a URL for COPY"],
-    ["FROM base\nADD https://x/y.git /", "git repositories are not supported"],
+    ["FROM base\nADD https://x/y.git /", "Cannot fetch https://x/y.git"],
     ["FROM base\nRUN --mount=type=ssh,required x", "ssh agent default: not found"],
     ["FROM base\nRUN --security=insecure x", "security.insecure is not allowed"],
     ["FROM base\nRUN --security=other x", 'security "other" is not valid'],

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { run } from "../sys/mod.ts";
 import { buildIn, expectClean, openWorld, type World } from "./fakes.ts";
@@ -82,8 +82,16 @@ describe("ADD of a repository", () => {
     ["a branch in the query", () => `${url}?branch=other`, "one"],
     ["a tag in the query", () => `${url}?tag=v1`, "one"],
     ["a commit", () => `${url}#${commits["one"]}`, "one"],
-    ["the beginning of a commit, as a checksum", () => `${url}?commit=${commits["one"]!.slice(0, 9)}`, "one"],
-    ["a tag that is the commit it should be", () => `${url}?tag=v1&checksum=${commits["one"]}`, "one"],
+    [
+      "the beginning of a commit, as a checksum",
+      () => `${url}?commit=${commits["one"]!.slice(0, 9)}`,
+      "one",
+    ],
+    [
+      "a tag that is the commit it should be",
+      () => `${url}?tag=v1&checksum=${commits["one"]}`,
+      "one",
+    ],
     ["a repository that has moved", () => url.replace("/r.git", "/moved.git"), "two"],
   ];
   test.each(found)("takes %s", async (_, address, content) => {
@@ -171,7 +179,10 @@ describe("ADD of a repository", () => {
   test("runs no hook and no filter of the repository, and follows no link out", async () => {
     await git("checkout", "-q", "-b", "hostile", "v1");
     await run(["ln", "-s", "/etc/passwd", `${repository}/link`], { timeoutMs: 1_000 });
-    await commit("hostile", { ".gitattributes": "* filter=x\n", "hooks/post-checkout": "#!/bin/sh\n" });
+    await commit("hostile", {
+      ".gitattributes": "* filter=x\n",
+      "hooks/post-checkout": "#!/bin/sh\n",
+    });
     await git("update-server-info");
     const { root } = await add(`${url}#hostile /x`);
     expect(readFileSync(`${root}/x/file`, "utf8")).toBe("one");
