@@ -18,7 +18,7 @@ export function claimRoots(
   { dataRoot, execRoot, bridge }: { dataRoot: string; execRoot: string; bridge: string },
   locks = "/run/lading-bridges",
 ): Disposable {
-  if (existsSync(`${dataRoot}/registry`)) {
+  if (existsSync(`${dataRoot}/registry`) && !existsSync(`${dataRoot}/image`)) {
     throw new Failure("invalid", `Cannot use "${dataRoot}": it is the data root of a registry`, {
       hint: "Give the engine a --data-root of its own",
     });

@@ -22,6 +22,7 @@ import { openImages } from "./image/mod.ts";
 import { openNetworkStore } from "./network/mod.ts";
 import { type DaemonOptions, daemonUsage, parseDaemonOptions } from "./options.ts";
 import { pullForBuild, readRegistries, registriesOf } from "./registries.ts";
+import { openRegistryBeside, registryContent, startRegistry } from "./registry-root.ts";
 import { openRuntime } from "./runtime/mod.ts";
 import { openSnapshotStore } from "./snapshot/mod.ts";
 import { openVolumeStore } from "./volume/mod.ts";
@@ -89,10 +90,13 @@ async function serve(options: DaemonOptions): Promise<void> {
       registries: registries.info,
     },
   });
-  process.stdout.write(`lading ${version()} accepts requests on ${api.addresses.join(", ")}\n`);
+  const registry = await serveRegistryBeside(options, database);
+  const addresses = [...api.addresses, ...(registry ? [registry.address] : [])];
+  process.stdout.write(`lading ${version()} accepts requests on ${addresses.join(", ")}\n`);
 
   log("info", `Ending on ${await ending}`);
   await api.close();
+  await registry?.close();
   if (!options.liveRestore) await stopAll(stores);
   const isIdle = engine.list().every(({ state }) => state.pid === 0);
   await engine.close();
@@ -111,7 +115,10 @@ async function openStores(
   const { dataRoot, execRoot } = options;
   const at = (folder: string) => ({ database, directory: `${dataRoot}/${folder}` });
   const [content, snapshots, runtime, networks] = await Promise.all([
-    openContentStore({ directory: `${dataRoot}/content` }),
+    openContentStore({
+      directory: `${dataRoot}/content`,
+      ...(options.registry ? { beside: registryContent(dataRoot) } : {}),
+    }),
     openSnapshotStore(at("snapshot")),
     openRuntime({
       directory: `${execRoot}/runtime`,
@@ -146,6 +153,21 @@ async function openStores(
     runtimeName: options.runtime,
   });
   return { ...joined, volumes, builder, engine, registries: registriesOf(transfers) };
+}
+
+/** The registry that `--registry` asks for; its data are below `registry/` of the engine's data root. */
+async function serveRegistryBeside(options: DaemonOptions, database: Database) {
+  const { dataRoot, registry } = options;
+  if (!registry) return undefined;
+  const opened = await openRegistryBeside({ dataRoot, database }, { config: registry.config });
+  const server = startRegistry(opened, registry);
+  return {
+    address: server.address,
+    async close() {
+      await server.close();
+      await opened[Symbol.asyncDispose]();
+    },
+  };
 }
 
 async function stopAll({ engine }: Awaited<ReturnType<typeof openStores>>): Promise<void> {

@@ -2,6 +2,7 @@
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { Failure, type Level } from "./base/mod.ts";
+import { parseAddress } from "./registry-options.ts";
 
 export interface DaemonOptions {
   /** `unix:///path` or `tcp://host:port`. */
@@ -24,6 +25,8 @@ export interface DaemonOptions {
   readonly liveRestore: boolean;
   /** May set the host's control groups up for quick starts (`favordynmods`). */
   readonly favorGroupMoves: boolean;
+  /** A registry in this process: where it listens, and its configuration file. */
+  readonly registry: { host: string; port: number; config: string | undefined } | undefined;
 }
 
 export const daemonUsage = `Usage:  lading daemon [OPTIONS]
@@ -44,6 +47,8 @@ Options:
       --registry-mirror list    Ask this registry before Docker Hub: https://HOST[:PORT][/PATH]
       --registries string       JSON file: mirrors, rewrites, default registry; read again on SIGHUP
                                 (default /etc/lading/registries.json, if it is there)
+      --registry HOST:PORT      Serve a registry as well, on the engine's disk (default none)
+      --registry-config string  Its configuration file: users, rules, TLS, limits
       --live-restore bool       Containers go on when the engine ends (default true)
       --favor-dynmods bool      Set the host's control groups to favordynmods, for quick starts (default
                                 true): stays set until the host restarts
@@ -78,7 +83,14 @@ export function parseDaemonOptions(argv: readonly string[]): DaemonOptions | "he
     pidFile: values.pidfile,
     liveRestore: values["live-restore"] !== "false",
     favorGroupMoves: values["favor-dynmods"] !== "false",
+    registry: parseRegistry(values.registry, values["registry-config"]),
   };
+}
+
+function parseRegistry(address: string | undefined, config: string | undefined) {
+  if (address !== undefined) return { ...parseAddress(address), config };
+  if (config === undefined) return undefined;
+  throw new Failure("invalid", "Cannot use --registry-config without --registry");
 }
 
 function parse(argv: readonly string[]) {
@@ -100,6 +112,8 @@ function parse(argv: readonly string[]) {
         registries: { type: "string" },
         "live-restore": { type: "string" },
         "favor-dynmods": { type: "string" },
+        registry: { type: "string" },
+        "registry-config": { type: "string" },
         "log-level": { type: "string", short: "l" },
         pidfile: { type: "string", short: "p" },
         help: { type: "boolean" },

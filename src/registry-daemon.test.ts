@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { openS3Laboratory } from "./content/s3-laboratory.ts";
 import { digestOf } from "./oci/mod.ts";
 
 const roots: string[] = [];
@@ -154,4 +155,44 @@ test("serve refuses the data root of an engine", async () => {
   await Bun.write(`${root}/lading.db`, "");
   await expect(serve(root)).rejects.toThrow("it is the data root of an engine");
   expect(readdirSync(root)).toEqual(["lading.db"]);
+});
+
+test("a registry with its blobs in a bucket survives kill -9, and nobody else takes the bucket", async () => {
+  await using s3 = openS3Laboratory();
+  const { storage, keys } = s3;
+  const keyFile = `${temporaryRoot()}/keys`;
+  await Bun.write(
+    keyFile,
+    `aws_access_key_id=${keys.accessKeyId}\naws_secret_access_key=${keys.secretAccessKey}\n`,
+  );
+  const at = `s3://${storage.bucket}/images?endpoint=${storage.endpoint}&credentials=${keyFile}`;
+  const root = temporaryRoot();
+  const first = await serve(root, "--storage", at);
+  const blob = Buffer.alloc(30 << 20, crypto.randomUUID());
+  const digest = digestOf(blob);
+  const push = (address: string, body: Bun.BodyInit) =>
+    fetch(`${address}/v2/a/blobs/uploads/?digest=${digest}`, { method: "POST", body });
+  const cut = push(first.address, blob);
+  while (s3.uploads.size === 0) await Bun.sleep(1); // on its way into the bucket
+  first.child.kill("SIGKILL");
+  await expect(cut).rejects.toThrow();
+  await first.child.exited;
+  expect([...s3.objects.keys()]).toEqual(["images/owner"]);
+
+  const second = await serve(root); // it knows its bucket
+  expect((await fetch(`${second.address}/v2/a/blobs/${digest}`)).status).toBe(404);
+  expect((await push(second.address, blob)).status).toBe(201);
+  const got = await fetch(`${second.address}/v2/a/blobs/${digest}`);
+  expect(digestOf(await got.bytes())).toBe(digest);
+  expect(readdirSync(`${root}/registry/uploads`)).toEqual([]);
+
+  await expect(serve(temporaryRoot(), "--storage", at)).rejects.toThrow("another registry does");
+  second.child.kill("SIGTERM");
+  await second.child.exited;
+  await expect(serve(root, "--storage", at.replace("images", "other"))).rejects.toThrow(
+    `this registry has its own in "s3://bucket/images"`,
+  );
+  const gc = await runUpkeep("gc", "--data-root", root, "--grace", "0s");
+  expect(gc.said).toContain(`gone: 1 blobs of ${blob.length} bytes`);
+  expect([...s3.objects.keys()]).toEqual(["images/owner"]);
 });

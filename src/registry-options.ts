@@ -12,6 +12,7 @@ export interface RegistryOptions {
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   readonly htpasswd: string | undefined;
   readonly config: string | undefined;
+  readonly storage: string | undefined;
 }
 
 export const registryUsage = `Usage:  lading registry serve [OPTIONS]
@@ -21,6 +22,7 @@ Serves a registry in the foreground. It prints one line when it accepts requests
 Options:
       --addr HOST:PORT      Where to listen (default 127.0.0.1:5000); port 0 takes any that is free
       --data-root string    Where blobs and names are kept (default /var/lib/lading-registry)
+      --storage string      Keep blobs in a bucket: s3://BUCKET/PREFIX?endpoint=URL&region=NAME
       --config string       JSON file: users, rules, limits, retention, upstreams, webhooks
       --htpasswd string     Let in the users of this file only, with Basic (bcrypt: htpasswd -B)
       --tls-cert string     Certificate (PEM, with its chain)
@@ -89,6 +91,7 @@ export function parseRegistryOptions(argv: readonly string[]): RegistryOptions |
     tls: cert !== undefined && key !== undefined ? { cert, key } : undefined,
     htpasswd: values.htpasswd,
     config: values.config,
+    storage: values.storage,
   };
 }
 
@@ -100,6 +103,7 @@ function parse(argv: readonly string[]) {
         addr: { type: "string" },
         "data-root": { type: "string" },
         config: { type: "string" },
+        storage: { type: "string" },
         htpasswd: { type: "string" },
         "tls-cert": { type: "string" },
         "tls-key": { type: "string" },

@@ -9,8 +9,8 @@ import {
   ownerAccess,
   type Retired,
 } from "./registry/mod.ts";
-import { controlPath, openRegistryRoot } from "./registry-daemon.ts";
 import { parseUpkeepOptions, type UpkeepOptions, upkeepUsage } from "./registry-options.ts";
+import { controlPath, openRegistryRoot } from "./registry-root.ts";
 
 type GcReport = CollectReport & { readonly retired: readonly Retired[] };
 
@@ -48,7 +48,7 @@ async function ask(work: "gc" | "fsck", options: UpkeepOptions): Promise<unknown
   }
   const url = `http://localhost${path}?${options.query}`;
   try {
-    await using root = await openRegistryRoot(options);
+    await using root = await openRegistryRoot(options.dataRoot, options);
     const request = new Request(url, { method: "POST" });
     const asked = { request, query: options.query, peer: "local" };
     return await (await answerAdmin({ ...root.parts, access: ownerAccess }, path, asked)).json();

@@ -29,6 +29,15 @@ export function readReport(xml: string): Counts & { skippedNames: string[] } {
   };
 }
 
+/** The tests of what joins the folders. */
+const aboveFolders = "src/*.test.ts";
+
+function targets(folder: string): string[] {
+  if (folder !== aboveFolders) return [`./${folder}/`];
+  const names = readdirSync(join(root, "src")).filter((name) => name.endsWith(".test.ts"));
+  return names.map((name) => `./src/${name}`);
+}
+
 function hasTests(folder: string): boolean {
   return readdirSync(folder, { recursive: true, encoding: "utf8" }).some((name) =>
     name.endsWith(".test.ts"),
@@ -41,17 +50,18 @@ function folders(): string[] {
   const inSource = readdirSync(join(root, "src"), { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map((entry) => `src/${entry.name}`);
-  return ["tools", ...inSource, "test"].filter((folder) => hasTests(join(root, folder)));
+  const all = ["tools", ...inSource, "test"].filter((folder) => hasTests(join(root, folder)));
+  return [...all, aboveFolders];
 }
 
 async function runFolder(folder: string, reports: string) {
-  const report = join(reports, `${folder.replaceAll("/", "-")}.xml`);
+  const report = join(reports, `${folder.replaceAll(/[/*]/g, "-")}.xml`);
   const child = Bun.spawn(
     [
       "tools/cgroup-view",
       process.execPath,
       "test",
-      `./${folder}/`,
+      ...targets(folder),
       "--timeout=120000",
       "--reporter=junit",
       `--reporter-outfile=${report}`,

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
-import { digestOf } from "../oci/mod.ts";
-import type { ContentStore } from "./types.ts";
+import { digestBy, digestOf } from "../oci/mod.ts";
+import type { BlobStore } from "./types.ts";
 
 export async function* streamOf(
   ...parts: (string | Uint8Array)[]
@@ -23,18 +23,25 @@ async function textOf(bytes: AsyncIterable<Uint8Array>): Promise<string> {
 const hello = digestOf("hello");
 const sizeBytesMax = 100;
 
-/** What every ContentStore must do. `damage` changes a stored blob's bytes behind the store's back. */
-export function contentStoreContract(
+interface Subject<Store extends BlobStore> {
+  open(): Promise<Store>;
+  /** A folder on the store's own file system, if it is on one. */
+  scratch(store: Store): Promise<string>;
+  /** Changes a stored blob's bytes behind the store's back; their number stays. */
+  damage(store: Store, digest: typeof hello): Promise<void>;
+}
+
+/** What every BlobStore must do. */
+export function blobStoreContract<Store extends BlobStore>(
   name: string,
-  open: () => Promise<ContentStore>,
-  damage: (store: ContentStore, digest: typeof hello) => Promise<void>,
+  { open, scratch, damage }: Subject<Store>,
 ): void {
   putContract(name, open);
   readContract(name, open, damage);
 
   test(`${name}: adopt() takes a file away and verifies it`, async () => {
     const store = await open();
-    const path = `${await store.scratch()}/file`;
+    const path = `${await scratch(store)}/file`;
     await writeFile(path, "hello");
     await expect(store.adopt(path, { expected: digestOf("other") })).rejects.toMatchObject({
       code: "corrupt",
@@ -63,7 +70,7 @@ export function contentStoreContract(
   });
 }
 
-function putContract(name: string, open: () => Promise<ContentStore>): void {
+function putContract(name: string, open: () => Promise<BlobStore>): void {
   test(`${name}: put() stores bytes under their digest`, async () => {
     const store = await open();
     const found = await store.put(streamOf("hel", "", "lo"), { sizeBytesMax });
@@ -102,11 +109,33 @@ function putContract(name: string, open: () => Promise<ContentStore>): void {
   });
 }
 
-function readContract(
+function readContract<Store extends BlobStore>(
   name: string,
-  open: () => Promise<ContentStore>,
-  damage: (store: ContentStore, digest: typeof hello) => Promise<void>,
+  open: () => Promise<Store>,
+  damage: Subject<Store>["damage"],
 ): void {
+  test(`${name}: body() gives a blob, and a part of it`, async () => {
+    const store = await open();
+    await store.put(streamOf("hello"), { sizeBytesMax });
+    expect(await new Response(store.body(hello)).text()).toBe("hello");
+    expect(await new Response(store.body(hello, { first: 1, last: 3 })).text()).toBe("ell");
+  });
+
+  test(`${name}: a blob may be known by sha512`, async () => {
+    const store = await open();
+    const long = digestBy("sha512", "hello");
+    const put = store.put(streamOf("hellx"), { expected: long, sizeBytesMax });
+    await expect(put).rejects.toMatchObject({ code: "corrupt" });
+    const stored = await store.put(streamOf("hello"), { expected: long, sizeBytesMax });
+    expect(stored.digest).toBe(long);
+    expect(await store.size(hello)).toBeUndefined();
+    expect(await textOf(store.read(long))).toBe("hello");
+    expect(Buffer.from(await store.bytes(long, 9)).toString()).toBe("hello");
+    expect((await Array.fromAsync(store.list())).map(({ digest }) => digest)).toEqual([long]);
+    await damage(store, long);
+    await expect(textOf(store.read(long))).rejects.toMatchObject({ code: "corrupt" });
+  });
+
   test(`${name}: read() and bytes() of an absent blob are "not_found"`, async () => {
     const store = await open();
     await expect(textOf(store.read(hello))).rejects.toMatchObject({ code: "not_found" });

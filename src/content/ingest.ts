@@ -1,6 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
-import { type Digest, parseDigest } from "../oci/mod.ts";
+import { type Digest, type DigestAlgorithm, DigestHasher } from "../oci/mod.ts";
 
 const pieceBytes = 512 << 10;
 
@@ -17,9 +17,9 @@ export function turn(): Promise<void> {
 export async function writeHashed(
   bytes: AsyncIterable<Uint8Array>,
   file: FileHandle,
-  sizeBytesMax: number,
+  { sizeBytesMax, algorithm }: { sizeBytesMax: number; algorithm?: DigestAlgorithm | undefined },
 ): Promise<{ digest: Digest; sizeBytes: number }> {
-  const hasher = new Bun.CryptoHasher("sha256");
+  const hasher = new DigestHasher(algorithm);
   let sizeBytes = 0;
   let piece = Buffer.allocUnsafe(pieceBytes);
   let used = 0;
@@ -49,7 +49,7 @@ export async function writeHashed(
   }
   if (used > 0) await flush();
   await writing;
-  return { digest: parseDigest(`sha256:${hasher.digest("hex")}`), sizeBytes };
+  return { digest: hasher.digest(), sizeBytes };
 }
 
 async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
@@ -60,12 +60,15 @@ async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
 }
 
 /** The digest of a file, read in pieces off the event loop. */
-export async function hashFile(file: FileHandle): Promise<Digest> {
-  const hasher = new Bun.CryptoHasher("sha256");
+export async function hashFile(
+  file: FileHandle,
+  algorithm: DigestAlgorithm | undefined,
+): Promise<Digest> {
+  const hasher = new DigestHasher(algorithm);
   const piece = Buffer.allocUnsafe(pieceBytes);
   for (let at = 0; ; ) {
     const { bytesRead } = await file.read(piece, 0, piece.length, at);
-    if (bytesRead === 0) return parseDigest(`sha256:${hasher.digest("hex")}`);
+    if (bytesRead === 0) return hasher.digest();
     hasher.update(piece.subarray(0, bytesRead));
     at += bytesRead;
     await turn();

@@ -1,7 +1,7 @@
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { digestOf } from "../oci/mod.ts";
-import { contentStoreContract, streamOf } from "./contract.ts";
+import { blobStoreContract, streamOf } from "./contract.ts";
 import { openContentStore } from "./store.ts";
 
 const root = mkdtempSync("/tmp/lading-content-");
@@ -9,8 +9,36 @@ afterAll(() => rmSync(root, { recursive: true }));
 let count = 0;
 const open = () => openContentStore({ directory: `${root}/${count++}` });
 
-contentStoreContract("disk store", open, async (store, digest) => {
-  writeFileSync(store.path(digest), "hellx");
+blobStoreContract("disk store", {
+  open,
+  scratch: (store) => store.scratch(),
+  damage: async (store, digest) => writeFileSync(store.path(digest), "hellx"),
+});
+
+test("two stores beside each other have one file of a blob that both have, and remove only their own", async () => {
+  const [one, two] = [`${root}/one`, `${root}/two`];
+  const first = await openContentStore({ directory: one, beside: two });
+  const second = await openContentStore({ directory: two, beside: one });
+  const hello = digestOf("hello");
+  const ino = (store: typeof first) => statSync(store.path(hello)).ino;
+  const arrive = async (store: typeof first, how: object) => {
+    const path = `${await store.scratch()}/file`;
+    writeFileSync(path, "hello");
+    await store.adopt(path, { expected: hello, trusted: true, ...how });
+  };
+  await first.put(streamOf("hello"), { sizeBytesMax: 9 });
+  const kept = ino(first);
+  await arrive(second, { sync: "later" }); // takes the other's
+  expect([ino(first), ino(second)]).toEqual([kept, kept]);
+  writeFileSync(second.path(hello), "hellx");
+  await arrive(first, {}); // verified just now: both get it, and are mended
+  expect(ino(first)).toBe(ino(second));
+  expect(Buffer.from(await second.bytes(hello, 9)).toString()).toBe("hello");
+  await first.remove(hello);
+  expect(await first.size(hello)).toBeUndefined();
+  expect(Buffer.from(await second.bytes(hello, 9)).toString()).toBe("hello");
+  for (const directory of [one, two])
+    expect(Bun.spawnSync(["find", `${directory}/ingest`, "-type", "f"]).stdout.length).toBe(0);
 });
 
 test("openContentStore() removes what an earlier process had not finished", async () => {

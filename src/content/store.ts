@@ -1,40 +1,69 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, mkdtemp, open, opendir, readFile, rename, rm, stat } from "node:fs/promises";
+import type { Stats } from "node:fs";
+import {
+  link,
+  mkdir,
+  mkdtemp,
+  open,
+  opendir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  utimes,
+} from "node:fs/promises";
+import { dirname } from "node:path";
 import { Failure, log } from "../base/mod.ts";
-import { type Digest, digestOf, hexOf, isDigest } from "../oci/mod.ts";
+import {
+  algorithmOf,
+  blobPath,
+  type Digest,
+  DigestHasher,
+  digestAlgorithms,
+  isDigest,
+  isDigestOf,
+} from "../oci/mod.ts";
 import { diskFailure, errnoOf } from "../sys/mod.ts";
 import { expect, hashFile, turn, writeHashed } from "./ingest.ts";
-import type { ContentStore } from "./types.ts";
+import type { ContentStore, Part } from "./types.ts";
 
 const readBytes = 512 << 10;
 
 /**
  * Opens the store in `directory`, which is made when absent: blobs are `blobs/sha256/<hex>`, what is
- * not whole yet is below `ingest`. What an earlier process left there is removed.
+ * not whole yet is below `ingest`. What an earlier process left there is removed. `beside` is the
+ * directory of another store on the same file system: a blob that both have is one file with two names,
+ * and each removes only its own.
  */
 export async function openContentStore({
   directory,
+  beside,
 }: {
   directory: string;
+  beside?: string;
 }): Promise<ContentStore> {
-  const blobs = `${directory}/blobs/sha256`;
   const ingest = `${directory}/ingest`;
   await rm(ingest, { recursive: true, force: true });
-  await mkdir(blobs, { recursive: true });
+  for (const algorithm of digestAlgorithms) {
+    await mkdir(`${directory}/blobs/${algorithm}`, { recursive: true });
+  }
   await mkdir(ingest, { recursive: true });
-  return new DiskStore(blobs, ingest);
+  return new DiskStore(directory, beside);
 }
 
 class DiskStore implements ContentStore {
-  readonly #blobs: string;
+  readonly #directory: string;
+  readonly #beside: string | undefined;
   readonly #ingest: string;
+  readonly #unsynced = new Set<string>();
   #nextSync: Promise<void> | undefined;
   #syncing: Promise<void> = Promise.resolve();
   #settled: Promise<void> = Promise.resolve();
 
-  constructor(blobs: string, ingest: string) {
-    this.#blobs = blobs;
-    this.#ingest = ingest;
+  constructor(directory: string, beside: string | undefined) {
+    this.#directory = directory;
+    this.#beside = beside;
+    this.#ingest = `${directory}/ingest`;
   }
 
   async put(
@@ -46,7 +75,8 @@ class DiskStore implements ContentStore {
       const file = await open(path, "wx", 0o600);
       let found: { digest: Digest; sizeBytes: number };
       try {
-        found = await writeHashed(bytes, file, options.sizeBytesMax);
+        const algorithm = options.expected && algorithmOf(options.expected);
+        found = await writeHashed(bytes, file, { ...options, algorithm });
         expect(options.expected, found.digest);
         await file.sync();
       } finally {
@@ -68,7 +98,7 @@ class DiskStore implements ContentStore {
       const file = await open(path, "r");
       let digest = options.trusted ? options.expected : undefined;
       try {
-        digest ??= await hashFile(file);
+        digest ??= await hashFile(file, options.expected && algorithmOf(options.expected));
         expect(options.expected, digest);
         if (!options.sync) await file.sync();
       } finally {
@@ -76,6 +106,7 @@ class DiskStore implements ContentStore {
       }
       if (!options.sync) await this.#publish(path, digest);
       else {
+        await this.#takeFromBeside(path, digest);
         await rename(path, this.path(digest));
         this.#syncLater(digest);
       }
@@ -91,7 +122,7 @@ class DiskStore implements ContentStore {
       try {
         const file = await open(this.path(digest), "r");
         await file.sync().finally(() => file.close());
-        await this.#syncNames();
+        await this.#syncNames(digest);
       } catch (error) {
         if (errnoOf(error) !== "ENOENT")
           log("warn", "A blob was not synced", { digest, why: error });
@@ -100,23 +131,23 @@ class DiskStore implements ContentStore {
   }
 
   async size(digest: Digest): Promise<number | undefined> {
-    try {
-      return (await stat(this.path(digest))).size;
-    } catch (error) {
-      if (errnoOf(error) === "ENOENT") return undefined;
-      throw diskFailure(error, "stat blob", digest);
-    }
+    return (await statOf(this.path(digest)))?.size;
   }
 
   path(digest: Digest): string {
-    return `${this.#blobs}/${hexOf(digest)}`;
+    return `${this.#directory}/${blobPath(digest)}`;
+  }
+
+  body(digest: Digest, part?: Part): Blob {
+    const file = Bun.file(this.path(digest), { type: "application/octet-stream" });
+    return part ? file.slice(part.first, part.last + 1) : file;
   }
 
   async *read(digest: Digest): AsyncGenerator<Uint8Array, void> {
     const file = await open(this.path(digest), "r").catch((error) => {
       throw absent(error, digest);
     });
-    const hasher = new Bun.CryptoHasher("sha256");
+    const hasher = new DigestHasher(algorithmOf(digest));
     try {
       for (let at = 0; ; ) {
         const piece = Buffer.allocUnsafe(readBytes);
@@ -131,7 +162,7 @@ class DiskStore implements ContentStore {
     } finally {
       await file.close();
     }
-    if (hasher.digest("hex") !== hexOf(digest)) throw damaged(digest);
+    if (hasher.digest() !== digest) throw damaged(digest);
   }
 
   async bytes(digest: Digest, sizeBytesMax: number): Promise<Uint8Array> {
@@ -143,7 +174,7 @@ class DiskStore implements ContentStore {
     const bytes = await readFile(this.path(digest)).catch((error) => {
       throw absent(error, digest);
     });
-    if (digestOf(bytes) !== digest) throw damaged(digest);
+    if (!isDigestOf(digest, bytes)) throw damaged(digest);
     return bytes;
   }
 
@@ -154,14 +185,13 @@ class DiskStore implements ContentStore {
   }
 
   async *list(): AsyncGenerator<{ digest: Digest; sizeBytes: number; modifiedMs: number }, void> {
-    for await (const { name } of await opendir(this.#blobs)) {
-      const digest = `sha256:${name}`;
-      if (!isDigest(digest)) continue;
-      const found = await stat(this.path(digest)).catch((error) => {
-        if (errnoOf(error) === "ENOENT") return undefined; // removed meanwhile
-        throw diskFailure(error, "stat blob", digest);
-      });
-      if (found) yield { digest, sizeBytes: found.size, modifiedMs: found.mtimeMs };
+    for (const algorithm of digestAlgorithms) {
+      for await (const { name } of await opendir(`${this.#directory}/blobs/${algorithm}`)) {
+        const digest = `${algorithm}:${name}`;
+        if (!isDigest(digest)) continue;
+        const found = await statOf(this.path(digest)); // undefined: removed meanwhile
+        if (found) yield { digest, sizeBytes: found.size, modifiedMs: found.mtimeMs };
+      }
     }
   }
 
@@ -173,21 +203,59 @@ class DiskStore implements ContentStore {
 
   /** Makes a whole, synced file visible, for good. */
   async #publish(path: string, digest: Digest): Promise<void> {
+    await this.#giveToBeside(path, digest);
     await rename(path, this.path(digest));
-    await this.#syncNames();
+    await this.#syncNames(digest);
   }
 
-  /** Syncs the blobs' directory; callers that come while one sync runs share the next. */
-  #syncNames(): Promise<void> {
+  /** Where the store beside has the blob, its file becomes this one, which was verified just now. */
+  async #giveToBeside(path: string, digest: Digest): Promise<void> {
+    if (!this.#beside) return;
+    const theirs = `${this.#beside}/${blobPath(digest)}`;
+    const found = await statOf(theirs);
+    if (!found || found.ino === (await stat(path)).ino) return;
+    const name = `${this.#ingest}/${randomUUID()}`;
+    await link(path, name);
+    await rename(name, theirs); // removed there meanwhile: it is collected there as nobody's
+  }
+
+  /** The file of the store beside in place of this one, which is not synced yet. */
+  async #takeFromBeside(path: string, digest: Digest): Promise<void> {
+    if (!this.#beside) return;
+    const name = `${this.#ingest}/${randomUUID()}`;
+    try {
+      await link(`${this.#beside}/${blobPath(digest)}`, name);
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") return;
+      throw error;
+    }
+    const [mine, other] = await Promise.all([stat(path), stat(name)]);
+    if (other.size !== mine.size) return await rm(name);
+    await utimes(name, mine.atime, mine.mtime); // it is as young as what it stands for
+    await rename(name, path);
+  }
+
+  /** Syncs the blobs' directories; callers that come while one sync runs share the next. */
+  #syncNames(digest: Digest): Promise<void> {
+    this.#unsynced.add(dirname(this.path(digest)));
     if (this.#nextSync) return this.#nextSync;
     const mine = this.#syncing.then(() => {
       this.#nextSync = undefined;
-      return syncDirectory(this.#blobs);
+      const folders = [...this.#unsynced];
+      this.#unsynced.clear();
+      return Promise.all(folders.map(syncDirectory)).then(() => {});
     });
     this.#nextSync = mine;
     this.#syncing = mine.catch(() => {}); // its callers see the error; the next sync is a new try
     return mine;
   }
+}
+
+async function statOf(path: string): Promise<Stats | undefined> {
+  return await stat(path).catch((error) => {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw diskFailure(error, "look at blob", path);
+  });
 }
 
 async function syncDirectory(path: string): Promise<void> {

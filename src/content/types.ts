@@ -1,9 +1,15 @@
 import type { Digest } from "../oci/mod.ts";
 
-/** Bytes by digest. A blob is visible once it is whole and verified, never before. */
-export interface ContentStore {
+/** The bytes from `first` to `last`, both included. */
+export interface Part {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Bytes by digest, wherever they are. A blob is visible once it is whole and verified, never before. */
+export interface BlobStore {
   /**
-   * Stores the bytes; success means "it is stored", not "I stored it".
+   * Stores the bytes under `expected`, or by sha256; success means "it is stored", not "I stored it".
    * @throws Failure "corrupt" — the bytes hash to something else than `expected`
    * @throws Failure "exhausted" — more than `sizeBytesMax`, or no space left
    */
@@ -22,8 +28,10 @@ export interface ContentStore {
   ): Promise<Digest>;
   /** Size in bytes, or undefined when absent. */
   size(digest: Digest): Promise<number | undefined>;
-  /** Where the blob's file is, for sendfile and for workers; may be absent. Never write to it. */
-  path(digest: Digest): string;
+  /** A blob that is here, or a part of it, as the body of an answer: not verified. */
+  body(digest: Digest, part?: Part): Blob | ReadableStream<Uint8Array>;
+  /** An address where whoever has it may get the blob for a while; absent: there is none. */
+  link?(digest: Digest): string;
   /** Streams a blob, hashing as it reads. @throws "not_found"; "corrupt" at the end of the stream */
   read(digest: Digest): AsyncIterable<Uint8Array>;
   /** A small blob, whole and verified. @throws "not_found" | "corrupt" | "exhausted" */
@@ -31,6 +39,12 @@ export interface ContentStore {
   /** Forgets a blob. Absent is fine. */
   remove(digest: Digest): Promise<void>;
   list(): AsyncIterable<{ digest: Digest; sizeBytes: number; modifiedMs: number }>;
+}
+
+/** Blobs as files on this host. */
+export interface ContentStore extends BlobStore {
+  /** Where the blob's file is, for sendfile and for workers; may be absent. Never write to it. */
+  path(digest: Digest): string;
   /** A new empty folder under `content/ingest`, removed at the next start if it was not removed before. */
   scratch(): Promise<string>;
 }

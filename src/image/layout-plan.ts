@@ -1,5 +1,6 @@
 import { Failure, limits } from "../base/mod.ts";
 import {
+  blobPath,
   type Descriptor,
   type Digest,
   digestOf,
@@ -15,7 +16,7 @@ import {
   rankPlatform,
 } from "../oci/mod.ts";
 import type { ArchiveEntry, ArchiveFile } from "./archive-file.ts";
-import { blobPath, type PlannedImage, pairLayers, tagName } from "./planned.ts";
+import { type PlannedImage, pairLayers, tagName } from "./planned.ts";
 
 const manifestsMax = 1_000;
 const depthMax = 5;

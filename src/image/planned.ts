@@ -3,7 +3,6 @@ import {
   type Descriptor,
   type Digest,
   fullReference,
-  hexOf,
   type ImageConfig,
   parseReference,
   withDefaultTag,
@@ -48,9 +47,4 @@ export function pairLayers<Item>(
     );
   }
   return rootfs.diff_ids.map((diffId, index) => [diffId, items[index]!] as const);
-}
-
-/** Where a layout keeps the bytes of a digest. */
-export function blobPath(digest: Digest): string {
-  return `blobs/sha256/${hexOf(digest)}`;
 }

@@ -1,6 +1,7 @@
 import { type TarInput, writeTar } from "../archive/mod.ts";
 import { Failure } from "../base/mod.ts";
 import {
+  blobPath,
   type Descriptor,
   type Digest,
   digestOf,
@@ -16,7 +17,6 @@ import {
 } from "../oci/mod.ts";
 import { findImage, isIdOf } from "./find.ts";
 import type { Tools } from "./load.ts";
-import { blobPath } from "./planned.ts";
 import { isCanonical, repositoryOf } from "./records.ts";
 
 /** An image on its way into an archive. */

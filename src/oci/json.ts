@@ -76,7 +76,7 @@ export class JsonReader {
   digest(): Digest {
     const text = this.text();
     if (isDigest(text)) return text;
-    throw this.fail(`"${text.slice(0, 100)}" is not a sha256 digest`);
+    throw this.fail(`"${text.slice(0, 100)}" is not a digest`);
   }
 
   texts(countMax = 10_000): string[] {

@@ -90,7 +90,7 @@ describe("parseImageConfig()", () => {
   test.each<[unknown, string]>([
     [{}, "no rootfs"],
     [{ rootfs: { type: "foreign", diff_ids: [] } }, 'not "layers"'],
-    [{ rootfs: { type: "layers", diff_ids: ["x"] } }, "not a sha256 digest"],
+    [{ rootfs: { type: "layers", diff_ids: ["x"] } }, "not a digest"],
     [{ rootfs: { type: "layers", diff_ids: Array(501).fill(digest) } }, "more than 500"],
     [{ rootfs, config: { Env: "x" } }, "config.Env"],
     [{ rootfs, config: { Cmd: [1] } }, "config.Cmd[0]"],

@@ -4,7 +4,20 @@
  * Spec: https://github.com/opencontainers/image-spec/tree/v1.1.1
  */
 export { formatImageConfig, parseImageConfig } from "./config.ts";
-export { type Digest, digestOf, hexOf, isDigest, parseDigest } from "./digest.ts";
+export {
+  algorithmOf,
+  blobPath,
+  type Digest,
+  type DigestAlgorithm,
+  DigestHasher,
+  digestAlgorithms,
+  digestBy,
+  digestOf,
+  hexOf,
+  isDigest,
+  isDigestOf,
+  parseDigest,
+} from "./digest.ts";
 export { JsonReader, readFields } from "./json.ts";
 export {
   formatManifest,

@@ -10,6 +10,7 @@ import {
 
 const hex = "7cc4b5aefd1d0cadf8d97d4350462ba51c694ebca145b08d7d41b41acc8db5aa";
 const digest = `sha256:${hex}`;
+const longDigest = `sha512:${hex}${hex}`;
 
 describe("parseReference() normalises", () => {
   test.each([
@@ -30,6 +31,7 @@ describe("parseReference() normalises", () => {
     ["app:Tag_1.2-x", "docker.io/library/app:Tag_1.2-x", "app:Tag_1.2-x"],
     [`app@${digest}`, `docker.io/library/app@${digest}`, `app@${digest}`],
     [`h:1/app:t@${digest}`, `h:1/app:t@${digest}`, `h:1/app:t@${digest}`],
+    [`h:1/app@${longDigest}`, `h:1/app@${longDigest}`, `h:1/app@${longDigest}`],
     ["test:5000", "docker.io/library/test:5000", "test:5000"],
     [`${hex.slice(1)}`, `docker.io/library/${hex.slice(1)}`, hex.slice(1)],
   ])("%s", (text, full, familiar) => {
@@ -49,7 +51,8 @@ describe("parseReference() refuses", () => {
     ["app@", "invalid reference format"],
     ["app@sha256:1234", "invalid reference format"],
     [`app@sha256:${hex}0`, "unsupported digest algorithm"],
-    [`app@sha512:${hex}${hex}`, "unsupported digest algorithm"],
+    [`app@sha512:${hex}`, "unsupported digest algorithm"],
+    [`app@sha384:${hex}`, "unsupported digest algorithm"],
     ["-app", "invalid reference format"],
     ["app-", "invalid reference format"],
     ["a..b", "invalid reference format"],

@@ -53,7 +53,7 @@ export function parseReference(text: string): Reference {
     );
   }
   if (digest !== undefined && !isDigest(digest)) {
-    throw invalid(": unsupported digest algorithm", "Only sha256 digests name images here");
+    throw invalid(": unsupported digest algorithm", "Digests are sha256 or sha512");
   }
   return { domain, path, ...(tag ? { tag } : {}), ...(digest ? { digest } : {}) };
 }

@@ -1,11 +1,11 @@
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { Failure, Gate } from "../base/mod.ts";
-import { type Digest, hexOf } from "../oci/mod.ts";
+import { algorithmOf, type Digest, DigestHasher } from "../oci/mod.ts";
 import { isUnknown, type Repository } from "./client-repository.ts";
 import { Refusal } from "./refusal.ts";
 import { unknownBlob } from "./store-blobs.ts";
 import type { RegistryStore } from "./store-open.ts";
-import { PieceWriter } from "./store-pieces.ts";
+import { PieceWriter, type Progress } from "./store-pieces.ts";
 
 const fetchesAtOnce = 8;
 const attemptsMax = 4;
@@ -21,8 +21,6 @@ export interface BlobFetch {
   /** Its bytes as they come, from the first one on. Breaks off when they turn out wrong. */
   stream(): ReadableStream<Uint8Array>;
 }
-
-type Progress = { readonly hasher: Bun.CryptoHasher; sizeBytes: number };
 
 /** Fetches blobs from other registries: each once, however many clients wait for it. */
 export class BlobFetches {
@@ -43,7 +41,7 @@ export class BlobFetches {
     const key = `${blob.name}@${blob.digest}`;
     let fetching = this.#running.get(key);
     if (!fetching) {
-      fetching = new Fetching(`${this.#folder}/${crypto.randomUUID()}`);
+      fetching = new Fetching(`${this.#folder}/${crypto.randomUUID()}`, blob.digest);
       this.#running.set(key, fetching);
       const mine = fetching;
       const run = this.#gate.run(() => this.#fetch(from, blob, mine));
@@ -62,9 +60,9 @@ export class BlobFetches {
     fetching.file = file;
     try {
       await this.#download(from, { digest, file, fetching });
-      const found = fetching.progress.hasher.digest("hex");
-      if (found !== hexOf(digest)) {
-        throw new Failure("corrupt", `its bytes hash to sha256:${found} instead of ${digest}`);
+      const found = fetching.progress.hasher.digest();
+      if (found !== digest) {
+        throw new Failure("corrupt", `its bytes hash to ${found} instead of ${digest}`);
       }
       const { sizeBytes } = fetching.progress;
       const repository = this.#store.names.ensure(name);
@@ -110,7 +108,7 @@ export class BlobFetches {
 /** One fetch under way: a file that grows, and those who read it. */
 class Fetching implements BlobFetch {
   readonly path: string;
-  readonly progress: Progress = { hasher: new Bun.CryptoHasher("sha256"), sizeBytes: 0 };
+  readonly progress: Progress;
   file: FileHandle | undefined;
   whole: Promise<void> = Promise.resolve();
   /** Settles with the first bytes, or with the end. */
@@ -120,8 +118,9 @@ class Fetching implements BlobFetch {
   #state: "running" | "whole" | { readonly error: unknown } = "running";
   #readers = 0;
 
-  constructor(path: string) {
+  constructor(path: string, digest: Digest) {
     this.path = path;
+    this.progress = { hasher: new DigestHasher(algorithmOf(digest)), sizeBytes: 0 };
     this.begun = this.#begin.promise;
     this.begun.catch(() => {}); // those who wait for it see it
   }

@@ -128,12 +128,16 @@ async function bring(store: RegistryStore, from: Repository, wanted: Wanted): Pr
     const { bytes, descriptor } = await from.manifest(reference, signal);
     const facts = readManifest(bytes, descriptor.mediaType);
     const tags = "tag" in at ? [at.tag] : [];
-    await store.manifests.put(store.names.ensure(name), bytes, {
-      facts,
-      tags,
-      who,
-      isCached: true,
-    });
+    await store.manifests.put(
+      store.names.ensure(name),
+      { bytes, digest: descriptor.digest },
+      {
+        facts,
+        tags,
+        who,
+        isCached: true,
+      },
+    );
   } catch (error) {
     if (isUnknown(error)) {
       throw new Refusal(

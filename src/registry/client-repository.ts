@@ -1,5 +1,12 @@
 import { Failure, limits } from "../base/mod.ts";
-import { type Descriptor, type Digest, digestOf, isDigest, mediaTypes } from "../oci/mod.ts";
+import {
+  algorithmOf,
+  type Descriptor,
+  type Digest,
+  digestBy,
+  isDigest,
+  mediaTypes,
+} from "../oci/mod.ts";
 import { RegistryFailure } from "./client-failure.ts";
 import { type Answer, refused } from "./client-fetch.ts";
 import { listPages } from "./client-lists.ts";
@@ -82,10 +89,10 @@ export class RemoteRepository implements Repository {
     const answer = await this.#send({ method: "GET", target, headers: { Accept: accept }, signal });
     if (answer.status !== 200) throw await refused(answer, `Cannot get manifest ${reference}`);
     const bytes = await answer.bytes(limits.manifestBytesMax);
-    const digest = digestOf(bytes);
-    const said = answer.headers.get(headers.contentDigest);
-    const wanted = isDigest(reference) ? reference : said;
-    if (wanted && isDigest(wanted) && wanted !== digest) {
+    const said = answer.headers.get(headers.contentDigest) ?? "";
+    const wanted = [reference, said].find(isDigest);
+    const digest = digestBy(wanted ? algorithmOf(wanted) : "sha256", bytes);
+    if (wanted !== undefined && wanted !== digest) {
       const why = `its bytes hash to ${digest} instead of ${wanted}`;
       throw new Failure(
         "corrupt",

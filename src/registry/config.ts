@@ -1,3 +1,4 @@
+import { dirname, resolve } from "node:path";
 import { Failure } from "../base/mod.ts";
 import { JsonReader } from "../oci/mod.ts";
 import { type Action, actions } from "./access.ts";
@@ -10,6 +11,11 @@ import type { StoreBounds } from "./store-open.ts";
 export interface RegistryConfig {
   readonly auth: "token" | "basic";
   readonly publicUrl?: string;
+  /** Paths, as seen from the file's folder. */
+  readonly htpasswd?: string;
+  readonly tls?: { readonly cert: string; readonly key: string };
+  /** `s3://BUCKET/PREFIX?…`; absent: the disk. */
+  readonly storage?: string;
   /** Hashes of passwords by name, of users and robots. */
   readonly passwords: ReadonlyMap<string, string>;
   readonly rules: readonly Rule[];
@@ -67,7 +73,7 @@ const itemsMax = 10_000;
 /** @throws Failure "invalid" — says which field, and why */
 export function parseConfig(bytes: Uint8Array, path: string): RegistryConfig {
   try {
-    return readConfig(JsonReader.parse(bytes, `configuration "${path}"`));
+    return readConfig(JsonReader.parse(bytes, `configuration "${path}"`), dirname(path));
   } catch (cause) {
     if (!(cause instanceof Failure)) throw cause;
     throw new Failure("invalid", cause.message, {
@@ -91,18 +97,40 @@ export const emptyConfig: RegistryConfig = {
 };
 
 const fields = [
-  ...["auth", "publicUrl", "users", "robots", "rules", "immutable", "quotas", "retention"],
+  ...[
+    "auth",
+    "publicUrl",
+    "htpasswd",
+    "tls",
+    "storage",
+    "users",
+    "robots",
+    "rules",
+    "immutable",
+    "quotas",
+    "retention",
+  ],
   ...["webhooks", "upstreams", "limits"],
 ];
 
-function readConfig(reader: JsonReader): RegistryConfig {
+function readConfig(reader: JsonReader, folder: string): RegistryConfig {
   onlyFields(reader, fields);
   const { passwords, rules } = readRobots(reader.field("robots"));
   for (const [name, value] of entriesOf(reader.field("users"))) {
     passwords.set(userName(name, value), hash(value));
   }
   const publicUrl = optional(reader, "publicUrl", webUrl);
+  const htpasswd = optional(reader, "htpasswd", (field) => resolve(folder, field.text()));
+  const tls = optional(reader, "tls", (field) => {
+    onlyFields(field, ["cert", "key"]);
+    const path = (name: string) => resolve(folder, field.field(name).text());
+    return { cert: path("cert"), key: path("key") };
+  });
+  const storage = optional(reader, "storage", (field) => field.text());
   return {
+    ...(htpasswd === undefined ? {} : { htpasswd }),
+    ...(tls === undefined ? {} : { tls }),
+    ...(storage === undefined ? {} : { storage }),
     auth: optional(reader, "auth", (field) => oneOf(field, ["token", "basic"] as const)) ?? "token",
     ...(publicUrl === undefined ? {} : { publicUrl }),
     passwords,

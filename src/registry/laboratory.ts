@@ -1,7 +1,9 @@
 import { Database } from "bun:sqlite";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { openContentStore } from "../content/mod.ts";
-import { type Digest, digestOf, mediaTypes } from "../oci/mod.ts";
+import { test } from "bun:test";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { type BlobStore, openContentStore, openS3Store } from "../content/mod.ts";
+import { openS3Laboratory } from "../content/s3-laboratory.ts";
+import { blobPath, type Digest, digestOf, mediaTypes } from "../oci/mod.ts";
 import { openAccess } from "./access.ts";
 import type { RegistryEvent } from "./server-call.ts";
 import { serveRegistry } from "./server-open.ts";
@@ -14,15 +16,19 @@ export async function openLaboratory({
   bounds = {},
   parts = {},
   directory = mkdtempSync("/tmp/lading-registry-"),
+  storage,
 }: {
   bounds?: Partial<StoreBounds>;
   parts?: Partial<ServerParts>;
   directory?: string;
+  storage?: Bucket;
 } = {}) {
   mkdirSync(directory, { recursive: true });
   const database = new Database(`${directory}/lading.db`, { create: true });
   database.run("PRAGMA journal_mode = WAL");
-  const content = await openContentStore({ directory: `${directory}/content` });
+  const content: BlobStore = storage
+    ? await openS3Store(storage.storage)
+    : await openContentStore({ directory: `${directory}/content` });
   const store = await openRegistryStore({
     database,
     content,
@@ -41,12 +47,46 @@ export async function openLaboratory({
   };
   return {
     ...{ store, server, events, call, directory, stop },
+    ...behind(directory, storage),
     push: pushing(call),
     async [Symbol.asyncDispose]() {
       await stop();
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+type Bucket = Awaited<ReturnType<typeof openS3Laboratory>>;
+
+/** What a test does to stored bytes behind the registry's back. */
+function behind(directory: string, storage: Bucket | undefined) {
+  const stored = (digest: Digest) => storage?.objects.get(blobPath(digest));
+  const pathOf = (digest: Digest) =>
+    storage ? (stored(digest)?.path ?? "/absent") : `${directory}/content/${blobPath(digest)}`;
+  return {
+    damage(digest: Digest, text: string): void {
+      writeFileSync(pathOf(digest), text);
+      storage?.objects.set(blobPath(digest), { ...stored(digest)!, sizeBytes: text.length });
+    },
+    makeOlder(digest: Digest, ms: number): void {
+      const at = new Date(Date.now() - ms);
+      const object = stored(digest);
+      if (object) storage?.objects.set(blobPath(digest), { ...object, modified: at });
+      else if (existsSync(pathOf(digest))) utimesSync(pathOf(digest), at, at);
+    },
+  };
+}
+
+/** A test for each place where a registry may keep its blobs. */
+export function onEachStorage(
+  name: string,
+  task: (open: typeof openLaboratory) => Promise<void>,
+): void {
+  test(`${name} (disk)`, () => task(openLaboratory));
+  test(`${name} (S3)`, async () => {
+    await using storage = openS3Laboratory();
+    await task((options) => openLaboratory({ ...options, storage }));
+  });
 }
 
 export type Laboratory = Awaited<ReturnType<typeof openLaboratory>>;

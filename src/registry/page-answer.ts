@@ -179,5 +179,5 @@ function link(fields: Record<string, string>): string {
 }
 
 function short(digest: Digest): string {
-  return digest.slice(0, "sha256:".length + 12);
+  return digest.slice(0, "sha512:".length + 12);
 }

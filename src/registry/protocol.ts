@@ -1,5 +1,5 @@
 import { type Code, Failure } from "../base/mod.ts";
-import { type Digest, isDigest, parseDigest } from "../oci/mod.ts";
+import { type Digest, isDigest } from "../oci/mod.ts";
 
 /**
  * What both ends of the wire agree on: paths, headers, error codes, names.
@@ -69,6 +69,7 @@ export const headers = {
   chunkMinLength: "OCI-Chunk-Min-Length",
   subject: "OCI-Subject",
   filtersApplied: "OCI-Filters-Applied",
+  tag: "OCI-Tag",
 } as const;
 
 /** The value of `Docker-Distribution-Api-Version`. */
@@ -111,26 +112,17 @@ export function isTag(text: string): boolean {
 /** A tag or a digest, as the last part of a manifest's path. */
 export type ManifestReference = { readonly tag: string } | { readonly digest: Digest };
 
-/**
- * @throws Failure "invalid" — neither a tag nor a digest
- * @throws Failure "unsupported" — a digest of another algorithm than sha256
- */
+/** @throws Failure "invalid" — neither a tag nor a digest */
 export function parseManifestReference(text: string): ManifestReference {
   if (text.includes(":")) return { digest: parseWireDigest(text) };
   if (isTag(text)) return { tag: text };
   throw new Failure("invalid", `Cannot use "${text.slice(0, 140)}": neither a tag nor a digest`);
 }
 
-/**
- * @throws Failure "invalid" — not a digest
- * @throws Failure "unsupported" — a digest of another algorithm than sha256
- */
+/** @throws Failure "invalid" — not a digest that is known here */
 export function parseWireDigest(text: string): Digest {
-  if (isDigest(text)) return parseDigest(text);
-  if (/^sha512:[0-9a-f]{128}$/.test(text)) {
-    throw new Failure("unsupported", "Cannot use a sha512 digest: Lading stores by sha256 alone");
-  }
-  throw new Failure("invalid", `Cannot use "${text.slice(0, 140)}": not a sha256 digest`);
+  if (isDigest(text)) return text;
+  throw new Failure("invalid", `Cannot use "${text.slice(0, 140)}": no sha256 or sha512 digest`);
 }
 
 /** `Content-Range: 0-99` of a chunk, as this protocol writes it (no unit, no total). */

@@ -41,14 +41,22 @@ export async function answerBlob(
     return new Response(null, { status: 304, headers: fields });
   }
   tell({ ...event, action: "pull", sizeBytes: row.sizeBytes });
-  const file = Bun.file(store.blobs.path(digest), { type: "application/octet-stream" });
   const range = rangeOf(request, row.sizeBytes);
-  if (range === undefined) return new Response(file, { headers: fields });
-  const { first, last } = range;
-  const contentRange = `bytes ${first}-${last}/${row.sizeBytes}`;
-  return new Response(file.slice(first, last + 1), {
-    status: 206,
-    headers: { ...fields, "Content-Range": contentRange },
+  if (store.content.link) {
+    return empty(307, {
+      ...fields,
+      Location: store.content.link(digest),
+      "Cache-Control": "no-store",
+    });
+  }
+  const { first, last } = range ?? { first: 0, last: row.sizeBytes - 1 };
+  return new Response(store.content.body(digest, range), {
+    status: range ? 206 : 200,
+    headers: {
+      ...fields,
+      "Content-Length": String(last - first + 1),
+      ...(range ? { "Content-Range": `bytes ${first}-${last}/${row.sizeBytes}` } : {}),
+    },
   });
 }
 

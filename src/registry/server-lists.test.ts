@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { codeOf, openLaboratory } from "./laboratory.ts";
+import { codeOf, onEachStorage, openLaboratory } from "./laboratory.ts";
 
-test("tags and repositories are listed in order, page by page", async () => {
+onEachStorage("tags and repositories are listed in order, page by page", async (openLaboratory) => {
   await using lab = await openLaboratory();
   for (const tag of ["v2", "B", "a", "c", "v10", "A"]) await lab.push.image("z/y", tag, "one");
   await lab.push.image("b", "v1", "one");
@@ -53,7 +53,7 @@ for (const [method, path, code] of [
   });
 }
 
-test("a page of another site may not write", async () => {
+onEachStorage("a page of another site may not write", async (openLaboratory) => {
   await using lab = await openLaboratory();
   const post = (origin: string) =>
     lab.call("POST", "/v2/a/blobs/uploads/", { headers: { Origin: origin } });

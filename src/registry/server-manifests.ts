@@ -1,6 +1,12 @@
 import { limits } from "../base/mod.ts";
-import { type Digest, digestOf } from "../oci/mod.ts";
-import { headers, type ManifestReference, parseManifestReference, paths } from "./protocol.ts";
+import { algorithmOf, type Digest, digestBy } from "../oci/mod.ts";
+import {
+  headers,
+  isTag,
+  type ManifestReference,
+  parseManifestReference,
+  paths,
+} from "./protocol.ts";
 import { Refusal, refusing } from "./refusal.ts";
 import { empty, readBody, withVersion } from "./server-answer.ts";
 import type { Call, Tell } from "./server-call.ts";
@@ -26,6 +32,8 @@ export async function answerManifest(parts: Parts, target: Target, call: Call): 
     return await putManifest(parts, { ...target, at: reference }, call);
   return deleteManifest(parts, { ...target, at: reference }, call);
 }
+
+const tagsMax = 10;
 
 type Found = Target & { readonly at: ManifestReference };
 
@@ -77,13 +85,13 @@ export function findManifest(
 async function putManifest(
   { store, policy, tell }: Parts,
   { name, at }: Found,
-  { request, who, peer }: Call,
+  { request, query, who, peer }: Call,
 ): Promise<Response> {
   const bytes = await readBody(request, limits.manifestBytesMax, () => {
     const message = `Cannot take the manifest: over ${limits.manifestBytesMax} bytes`;
     return new Refusal("SIZE_INVALID", message, { status: 413 });
   });
-  const digest = digestOf(bytes);
+  const digest = digestBy("digest" in at ? algorithmOf(at.digest) : "sha256", bytes);
   if ("digest" in at && at.digest !== digest) {
     throw new Refusal("DIGEST_INVALID", `Cannot take the manifest: its bytes hash to ${digest}`, {
       detail: { digest: at.digest },
@@ -92,17 +100,29 @@ async function putManifest(
   const facts = readManifest(bytes, request.headers.get("Content-Type") ?? "");
   const repository = store.names.ensure(name);
   checkQuota({ store, policy }, { name, repository, digest, sizeBytes: bytes.length });
-  const tags = "tag" in at ? [at.tag] : [];
+  const tags = "tag" in at ? [at.tag] : tagsIn(query);
   for (const tag of tags) checkTag({ store, policy }, { name, repository, tag, to: digest });
-  await store.manifests.put(repository, bytes, { facts, tags, who: who.name });
+  await store.manifests.put(repository, { bytes, digest }, { facts, tags, who: who.name });
   const event = { kind: "manifest", repository: name, digest, mediaType: facts.mediaType } as const;
-  const tag = tags[0] ? { tag: tags[0] } : {};
-  tell({ ...event, ...tag, action: "push", sizeBytes: bytes.length, who: who.name, peer });
+  for (const tag of tags.length > 0 ? tags : [undefined]) {
+    const named = tag === undefined ? {} : { tag };
+    tell({ ...event, ...named, action: "push", sizeBytes: bytes.length, who: who.name, peer });
+  }
   return empty(201, {
     Location: paths.manifest(name, digest),
     [headers.contentDigest]: digest,
     ...(facts.subject ? { [headers.subject]: facts.subject } : {}),
+    ...("digest" in at && tags.length > 0 ? { [headers.tag]: tags.join(", ") } : {}),
   });
+}
+
+/** A push by digest may name its tags: so a tag can stand for a manifest that is known by sha512. */
+function tagsIn(query: URLSearchParams): string[] {
+  const tags = [...new Set(query.getAll("tag"))];
+  if (tags.length > tagsMax || !tags.every(isTag)) {
+    throw new Refusal("TAG_INVALID", `Cannot take the manifest: at most ${tagsMax} tags, as v1`);
+  }
+  return tags;
 }
 
 /** Removes a tag, or a manifest with its tags. Whoever calls has looked at the right to it. */

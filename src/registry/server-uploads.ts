@@ -1,4 +1,4 @@
-import type { Digest } from "../oci/mod.ts";
+import { algorithmOf, type Digest, type DigestAlgorithm, digestAlgorithms } from "../oci/mod.ts";
 import {
   formatUploadRange,
   headers,
@@ -25,9 +25,10 @@ export async function beginUpload(parts: Parts, name: string, call: Call): Promi
   const digest = whole === null ? undefined : await digestIn(whole);
   const mounted = await mount(parts, name, call);
   if (mounted) return mounted;
-  checkAlgorithm(query.get("digest-algorithm"));
+  const algorithm = digest ? algorithmOf(digest) : algorithmIn(query);
   const repository = store.names.ensure(name);
-  const { id } = await store.uploads.start(repository, clientOf(call), digest !== undefined);
+  const isWhole = digest !== undefined;
+  const { id } = await store.uploads.start(repository, clientOf(call), { isWhole, algorithm });
   if (digest === undefined) return uploadAnswer(202, name, { id, sizeBytes: 0 });
   try {
     await receive(parts, { name, repository, id }, request);
@@ -168,9 +169,12 @@ async function digestIn(text: string): Promise<Digest> {
   return await refusing(digestCodes, () => parseWireDigest(text));
 }
 
-function checkAlgorithm(name: string | null): void {
-  if (name === null || name === "sha256") return;
-  const message = `Cannot store by "${name.slice(0, 40)}": Lading stores by sha256 alone`;
+/** What the digest at the end will be by, so that the bytes are hashed once. */
+function algorithmIn(query: URLSearchParams): DigestAlgorithm {
+  const name = query.get("digest-algorithm") ?? "sha256";
+  const found = digestAlgorithms.find((each) => each === name);
+  if (found) return found;
+  const message = `Cannot store by "${name.slice(0, 40)}": sha256 and sha512 are known`;
   throw new Refusal("UNSUPPORTED", message, { status: 400 });
 }
 

@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
 import type { KeyedLock } from "../base/mod.ts";
-import type { ContentStore } from "../content/mod.ts";
+import type { BlobStore } from "../content/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import { Refusal } from "./refusal.ts";
 import type { RepositoryId } from "./store-names.ts";
@@ -14,7 +14,7 @@ export interface BlobRow {
 
 type Parts = {
   readonly database: Database;
-  readonly content: ContentStore;
+  readonly content: BlobStore;
   readonly locks: KeyedLock;
   /** A touch younger than this is as good as a new one, and costs no write. */
   readonly touchEveryMs: number;
@@ -43,10 +43,6 @@ export class Blobs {
   find(repository: RepositoryId | undefined, digest: Digest): BlobRow | undefined {
     const row = repository === undefined ? undefined : this.row(repository, digest);
     return row?.removedMs === null ? row : undefined;
-  }
-
-  path(digest: Digest): string {
-    return this.#parts.content.path(digest);
   }
 
   /** Notes that a push relies on the blob: the collector leaves it alone for the grace time. */

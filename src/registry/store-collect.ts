@@ -208,9 +208,7 @@ class Collection {
   /** Under the digest's lock: nobody stores these bytes meanwhile. */
   async #removeBytes(digest: Digest, modifiedMs: number): Promise<boolean> {
     if (modifiedMs >= this.#before.graceMs || this.#isNeeded(digest)) return false;
-    if (await this.#store.isKeptElsewhere(digest)) return false;
     if (this.#isDryRun) return true;
-    if (this.#isNeeded(digest)) return false; // mounted while the other owner was asked
     await this.#store.content.remove(digest);
     this.#store.manifests.forget(digest);
     return true;

@@ -1,7 +1,7 @@
 import type { Database } from "bun:sqlite";
 import { type KeyedLock, limits } from "../base/mod.ts";
-import type { ContentStore } from "../content/mod.ts";
-import { type Descriptor, type Digest, digestOf } from "../oci/mod.ts";
+import type { BlobStore } from "../content/mod.ts";
+import type { Descriptor, Digest } from "../oci/mod.ts";
 import { Refusal } from "./refusal.ts";
 import type { BlobRow, Blobs } from "./store-blobs.ts";
 import { BytesCache } from "./store-bytes-cache.ts";
@@ -21,7 +21,7 @@ export interface ManifestRow {
 
 type Parts = {
   readonly database: Database;
-  readonly content: ContentStore;
+  readonly content: BlobStore;
   readonly locks: KeyedLock;
   readonly names: Names;
   readonly blobs: Blobs;
@@ -77,22 +77,21 @@ export class Manifests {
   }
 
   /**
-   * Stores a manifest, all of whose parts the repository has, and points `tags` at it. When a part is
+   * Stores a manifest, verified and all of whose parts the repository has, and points `tags` at it. When a part is
    * hidden because it was deleted meanwhile, it is there again. With `isCached`, the parts may be
    * elsewhere: they come when somebody wants them.
    * @throws Refusal MANIFEST_BLOB_UNKNOWN, MANIFEST_INVALID
    */
   async put(
     repository: RepositoryId,
-    bytes: Uint8Array,
+    { bytes, digest }: { bytes: Uint8Array; digest: Digest },
     {
       facts,
       tags,
       who,
       isCached = false,
     }: { facts: ManifestFacts; tags: readonly string[]; who: string; isCached?: boolean },
-  ): Promise<Digest> {
-    const digest = digestOf(bytes);
+  ): Promise<void> {
     if (!isCached) this.#checkParts(repository, facts); // first without writing anything
     await this.#parts.locks.run(digest, async () => {
       if ((await this.#parts.content.size(digest)) !== bytes.length) {
@@ -108,7 +107,6 @@ export class Manifests {
       })();
     });
     this.#cache.put(digest, bytes);
-    return digest;
   }
 
   /**

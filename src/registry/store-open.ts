@@ -1,8 +1,7 @@
 import type { Database } from "bun:sqlite";
 import { mkdir } from "node:fs/promises";
 import { KeyedLock } from "../base/mod.ts";
-import type { ContentStore } from "../content/mod.ts";
-import type { Digest } from "../oci/mod.ts";
+import type { BlobStore } from "../content/mod.ts";
 import { Blobs } from "./store-blobs.ts";
 import { Manifests } from "./store-manifests.ts";
 import { Names } from "./store-names.ts";
@@ -34,33 +33,29 @@ export const defaultBounds: StoreBounds = {
 /** All that a registry keeps. */
 export interface RegistryStore {
   readonly database: Database;
-  readonly content: ContentStore;
+  readonly content: BlobStore;
   readonly locks: KeyedLock;
   readonly names: Names;
   readonly blobs: Blobs;
   readonly manifests: Manifests;
   readonly uploads: Uploads;
   readonly bounds: StoreBounds;
-  /** True for bytes that someone else beside the registry still needs. */
-  readonly isKeptElsewhere: (digest: Digest) => boolean | Promise<boolean>;
 }
 
 /**
  * Opens the registry's names in `database` and its uploads below `directory`, which must be on the file
- * system of the content store. What a crash left is put right.
+ * system of the content store where that is a disk. What a crash left is put right.
  */
 export async function openRegistryStore({
   database,
   content,
   directory,
   bounds = {},
-  isKeptElsewhere = () => false,
 }: {
   database: Database;
-  content: ContentStore;
+  content: BlobStore;
   directory: string;
   bounds?: Partial<StoreBounds>;
-  isKeptElsewhere?: (digest: Digest) => boolean | Promise<boolean>;
 }): Promise<RegistryStore> {
   const all = { ...defaultBounds, ...bounds };
   const uploadsDirectory = `${directory}/uploads`;
@@ -73,7 +68,7 @@ export async function openRegistryStore({
   const uploads = new Uploads({ database, directory: uploadsDirectory, ...all });
   await uploads.reconcile();
   return {
-    ...{ database, content, locks, names, blobs, manifests, uploads, isKeptElsewhere },
+    ...{ database, content, locks, names, blobs, manifests, uploads },
     bounds: all,
   };
 }

@@ -1,4 +1,5 @@
 import type { FileHandle } from "node:fs/promises";
+import { type DigestAlgorithm, DigestHasher } from "../oci/mod.ts";
 
 const pieceBytes = 512 << 10;
 
@@ -18,11 +19,12 @@ function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
+/** How far a file has come, and the hash so far. */
+export type Progress = { readonly hasher: DigestHasher; sizeBytes: number };
+
 /** The hash of a file as far as it goes, to be continued. */
-export async function hashWhole(
-  file: FileHandle,
-): Promise<{ hasher: Bun.CryptoHasher; sizeBytes: number }> {
-  const hasher = new Bun.CryptoHasher("sha256");
+export async function hashWhole(file: FileHandle, algorithm: DigestAlgorithm): Promise<Progress> {
+  const hasher = new DigestHasher(algorithm);
   const piece = Buffer.allocUnsafe(pieceBytes);
   for (let at = 0; ; ) {
     const { bytesRead } = await file.read(piece, 0, piece.length, at);
@@ -39,17 +41,14 @@ export async function hashWhole(
  */
 export class PieceWriter {
   readonly #file: FileHandle;
-  readonly #progress: { readonly hasher: Bun.CryptoHasher; sizeBytes: number };
+  readonly #progress: Progress;
   #piece: Buffer = Buffer.allocUnsafe(pieceBytes);
   #spare: Buffer | undefined;
   #used = 0;
   #writing: Promise<void> = Promise.resolve();
   #sizeBytes: number;
 
-  constructor(
-    file: FileHandle,
-    progress: { readonly hasher: Bun.CryptoHasher; sizeBytes: number },
-  ) {
+  constructor(file: FileHandle, progress: Progress) {
     this.#file = file;
     this.#progress = progress;
     this.#sizeBytes = progress.sizeBytes;

@@ -2,11 +2,11 @@ import type { Database } from "bun:sqlite";
 import { randomUUID } from "node:crypto";
 import { type FileHandle, open, readdir, rm, stat } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
-import { type Digest, parseDigest } from "../oci/mod.ts";
+import { algorithmOf, type Digest, type DigestAlgorithm, DigestHasher } from "../oci/mod.ts";
 import { diskFailure, errnoOf } from "../sys/mod.ts";
 import { Refusal } from "./refusal.ts";
 import type { RepositoryId } from "./store-names.ts";
-import { hashWhole, PieceWriter } from "./store-pieces.ts";
+import { hashWhole, PieceWriter, type Progress } from "./store-pieces.ts";
 
 /** An upload that somebody has begun. */
 export interface Upload {
@@ -23,9 +23,6 @@ type Parts = {
   readonly uploadsPerClientMax: number;
 };
 
-/** How far the hash of an upload's file has come; lost with the process, made anew from the file. */
-type Progress = { readonly hasher: Bun.CryptoHasher; sizeBytes: number };
-
 const progressMax = 2_000;
 const wholePrefix = "whole-";
 
@@ -36,6 +33,7 @@ const wholePrefix = "whole-";
 export class Uploads {
   readonly #parts: Parts;
   readonly #busy = new Set<string>();
+  /** Lost with the process, made anew from the file. */
   readonly #progress = new Map<string, Progress>();
 
   constructor(parts: Parts) {
@@ -44,9 +42,17 @@ export class Uploads {
 
   /**
    * With `isWhole`, one request brings all: after a crash nobody could go on, and nothing is kept.
+   * By another algorithm than it ends with, the file is read once more at the end.
    * @throws Refusal TOOMANYREQUESTS — too many begun, by this client or by all
    */
-  async start(repository: RepositoryId, who: string, isWhole = false): Promise<Upload> {
+  async start(
+    repository: RepositoryId,
+    who: string,
+    {
+      isWhole = false,
+      algorithm = "sha256",
+    }: { isWhole?: boolean; algorithm?: DigestAlgorithm } = {},
+  ): Promise<Upload> {
     const row = this.#parts.database
       .query<{ all: number; mine: number }, [string]>(
         `SELECT (SELECT count(*) FROM registry_upload) AS "all",
@@ -70,7 +76,7 @@ export class Uploads {
       this.#forget(id);
       throw diskFailure(error, "begin upload", id);
     }
-    this.#remember(id, { hasher: new Bun.CryptoHasher("sha256"), sizeBytes: 0 });
+    this.#remember(id, { hasher: new DigestHasher(algorithm), sizeBytes: 0 });
     return { id, repository, touchedMs };
   }
 
@@ -144,8 +150,11 @@ export class Uploads {
     expected: Digest,
     take: (file: { path: string; sizeBytes: number }) => Promise<void>,
   ): Promise<void> {
-    await this.#exclusive(id, async (file, { hasher, sizeBytes }) => {
-      const found = parseDigest(`sha256:${hasher.copy().digest("hex")}`);
+    await this.#exclusive(id, async (file, progress) => {
+      const algorithm = algorithmOf(expected);
+      const isOther = progress.hasher.algorithm !== algorithm;
+      const { hasher, sizeBytes } = isOther ? await hashWhole(file, algorithm) : progress;
+      const found = hasher.digest();
       if (found !== expected) {
         await this.cancel(id);
         throw new Refusal("DIGEST_INVALID", `Cannot take the blob: its bytes hash to ${found}`, {
@@ -208,7 +217,7 @@ export class Uploads {
         throw errnoOf(error) === "ENOENT" ? unknownUpload(id) : diskFailure(error, "open", id);
       });
       try {
-        const progress = this.#progress.get(id) ?? (await hashWhole(file));
+        const progress = this.#progress.get(id) ?? (await hashWhole(file, "sha256"));
         this.#remember(id, progress);
         return await task(file, progress);
       } catch (error) {
