@@ -12,6 +12,9 @@ import { flag, parseFilters, whole } from "./query.ts";
 import { partRoutes, partsOf } from "./route-build-parts.ts";
 import type { Route } from "./router.ts";
 
+/** What is kept of a quiet build's words, in case that it fails. */
+const heldCharactersMax = 1 << 17;
+
 async function build(exchange: Exchange, context: Context): Promise<void> {
   const { query, signal } = exchange;
   refuseUnsupported(query);
@@ -23,17 +26,26 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
   const answer = new ProgressAnswer(exchange);
   const isQuiet = flag(query, "q");
   const textOfEvent = buildTexts();
+  let held = "";
   await answer.run(async () => {
-    const image = await context.builder.build(
+    const work = context.builder.build(
       { ...asked, ...parts, registries, contextPath, signal },
       (event) => {
-        if (isQuiet) return;
+        if (isQuiet) {
+          held = `${held}${textOfEvent(event)}`.slice(-heldCharactersMax);
+          return;
+        }
         if (event.kind === "pull") answer.report(event.progress);
         if (event.kind === "image") answer.send({ aux: { ID: event.id } });
         const text = textOfEvent(event);
         if (text !== "") answer.send({ stream: text });
       },
     );
+    const image = await work.catch((error: unknown) => {
+      // What a quiet build had kept to itself explains the failure.
+      if (held !== "") answer.send({ stream: held });
+      throw error;
+    });
     if (isQuiet) answer.send({ stream: `${image.id}\n` });
     else
       for (const tag of asked.tags) answer.send({ stream: `Successfully tagged ${named(tag)}\n` });
@@ -76,6 +88,18 @@ function refuseUnsupported(query: URLSearchParams): void {
       {
         hint: "Fetch it first, and send it as the build's context",
       },
+    );
+  }
+  if (query.getAll("securityopt").some((each) => each !== "" && each !== "null" && each !== "[]")) {
+    throw new Failure(
+      "invalid",
+      "The daemon on this platform does not support setting security options on build",
+    );
+  }
+  if (!["", "default"].includes((query.get("isolation") ?? "").toLowerCase())) {
+    throw new Failure(
+      "invalid",
+      `Unsupported isolation: ${JSON.stringify(query.get("isolation"))}`,
     );
   }
   if (flag(query, "squash")) {

@@ -199,5 +199,11 @@ function warningsOf(host: HostConfig): string[] {
           "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.",
         ]
       : []),
+    ...(host.OomKillDisable && host.Memory === 0
+      ? [
+          "OOM killer is disabled for the container, but no memory limit is set, this can result in " +
+            "the system running out of resources.",
+        ]
+      : []),
   ];
 }

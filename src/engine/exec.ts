@@ -13,7 +13,7 @@ import type { Attachment, Container, ExecRequest, StartFailure } from "./types.t
 /** As `Engine.exec`: notes what shall run; nothing runs yet. */
 export function createExec(core: Core, id: string, request: ExecRequest): string {
   const container = requireReady(core, id);
-  if (request.cmd.length === 0 || request.cmd[0] === "") {
+  if (request.cmd.length === 0) {
     throw new Failure("invalid", "No exec command specified");
   }
   checkEnvironment(request.env);

@@ -94,7 +94,7 @@ export async function dropImageMounts(core: Core, plans: readonly MountPlan[]): 
 
 /** What every container has mounted, or gets as an empty file; Docker keeps these out of diffs too. */
 const alwaysMounted = `/dev /dev/pts /dev/shm /dev/mqueue /dev/console /proc /sys /etc/hosts
-/etc/hostname /etc/resolv.conf /.dockerenv /sbin/docker-init`.split(/\s+/);
+/etc/hostname /etc/resolv.conf /etc/mtab /.dockerenv /sbin/docker-init`.split(/\s+/);
 
 /** Where something is mounted while the container runs: empty files and folders there say nothing. */
 export function mountTargets(plans: readonly MountPlan[]): string[] {

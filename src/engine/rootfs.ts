@@ -8,6 +8,7 @@ import {
   openPath,
   openWithin,
   resolve,
+  symlinkAt,
 } from "../sys/mod.ts";
 
 const absences = ["ENOENT", "ENOTDIR", "ELOOP", "EACCES"];
@@ -35,16 +36,34 @@ export function findInRoot(directory: number, path: string, flags = 0): number |
   }
 }
 
-/** Programs look for this file to tell whether they are in a container. */
+/** Where older programs look for what is mounted, and what they find there. */
+export const mountTable = { path: "/etc/mtab", target: "/proc/mounts" } as const;
+
+/**
+ * Makes what is in every container: a file by which programs tell that they are in one, and the link
+ * that programs of old read for what is mounted. What the image has there is left as it is.
+ */
 export function markRoot(root: string): void {
   withRoot(root, (directory) => {
+    const flags = open.writeOnly | open.create | open.exclusive;
+    unlessThere(() => closeFile(openAt(directory, ".dockerenv", flags, 0o755)));
+    makeBelow(directory, posix.dirname(mountTable.path));
+    const parent = findInRoot(directory, posix.dirname(mountTable.path), open.directory);
+    if (parent === undefined) return; // the image has no folder there, but something else
     try {
-      const flags = open.writeOnly | open.create | open.exclusive;
-      closeFile(openAt(directory, ".dockerenv", flags, 0o755));
-    } catch (error) {
-      if (errnoOf(error) !== "EEXIST") throw error;
+      unlessThere(() => symlinkAt(mountTable.target, parent, posix.basename(mountTable.path)));
+    } finally {
+      closeFile(parent);
     }
   });
+}
+
+function unlessThere(make: () => void): void {
+  try {
+    make();
+  } catch (error) {
+    if (errnoOf(error) !== "EEXIST") throw error;
+  }
 }
 
 /** Makes a directory inside a root, with those above it. What is there already is left as it is. */

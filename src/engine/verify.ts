@@ -191,6 +191,9 @@ function verifyNetworkMode(config: ContainerConfig, host: HostConfig): void {
   if (Object.keys(host.PortBindings ?? {}).length > 0 || host.PublishAllPorts) {
     throw bad("conflicting options: port publishing and the container type network mode");
   }
+  if (Object.keys(config.ExposedPorts ?? {}).length > 0) {
+    throw bad("conflicting options: port exposing and the container type network mode");
+  }
 }
 
 /** `name:address`, `name=address`, or an address of `host-gateway`. @throws "invalid" */

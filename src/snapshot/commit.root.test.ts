@@ -132,11 +132,12 @@ describe("commit()", () => {
       const root = await store.mount("c");
       chmodSync(root, 0o700);
       writeFileSync(`${root}/etc/hosts`, "");
+      symlinkSync("/proc/mounts", `${root}/etc/mtab`);
       mkdirSync(`${root}/proc`);
       writeFileSync(`${root}/kept`, "");
       const layer = await store.commit("c", {
         how,
-        mountPoints: ["/proc", "/etc/hosts", "/kept/not"],
+        mountPoints: ["/proc", "/etc/hosts", "/etc/mtab", "/kept/not"],
       });
       const path = `${fixture.base}/stubs.tar`;
       writeFileSync(path, Buffer.concat(await Array.fromAsync(store.layerTar(layer.diffId))));

@@ -4,7 +4,7 @@ import { splitPath } from "./folders.ts";
 
 /**
  * Finds what a runtime left in an upper directory where it mounted something: at each of `paths` an
- * empty file or directory, and the folders above it that are there for its sake alone. Those inside
+ * empty file, a link or an empty directory, and the folders above it that are there for its sake alone. Those inside
  * others come first. Docker has such files in a layer of their own and shows them nowhere.
  */
 export function findStubs(
@@ -51,6 +51,7 @@ function isStub(
   if (!stat) return false;
   const below = statBelow(trees.lower, path);
   if (stat.type === "file") return isMountPoint && stat.sizeBytes === 0 && !below;
+  if (stat.type === "symlink") return isMountPoint && !below;
   if (stat.type !== "directory" || (below && !sameAttributes(stat, below))) return false;
   const folder = openFolder(trees.upper, path);
   try {
