@@ -71,7 +71,7 @@ export function badSyntax(path: string, source: string): string[] {
 
 function sources(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts"))
+    .filter((name) => name.endsWith(".ts") && !name.includes("node_modules/"))
     .map((name) => `${folder}/${name}`);
 }
 
