@@ -13,6 +13,8 @@ Commands:
   inspect     Show a manifest or index
   copy        Copy an image, all platforms, from one registry to another
   rm          Remove a tag or a manifest
+  log         Show where a tag has been (Lading's registry)
+  undo        Move a tag back to where it was (Lading's registry)
 
 Run 'lading registry COMMAND --help' for more information on a command.
 `;
@@ -24,6 +26,9 @@ export async function runRegistryCommand(argv: readonly string[]): Promise<numbe
   if (name === "gc" || name === "fsck") {
     return (await import("./registry-upkeep.ts")).runUpkeep(name, rest);
   }
+  if (name === "log" || name === "undo") {
+    return (await import("./registry-history.ts")).runHistory(name, rest);
+  }
   const remote = ["ls", "tags", "inspect", "copy", "rm"] as const;
   const verb = remote.find((each) => each === name);
   if (verb) return (await import("./registry-remote.ts")).runRemote(verb, rest);
@@ -32,7 +37,7 @@ export async function runRegistryCommand(argv: readonly string[]): Promise<numbe
     return 0;
   }
   process.stderr.write(
-    `lading: '${name}' is not a command of lading registry: serve, gc, fsck, ls, tags, inspect, copy or rm\n\n` +
+    `lading: '${name}' is not a command of lading registry: serve, gc, fsck, ls, tags, inspect, copy, rm, log or undo\n\n` +
       "Run 'lading registry --help' for more information\n",
   );
   return 1;

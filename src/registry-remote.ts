@@ -150,7 +150,7 @@ async function open(
 }
 
 /** What `lading login` or `docker login` kept. */
-async function credentialsFor(image: string): Promise<Credentials> {
+export async function credentialsFor(image: string): Promise<Credentials> {
   const { username, password, identitytoken } = (await registryAuth(image)) ?? {};
   return {
     ...(username ? { username } : {}),

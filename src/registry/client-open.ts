@@ -1,5 +1,5 @@
 import { Failure } from "../base/mod.ts";
-import { refused, send } from "./client-fetch.ts";
+import { type Answer, refused, send } from "./client-fetch.ts";
 import type { RegistrySettings } from "./client-host.ts";
 import { listCatalog } from "./client-lists.ts";
 import { RemoteRepository, type Repository } from "./client-repository.ts";
@@ -21,6 +21,8 @@ export interface RegistryClient {
   ): Repository;
   /** The names of the repositories that a registry lists for us. @throws Failure "denied" | … */
   catalog(domain: string, credentials: Credentials, signal: AbortSignal): Promise<string[]>;
+  /** The JSON that a registry answers to what the distribution protocol has no word for. */
+  ask(domain: string, question: Question): Promise<unknown>;
   /** An answer of JSON from an address that is no registry. @throws Failure "invalid" | "unavailable" */
   json(url: URL, signal: AbortSignal): Promise<unknown>;
   /** Shows credentials to a registry. @throws Failure "denied" — they are wrong */
@@ -31,6 +33,15 @@ export interface RegistryClient {
   ): Promise<{ identityToken: string }>;
   /** From now on these hold; what goes on already is not touched. */
   reload(settings: RegistrySettings): void;
+}
+
+/** One request beside the protocol; `scopes` is what a token for it must allow. */
+export interface Question {
+  readonly method: "GET" | "POST";
+  readonly target: string;
+  readonly scopes: readonly string[];
+  readonly credentials: Credentials;
+  readonly signal: AbortSignal;
 }
 
 const sessionsMax = 64;
@@ -55,6 +66,12 @@ export function openRegistryClient(settings: RegistrySettings = {}): RegistryCli
         : new RoutedRepository(repository, mirrors, sessions.health);
     },
     catalog: (domain, credentials, signal) => listCatalog(sessions.of(domain, credentials), signal),
+    async ask(domain, { method, target, scopes, credentials, signal }) {
+      const request = { method, target, scopes, signal };
+      const answer = await sessions.of(domain, credentials).send(request);
+      if (answer.status !== 200) throw await refused(answer, `Cannot ask ${domain}`);
+      return await parseAnswer(answer);
+    },
     json: fetchJson,
     login: (domain, credentials, signal) =>
       new Session(domain, sessions.settings, credentials).login(signal),
@@ -97,10 +114,15 @@ async function fetchJson(url: URL, signal: AbortSignal): Promise<unknown> {
   const call = () => send({ method: "GET", url, tls: {}, signal });
   const answer = await retrying(call, { signal, triesMax: 3 });
   if (answer.status !== 200) throw await refused(answer, `Get "${url.origin}${url.pathname}"`);
+  return await parseAnswer(answer);
+}
+
+async function parseAnswer(answer: Answer): Promise<unknown> {
   const text = Buffer.from(await answer.bytes(answerBytesMax)).toString();
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new Failure("invalid", `Cannot read the answer of ${url.host}: not JSON`, { cause });
+    const { host } = answer.url;
+    throw new Failure("invalid", `Cannot read the answer of ${host}: not JSON`, { cause });
   }
 }

@@ -75,10 +75,12 @@ export class RemoteRepository implements Repository {
     this.#actions = actions.join(",");
   }
 
-  #send(request: Omit<Request, "scopes"> & { sources?: readonly string[] }): Promise<Answer> {
-    const sources = request.sources ?? [];
+  #send(
+    request: Omit<Request, "scopes"> & { sources?: readonly string[]; actions?: string },
+  ): Promise<Answer> {
+    const { sources = [], actions = this.#actions } = request;
     const scopes = [
-      `repository:${this.path}:${this.#actions}`,
+      `repository:${this.path}:${actions}`,
       ...sources.map((path) => `repository:${path}:pull`),
     ];
     return this.#session.send({ ...request, scopes });
@@ -179,7 +181,8 @@ export class RemoteRepository implements Repository {
 
   async remove(reference: string, signal: AbortSignal): Promise<void> {
     const target = paths.manifest(this.path, reference);
-    const answer = await this.#send({ method: "DELETE", target, signal });
+    const actions = "pull,push,delete"; // registries differ in which of them it takes
+    const answer = await this.#send({ method: "DELETE", target, signal, actions });
     if (answer.status !== 202 && answer.status !== 200) {
       throw await refused(answer, `Cannot remove ${this.domain}/${this.path} ${reference}`);
     }
