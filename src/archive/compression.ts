@@ -1,7 +1,9 @@
-import { pipeline, Readable, type Transform } from "node:stream";
-import { crc32, createDeflateRaw, createGunzip, createZstdDecompress } from "node:zlib";
+import type { Transform } from "node:stream";
 import { Failure } from "../base/mod.ts";
 import { ZstdFrames } from "./zstd-frames.ts";
+
+/** Loaded when something is compressed: it takes 3 MB and, of a short command, time. */
+const zlib = () => require("node:zlib") as typeof import("node:zlib");
 
 export type Compression = "plain" | "gzip" | "zstd" | "bzip2" | "xz";
 
@@ -91,7 +93,7 @@ function plain(
   through: DecompressOptions["through"],
 ): AsyncIterable<Uint8Array> {
   if (how === "plain") return source;
-  if (how === "gzip") return transform(source, createGunzip({ chunkSize: pieceBytes }));
+  if (how === "gzip") return transform(source, zlib().createGunzip({ chunkSize: pieceBytes }));
   if (how === "zstd") return plainOfZstd(source);
   if (through) return through([how, "-dc"], source);
   throw new Failure("unsupported", `Cannot decompress ${how} here`, {
@@ -107,7 +109,7 @@ async function* plainOfZstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<U
       yield chunk;
     }
   }
-  yield* transform(followed(), createZstdDecompress({ chunkSize: pieceBytes }));
+  yield* transform(followed(), zlib().createZstdDecompress({ chunkSize: pieceBytes }));
   if (!frames.isWhole) throw new Failure("corrupt", "Cannot decompress: the stream ends too soon");
 }
 
@@ -116,6 +118,7 @@ async function* transform(
   source: AsyncIterable<Uint8Array>,
   stream: Transform,
 ): AsyncGenerator<Uint8Array, void> {
+  const { pipeline, Readable } = require("node:stream") as typeof import("node:stream");
   let failure: unknown;
   pipeline(Readable.from(source, { objectMode: true, highWaterMark: 2 }), stream, (error) => {
     failure = error;
@@ -157,6 +160,7 @@ export async function* gzip(
   source: AsyncIterable<Uint8Array>,
   level = 6,
 ): AsyncGenerator<Uint8Array, void> {
+  const { crc32 } = zlib();
   const sum = { crc: 0, size: 0 };
   async function* summed(): AsyncGenerator<Uint8Array, void> {
     for await (const chunk of cutEvenly(source)) {
@@ -166,7 +170,7 @@ export async function* gzip(
     }
   }
   yield gzipHeader;
-  yield* transform(summed(), createDeflateRaw({ level, chunkSize: pieceBytes }));
+  yield* transform(summed(), zlib().createDeflateRaw({ level, chunkSize: pieceBytes }));
   const trailer = Buffer.alloc(8);
   trailer.writeUInt32LE(sum.crc >>> 0, 0);
   trailer.writeUInt32LE(sum.size % 2 ** 32, 4);
