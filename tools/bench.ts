@@ -5,7 +5,7 @@
  */
 import { parseArgs } from "node:util";
 import { TestEngine, whyNot } from "../test/engine.ts";
-import { cleanUp, type Job, jobs, ownClient, prepare, type Target } from "./bench-jobs.ts";
+import { cleanUp, type Job, jobs, ownJobs, prepare, type Target } from "./bench-jobs.ts";
 
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -62,9 +62,9 @@ for (const job of wanted) {
     console.log(`${job.name.padEnd(48)} failed: ${(error as Error).message.trim().slice(0, 300)}`);
   }
 }
-if (ownClient.name.includes(flags.only ?? "")) {
-  const [ours] = await measure(ownClient, [targets[0]!]);
-  console.log(`${`${ownClient.name} (ms)`.padEnd(48)}${show(ours!)}`);
+for (const job of ownJobs.filter(({ name }) => name.includes(flags.only ?? ""))) {
+  const [ours] = await measure(job, [targets[0]!]);
+  console.log(`${`${job.name} (ms)`.padEnd(48)}${show(ours!)}`);
 }
 for (const target of targets) await cleanUp(target);
 const left = (await own?.close()) ?? [];
