@@ -52,10 +52,7 @@ export function tarHeader(fields: TarFields): Uint8Array {
   text(records, "gname", block, { at: 297, length: 31, value: header.groupName });
   writeOctal(block, 329, 8, header.deviceMajor);
   writeOctal(block, 337, 8, header.deviceMinor);
-  for (const [name, value] of [...header.xattrs].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    if (name.includes("=")) throw new Failure("invalid", `Cannot archive xattr "${name}"`);
-    records.push(paxRecord(`SCHILY.xattr.${name}`, value));
-  }
+  if (header.xattrs.size > 0) attributes(records, header);
   sealBlock(block);
   return records.length === 0 ? block : Buffer.concat([extendedHeader(path, records), block]);
 }
@@ -81,16 +78,21 @@ export async function* writeTar(
     held = 0;
   }
   for await (const { header, body } of entries) {
-    const isBytes = body instanceof Uint8Array;
-    const sizeBytes = header.sizeBytes ?? (isBytes ? body.length : 0);
+    const whole = body instanceof Uint8Array ? body : undefined;
+    const sizeBytes = header.sizeBytes ?? whole?.length ?? 0;
     hold(tarHeader({ ...header, sizeBytes }));
     let left = sizeBytes;
-    for await (const part of isBytes ? [body] : (body ?? [])) {
-      left -= part.length;
-      if (left < 0) break;
-      // A source may reuse its buffer: small parts are copied, large ones leave at once.
-      hold(isBytes || part.length >= chunkBytes ? part : Buffer.from(part));
-      yield* flush(chunkBytes);
+    if (whole) {
+      left -= whole.length;
+      if (left === 0) hold(whole);
+    } else if (body) {
+      for await (const part of body as AsyncIterable<Uint8Array>) {
+        left -= part.length;
+        if (left < 0) break;
+        // A source may reuse its buffer: small parts are copied, large ones leave at once.
+        hold(part.length >= chunkBytes ? part : Buffer.from(part));
+        yield* flush(chunkBytes);
+      }
     }
     if (left !== 0) {
       throw new Failure("corrupt", `Cannot archive "${header.path}": its size is not ${sizeBytes}`);
@@ -129,12 +131,13 @@ interface Place<Value> {
   readonly value: Value;
 }
 
+const nothing = Buffer.alloc(0);
+
 /** The name whole, or split at a slash into prefix and name, or cut with the whole in a record. */
 function nameFields(path: string, records: Buffer[]): { name: Buffer; prefix: Buffer } {
   const bytes = encodeName(path);
-  const none = Buffer.alloc(0);
   if (isAscii(path)) {
-    if (bytes.length <= 100) return { name: bytes, prefix: none };
+    if (bytes.length <= 100) return { name: bytes, prefix: nothing };
     const slash = bytes.lastIndexOf(0x2f, Math.min(155, bytes.length - 2));
     if (slash > 0 && bytes.length - slash - 1 <= 100) {
       return { name: bytes.subarray(slash + 1), prefix: bytes.subarray(0, slash) };
@@ -142,7 +145,7 @@ function nameFields(path: string, records: Buffer[]): { name: Buffer; prefix: Bu
   }
   if (!path.isWellFormed()) records.push(paxRecord("hdrcharset", "BINARY"));
   records.push(paxRecord("path", bytes));
-  return { name: asciiOf(path).subarray(0, 100), prefix: none };
+  return { name: asciiOf(path).subarray(0, 100), prefix: nothing };
 }
 
 function text(records: Buffer[], key: string, block: Buffer, place: Place<string>): void {
@@ -151,6 +154,13 @@ function text(records: Buffer[], key: string, block: Buffer, place: Place<string
   const bytes = encodeName(value);
   if (bytes.length > length || !isAscii(value)) records.push(paxRecord(key, bytes));
   asciiOf(value).copy(block, at, 0, length);
+}
+
+function attributes(records: Buffer[], { xattrs }: Pick<TarHeader, "xattrs">): void {
+  for (const [name, value] of [...xattrs].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (name.includes("=")) throw new Failure("invalid", `Cannot archive xattr "${name}"`);
+    records.push(paxRecord(`SCHILY.xattr.${name}`, value));
+  }
 }
 
 function number(records: Buffer[], key: string, block: Buffer, place: Place<number>): void {
@@ -173,13 +183,17 @@ function time(records: Buffer[], block: Buffer, header: Omit<TarHeader, "segment
 }
 
 function writeOctal(block: Buffer, at: number, length: number, value: number): void {
-  const digits = value.toString(8).padStart(length - 1, "0");
-  if (digits.length >= length) throw new Failure("invalid", `Cannot archive the number ${value}`);
-  block.write(digits, at, "latin1");
+  let rest = value;
+  for (let place = at + length - 2; place >= at; place--) {
+    block[place] = 0x30 + (rest % 8);
+    rest = Math.floor(rest / 8);
+  }
+  if (rest > 0) throw new Failure("invalid", `Cannot archive the number ${value}`);
 }
 
 function sealBlock(block: Buffer): void {
-  block.write(`${checksums(block).unsigned.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
+  writeOctal(block, 148, 7, checksums(block).unsigned);
+  block[155] = 0x20;
 }
 
 /** The PAX header and its records. Its own name is for tars that do not know PAX and unpack it. */

@@ -23,7 +23,10 @@ export async function* packContext(
   const ignore = readIgnore(folder, dockerfile);
   const isOurs = (path: string) => extra.has(path);
   function* entries(): Generator<TarInput> {
-    yield* walk(folder, "", { ignore, isOurs, seen: new Map() });
+    for (const entry of walk(folder, "", { ignore, isOurs, seen: new Map() })) {
+      // Whole seconds, as a layer has them: a fraction would take two blocks more for each file.
+      yield { ...entry, header: { ...entry.header, mtimeNanoseconds: 0 } };
+    }
     for (const [path, body] of extra) yield { header: { path, mode: 0o644 }, body };
   }
   yield* writeTar(entries());

@@ -1,5 +1,4 @@
 /** Secrets and SSH agents of a build: they go to the engine on ways of their own. */
-import { randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -132,7 +131,7 @@ async function startAgent(keys: readonly string[], opened: AsyncDisposableStack)
 
 /** Joins a connection to the engine with one to the agent. Gives the id of the former. */
 async function forward(engine: Client, path: string, opened: AsyncDisposableStack) {
-  const id = randomBytes(32).toString("hex");
+  const id = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex");
   const line = await engine.images.forwardAgent(id);
   opened.defer(() => line.close());
   const agent = connect({ path });

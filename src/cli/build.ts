@@ -22,14 +22,13 @@ export const command = defineCommand({
     const query = { ...buildQuery(flags), ...security, ...source.query, ...parts.query };
     const registries = await allAuths(configFolder(globals));
     const messages = await engine.images.build(query, source.context, { registries });
-    const { isatty } = require("node:tty") as typeof import("node:tty");
     let id = "";
     const told: ProgressMessage[] = [];
     const kept = flags.quiet ? remembered(messages, told) : messages;
     try {
       await showProgress(kept, {
         quiet: flags.quiet,
-        isTerminal: isatty(1) && flags.progress !== "plain",
+        isTerminal: !flags.quiet && flags.progress !== "plain" && isTerminal(),
         onAux: (aux) => {
           id = aux.ID ?? id;
         },
@@ -45,6 +44,11 @@ export const command = defineCommand({
     return 0;
   },
 });
+
+/** Loads node:tty, and node:net with it, which takes longer than a small context. */
+function isTerminal(): boolean {
+  return (require("node:tty") as typeof import("node:tty")).isatty(1);
+}
 
 const toldMax = 10_000;
 
