@@ -134,9 +134,10 @@ export class Exchange {
     return Buffer.concat(parts);
   }
 
-  /** Answers with a value, or with text that is JSON already. */
+  /** Answers with a value, or with text or bytes that are JSON already. */
   json(status: number, value: unknown): void {
-    const text = typeof value === "string" ? value : `${JSON.stringify(value)}\n`;
+    const isJson = typeof value === "string" || Buffer.isBuffer(value);
+    const text = isJson ? value : `${JSON.stringify(value)}\n`;
     this.#whole(status, "Content-Type: application/json\r\n", text);
   }
 
@@ -149,14 +150,17 @@ export class Exchange {
     this.#whole(status, headers, "");
   }
 
-  #whole(status: number, headers: string, text: string): void {
+  #whole(status: number, headers: string, body: string | Buffer): void {
     if (this.#state !== "open") throw new Error("Broken invariant: answered twice");
     this.#state = "done";
     const isBare = status === 204 || status === 304;
-    recorder?.({ method: this.method, path: this.path, status, body: text });
-    const length = isBare ? "" : `Content-Length: ${Buffer.byteLength(text)}\r\n`;
+    recorder?.({ method: this.method, path: this.path, status, body: body.toString() });
+    const length = isBare ? "" : `Content-Length: ${Buffer.byteLength(body)}\r\n`;
     const head = answerHead(status) + headers + length + this.#closing();
-    this.#connection.socket.write(`${head}\r\n${isBare || this.method === "HEAD" ? "" : text}`);
+    const sent = isBare || this.method === "HEAD" ? "" : body;
+    const { socket } = this.#connection;
+    if (typeof sent === "string") socket.write(`${head}\r\n${sent}`);
+    else socket.write(Buffer.concat([Buffer.from(`${head}\r\n`), sent]));
   }
 
   #closing(): string {

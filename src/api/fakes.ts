@@ -144,8 +144,13 @@ export function fakeEngine(containers: Container[]): Engine & { emitted: EngineE
     hostnamePath: "/n",
     resolvConfPath: "/r",
   };
+  let listed: readonly Container[] = [];
   const engine = partial<Engine>("engine", {
-    list: () => containers,
+    list: () => {
+      const isSame = listed.length === containers.length;
+      if (!isSame || listed.some((each, at) => each !== containers[at])) listed = [...containers];
+      return listed;
+    },
     resolve,
     sandbox: (id) => (resolve(id).state.status === "running" ? sandbox : undefined),
     endpoints: () => [endpoint],

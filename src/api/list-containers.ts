@@ -41,17 +41,56 @@ const healths = ["starting", "healthy", "unhealthy", "none"];
 
 export async function listContainers(exchange: Exchange, context: Context): Promise<void> {
   const { query } = exchange;
-  const chosen = chooseContainers(context, query);
   if (!flag(query, "size")) {
-    exchange.json(200, `[${chosen.map((each) => summaryText(context, each)).join(",")}]\n`);
+    exchange.json(200, query.get("filters") ? listText(context, query) : keptList(context, query));
     return;
   }
+  const chosen = chooseContainers(context, query);
   const { engine, images } = context;
   const sized = chosen.map(async (container) => ({
     ...containerSummary(engine, container, imageNameOf(images, container)),
     ...(await sizesOf(context, container)),
   }));
   exchange.json(200, await Promise.all(sized));
+}
+
+function listText(context: Context, query: URLSearchParams): string {
+  const texts = chooseContainers(context, query).map((each) => summaryText(context, each));
+  return `[${texts.join(",")}]\n`;
+}
+
+interface KeptList {
+  readonly second: number;
+  readonly list: readonly Container[];
+  readonly sandboxes: readonly (Sandbox | undefined)[];
+  readonly names: NameCache["ids"];
+  readonly bytes: Buffer;
+}
+
+/** The answers of this second without filters, by query: many clients ask again and again. */
+const keptLists = new WeakMap<Context, Map<string, KeptList>>();
+const keptListsMax = 8;
+
+/** `Status` counts seconds; all else changes with the engine's list, a sandbox or a tag. */
+function keptList(context: Context, query: URLSearchParams): Buffer {
+  const { engine, images } = context;
+  const second = Math.floor(Date.now() / 1000);
+  const list = engine.list();
+  const names = namesOf(images);
+  const isSame = (each: KeptList) =>
+    each.second === second &&
+    each.list === list &&
+    each.names === names &&
+    each.sandboxes.every((sandbox, at) => sandbox === engine.sandbox(list[at]!.id));
+  let lists = keptLists.get(context);
+  if (!lists || lists.size >= keptListsMax) keptLists.set(context, (lists = new Map()));
+  const key = query.toString();
+  const found = lists.get(key);
+  if (found && isSame(found)) return found.bytes;
+  const sandboxes = list.map(({ id }) => engine.sandbox(id));
+  const bytes = Buffer.from(listText(context, query));
+  lists.set(key, { second, list, sandboxes, names, bytes });
+  return bytes;
 }
 
 /** `SizeRw` and `SizeRootFs`. */
@@ -86,21 +125,27 @@ function summaryText({ engine, images }: Context, container: Container): string 
 
 /** Which names are right depends on the tags alone: looked up again when one changes. */
 interface NameCache {
-  readonly ids: Map<string, string | undefined>;
+  ids: Map<string, string | undefined>;
 }
 const nameCaches = new WeakMap<ImageStore, NameCache>();
 const namesKeptMax = 10_000;
 
-/** The name that `create` was called with, while it still means this image; else the image's ID. */
-export function imageNameOf(images: ImageStore, container: Container): string {
+function namesOf(images: ImageStore): NameCache["ids"] {
   let cache = nameCaches.get(images);
   if (!cache) {
     const made: NameCache = { ids: new Map() };
-    images.onEvent(() => made.ids.clear());
+    images.onEvent(() => {
+      made.ids = new Map();
+    });
     nameCaches.set(images, made);
     cache = made;
   }
-  const { ids } = cache;
+  return cache.ids;
+}
+
+/** The name that `create` was called with, while it still means this image; else the image's ID. */
+export function imageNameOf(images: ImageStore, container: Container): string {
+  const ids = namesOf(images);
   if (!ids.has(container.imageName)) {
     if (ids.size >= namesKeptMax) ids.clear();
     ids.set(container.imageName, images.find(container.imageName)?.id);

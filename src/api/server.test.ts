@@ -43,6 +43,20 @@ test("_ping answers GET and HEAD with the headers that clients read", async () =
   expect(headers.get("docker-experimental")).toBe("false");
 });
 
+test("a list shows a change at once, however often it was asked for before", async () => {
+  const containers = [web()];
+  await using served = await serveFakes(containers);
+  const names = async () =>
+    (await served.client.containers.list({ all: true })).map((each) => each.Names[0]);
+  expect(await names()).toEqual(["/web"]);
+  expect(await names()).toEqual(["/web"]);
+  containers[0] = { ...containers[0]!, name: "renamed" };
+  expect(await names()).toEqual(["/renamed"]);
+  containers.push(terminal());
+  expect(await names()).toHaveLength(2);
+  expect(await served.client.containers.list({ all: true, limit: 1 })).toHaveLength(1);
+});
+
 test("routes answer what is not there in Docker's words", async () => {
   await using served = await serveFakes();
   const cases: [target: string, status: number, message: string][] = [

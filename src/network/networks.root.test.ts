@@ -154,7 +154,10 @@ describe.skipIf(process.getuid?.() !== 0)("networks", () => {
     await laboratory.serve(sandbox.netnsPath, 80, "web");
     await laboratory.serve(laboratory.outside.path, 80, "outside");
     const { containerId, netnsPath } = sandbox;
+    const before = store.sandbox(containerId);
+    expect(store.sandbox(containerId)).toBe(before!);
     const both = await store.connect(containerId, { network: "aaa", aliases: ["alias"] });
+    expect(store.sandbox(containerId)).toBe(both);
     expect(both.endpoints.map(({ interfaceName }) => interfaceName)).toEqual(["eth0", "eth1"]);
     expect(readFileSync(both.hostsPath, "utf8")).toContain(`${both.endpoints[1]!.address}\tinside`);
     expect(await inside(netnsPath, ["ip", "route"])).toContain("default via 172.18.0.1");

@@ -45,6 +45,7 @@ export class Sandboxes {
   readonly #parts: Parts;
   readonly #namespaces = new Namespaces();
   readonly #locks = new KeyedLock();
+  readonly #shown = new WeakMap<Live, Live & { readonly sandbox: Sandbox }>();
   #isBusy = false;
 
   constructor(parts: Parts) {
@@ -175,14 +176,22 @@ export class Sandboxes {
     records.saveSandbox(recordOf(live));
   }
 
-  sandboxOf({ spec, place, attachments, bindings }: Live): Sandbox {
-    return {
+  /** The same object until something changes: others keep what they made of it. */
+  sandboxOf(live: Live): Sandbox {
+    const { spec, place, attachments, bindings } = live;
+    const shown = this.#shown.get(live);
+    const isSame =
+      shown?.spec === spec && shown.attachments === attachments && shown.bindings === bindings;
+    if (shown && isSame) return shown.sandbox;
+    const sandbox = {
       containerId: spec.containerId,
       netnsPath: place?.namespace.path ?? "",
       endpoints: attachments.map(({ endpoint }) => endpoint),
       ports: bindings.map(({ port }) => port),
       ...filePaths(this.#parts.directory, spec.containerId),
     };
+    this.#shown.set(live, { ...live, sandbox });
+    return sandbox;
   }
 
   #undo(live: Live): void {
