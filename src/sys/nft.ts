@@ -1,14 +1,18 @@
 import { isFailure } from "../base/mod.ts";
 import { run, runAny } from "./run.ts";
 
+// The first rules after a host's start make the kernel load its modules, which takes a slow machine
+// half a minute.
+const patienceMs = 120_000;
+
 /** Changes the rule set in one transaction, all or nothing: nft(8). @throws as `run` */
-export async function changeRules(script: string, timeoutMs = 10_000): Promise<void> {
+export async function changeRules(script: string, timeoutMs = patienceMs): Promise<void> {
   await run(["nft", "-f", "-"], { input: script, timeoutMs });
 }
 
 /** A table as nft prints it, or undefined when there is none. */
 export async function readTable(family: string, name: string): Promise<string | undefined> {
-  const outcome = await runAny(["nft", "list", "table", family, name], { timeoutMs: 10_000 });
+  const outcome = await runAny(["nft", "list", "table", family, name], { timeoutMs: patienceMs });
   return outcome.exitCode === 0 ? new TextDecoder().decode(outcome.stdout) : undefined;
 }
 
