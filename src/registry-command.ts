@@ -11,7 +11,7 @@ Commands:
   ls          List the repositories of a registry
   tags        List the tags of a repository
   inspect     Show a manifest or index
-  copy        Copy an image, all platforms, from one registry to another
+  copy        Copy an image, all platforms, between registries, layouts, archives and the store
   rm          Remove a tag or a manifest
   log         Show where a tag has been (Lading's registry)
   undo        Move a tag back to where it was (Lading's registry)

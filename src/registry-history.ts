@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { Failure, toFailure } from "./base/mod.ts";
 import { familiarReference, parseReference, type Reference, withDefaultTag } from "./oci/mod.ts";
 import { adminPrefix, openRegistryClient } from "./registry/mod.ts";
-import { credentialsFor } from "./registry-remote.ts";
+import { credentialsFor } from "./registry-open.ts";
 
 const usage = `Usage:  lading registry log NAME[:TAG]
         lading registry undo NAME[:TAG]

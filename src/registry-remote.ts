@@ -1,37 +1,31 @@
-/** `lading registry ls|tags|inspect|copy|rm` and `lading manifest inspect`: work on registries, without an engine. */
+/** `lading registry ls|tags|inspect|copy|rm`: work on registries, without an engine. */
 import { parseArgs } from "node:util";
 import { Failure, toFailure } from "./base/mod.ts";
-import { registryAuth } from "./cli/credentials.ts";
-import {
-  type Digest,
-  familiarName,
-  fullReference,
-  parseReference,
-  type Reference,
-  withDefaultTag,
-} from "./oci/mod.ts";
-import {
-  type Copied,
-  type Credentials,
-  copyManifest,
-  openRegistryClient,
-  type RegistryClient,
-  type Repository,
-} from "./registry/mod.ts";
+import { defaultHost } from "./cli/globals.ts";
+import { fullReference, parseReference, withDefaultTag } from "./oci/mod.ts";
+import { type Copied, openRegistryClient, type RegistryClient } from "./registry/mod.ts";
+import { credentialsFor, nameIn, openRepository } from "./registry-open.ts";
 
 const usage = `Usage:  lading registry ls HOST
         lading registry tags NAME
         lading registry inspect NAME[:TAG|@DIGEST]
         lading registry copy SOURCE TARGET
         lading registry rm NAME:TAG|NAME@DIGEST
-        lading manifest inspect NAME[:TAG|@DIGEST]
 
-Work on registries without an engine and without pulling. copy brings all platforms and what refers to
-the image (signatures, SBOMs), by digest; within one registry it moves no byte.
+Work on registries without pulling. copy brings all platforms and what refers to the image (signatures,
+SBOMs), by digest; within one registry it moves no byte. SOURCE and TARGET are one of
+
+  NAME[:TAG|@DIGEST]            in a registry
+  oci:DIR[:NAME|@DIGEST]        in an OCI layout
+  oci-archive:FILE[:NAME]       in such a layout as tar
+  docker-archive:FILE[:NAME]    in a tar as "save" writes and "load" reads it
+  store:NAME                    in the engine's store, which has one platform
 
 Options:
+  -H, --host string         copy: The engine (default DOCKER_HOST, or ${defaultHost})
       --insecure HOST       A registry without TLS, or with a certificate that nobody vouches for
       --no-referrers        copy: leave out what refers to the image
+  -q, --quiet               copy: print the result alone
       --help                Show this text
 `;
 
@@ -41,6 +35,8 @@ interface Given {
   readonly client: RegistryClient;
   readonly args: readonly string[];
   readonly withReferrers: boolean;
+  readonly engine: string;
+  readonly isQuiet: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -58,6 +54,8 @@ export async function runRemote(verb: Verb, argv: readonly string[]): Promise<nu
       client: openRegistryClient({ insecure: values.insecure ?? [] }),
       args: positionals,
       withReferrers: !values["no-referrers"],
+      engine: values.host ?? process.env["DOCKER_HOST"] ?? defaultHost,
+      isQuiet: values.quiet ?? false,
       signal: abort.signal,
     };
     process.stdout.write(await verbs[verb](given));
@@ -77,6 +75,8 @@ function parse(argv: readonly string[]) {
       options: {
         insecure: { type: "string", multiple: true },
         "no-referrers": { type: "boolean" },
+        host: { type: "string", short: "H" },
+        quiet: { type: "boolean", short: "q" },
         help: { type: "boolean" },
       },
     });
@@ -96,32 +96,30 @@ const verbs: Record<Verb, (given: Given) => Promise<string>> = {
   },
   async tags({ client, args, signal }) {
     const reference = parseReference(expect(args, 1, "NAME")[0]);
-    return lines(await (await open(client, reference)).tags(signal));
+    return lines(await (await openRepository(client, reference)).tags(signal));
   },
   async inspect({ client, args, signal }) {
     const reference = withDefaultTag(parseReference(expect(args, 1, "NAME[:TAG|@DIGEST]")[0]));
-    const repository = await open(client, reference);
+    const repository = await openRepository(client, reference);
     const { bytes } = await repository.manifest(nameIn(reference), signal);
     return `${JSON.stringify(JSON.parse(Buffer.from(bytes).toString()), null, "\t")}\n`;
   },
-  async copy({ client, args, signal, withReferrers }) {
-    const [from, to] = expect(args, 2, "SOURCE TARGET").map((text) =>
-      withDefaultTag(parseReference(text)),
-    ) as [Reference, Reference];
-    const source = await open(client, from);
-    const target = await open(client, to, true);
-    const told = (what: Copied) =>
-      process.stderr.write(`${what.what} ${what.digest}: ${what.how}\n`);
-    const options = { signal, told, withReferrers };
-    const digest = await copyManifest({ source, target }, [nameIn(from), nameIn(to)], options);
-    return `${familiarName(to)}@${digest}\n`;
+  async copy({ client, args, signal, engine, isQuiet, withReferrers }) {
+    const { copyBetween, parsePlace, shownPlace } = await import("./registry-places.ts");
+    const [from, to] = expect(args, 2, "SOURCE TARGET").map(parsePlace);
+    if (!from || !to) throw new Failure("internal", "two were counted");
+    const told = (what: Copied) => {
+      if (!isQuiet) process.stderr.write(`${what.what} ${what.digest}: ${what.how}\n`);
+    };
+    const digest = await copyBetween([from, to], { client, engine, told, signal, withReferrers });
+    return `${shownPlace(to, digest)}\n`;
   },
   async rm({ client, args, signal }) {
     const reference = parseReference(expect(args, 1, "NAME:TAG|NAME@DIGEST")[0]);
     if (!reference.tag && !reference.digest) {
       throw new Failure("invalid", `Cannot remove "${args[0]}": say which tag or digest`);
     }
-    const repository = await open(client, reference, true);
+    const repository = await openRepository(client, reference, true);
     await repository.remove(nameIn(reference), signal);
     return `Removed ${fullReference(reference)}\n`;
   },
@@ -129,32 +127,9 @@ const verbs: Record<Verb, (given: Given) => Promise<string>> = {
 
 const lines = (names: readonly string[]) => names.map((name) => `${name}\n`).join("");
 
-function nameIn({ tag, digest }: Reference): string | Digest {
-  return digest ?? tag ?? "latest";
-}
-
 function expect(args: readonly string[], count: number, what: string): [string, ...string[]] {
   if (args.length === count) return args as readonly string[] as [string, ...string[]];
   throw new Failure("invalid", `Cannot ask the registry: give ${what}`, {
     hint: `See "lading registry ls --help"`,
   });
-}
-
-async function open(
-  client: RegistryClient,
-  reference: Reference,
-  push = false,
-): Promise<Repository> {
-  const credentials = await credentialsFor(`${reference.domain}/${reference.path}`);
-  return client.repository(reference, { credentials, push });
-}
-
-/** What `lading login` or `docker login` kept. */
-export async function credentialsFor(image: string): Promise<Credentials> {
-  const { username, password, identitytoken } = (await registryAuth(image)) ?? {};
-  return {
-    ...(username ? { username } : {}),
-    ...(password ? { password } : {}),
-    ...(identitytoken ? { identityToken: identitytoken } : {}),
-  };
 }

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { command } from "./engine.ts";
+import { command, lading } from "./engine.ts";
 
 /** Why tests with other registries cannot run here; undefined when they can. */
 export const whyNoPeer: string | undefined = ["docker-registry", "skopeo", "htpasswd"]
@@ -69,6 +69,42 @@ export class PeerRegistry {
     this.#child.kill("SIGKILL");
     await this.#child.exited;
     rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Our own registry, as a process of its own. */
+export class OwnRegistry {
+  readonly folder: string = mkdtempSync(join(tmpdir(), "lading-own-"));
+  address = "";
+  #child: ReturnType<typeof Bun.spawn> | undefined;
+
+  static async open(): Promise<OwnRegistry> {
+    const registry = new OwnRegistry();
+    await registry.start();
+    return registry;
+  }
+
+  /** At the address that it had, if it ran before. */
+  async start(): Promise<void> {
+    const address = this.address || "127.0.0.1:0";
+    const argv = ["registry", "serve", "--addr", address, "--data-root", join(this.folder, "data")];
+    const child = Bun.spawn([lading, ...argv], { stdout: "pipe", stderr: "ignore" });
+    this.#child = child;
+    for await (const chunk of child.stdout) {
+      this.address = /http:\/\/(\S+)/.exec(Buffer.from(chunk).toString())?.[1] ?? "";
+      if (this.address) return;
+    }
+    throw new Error("lading registry serve did not start");
+  }
+
+  async kill(): Promise<void> {
+    this.#child?.kill("SIGKILL");
+    await this.#child?.exited;
+  }
+
+  async close(): Promise<void> {
+    await this.kill();
+    rmSync(this.folder, { recursive: true, force: true });
   }
 }
 

@@ -138,6 +138,7 @@ export const groups: Readonly<Record<string, string>> = {
 /** What `main.ts` runs itself; here for help alone. */
 export const outside: Readonly<Record<string, string>> = {
   daemon: "Run an engine in the foreground",
+  manifest: "Join images of several platforms under one name",
   doctor: "Check what this host lacks, and say what to do",
   registry: "Serve a registry, and keep it in order",
 };

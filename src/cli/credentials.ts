@@ -20,7 +20,7 @@ interface ConfigFile {
   [other: string]: unknown;
 }
 
-function defaultFolder(): string {
+export function defaultFolder(): string {
   return process.env["DOCKER_CONFIG"] || `${process.env["HOME"] ?? "/root"}/.docker`;
 }
 

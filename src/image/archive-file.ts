@@ -94,6 +94,16 @@ export class ArchiveFile {
     return bytes;
   }
 
+  /** The file's bytes from an offset of its own on. */
+  async *stream(entry: ArchiveEntry, from: number): AsyncGenerator<Uint8Array, void> {
+    for (let at = from; at < entry.sizeBytes; ) {
+      const part = Buffer.allocUnsafe(Math.min(pieceBytes, entry.sizeBytes - at));
+      await readFully(this.#file, part, entry.offset + at);
+      at += part.length;
+      yield part;
+    }
+  }
+
   /** How the file is compressed. */
   async sniff(entry: ArchiveEntry) {
     const first = Buffer.alloc(Math.min(magicBytes, entry.sizeBytes));

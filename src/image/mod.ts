@@ -5,6 +5,8 @@
  * a crash.
  * Spec: https://github.com/opencontainers/image-spec/tree/v1.1.1
  */
+export { openArchiveSource, packLayout } from "./archive-layout.ts";
+export { LayoutFolder } from "./layout-folder.ts";
 export { openImages, type Transfers } from "./open.ts";
 export type { Found, Remote } from "./remote.ts";
 export { openImageStore } from "./store.ts";

@@ -1,7 +1,7 @@
 import { createReadStream } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { Failure, Gate, KeyedLock } from "../base/mod.ts";
-import { type Descriptor, type Digest, hexOf, mediaTypes } from "../oci/mod.ts";
+import { type Descriptor, type Digest, hexOf, isForeignLayer, mediaTypes } from "../oci/mod.ts";
 import type { Repository } from "../registry/mod.ts";
 import { compressLayer } from "./compress.ts";
 import { shortOf, type Transfer, teller } from "./pull.ts";
@@ -56,8 +56,10 @@ export async function pushKept(
   { diffId, descriptor }: KeptLayer,
 ): Promise<Descriptor> {
   const { content } = work.transfer.store.inner;
-  await pushFile(work, descriptor, { path: content.path(descriptor.digest), id: shortOf(diffId) });
+  const id = shortOf(diffId);
   const { mediaType, digest, size } = descriptor;
+  if (isForeignLayer(descriptor)) work.report({ status: "Skipped foreign layer", id });
+  else await pushFile(work, descriptor, { path: content.path(digest), id });
   return { mediaType, digest, size };
 }
 

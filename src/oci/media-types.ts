@@ -27,6 +27,14 @@ export function isManifestType(mediaType: string): boolean {
   return mediaType === mediaTypes.ociManifest || mediaType === mediaTypes.dockerManifest;
 }
 
+/** True for a layer that its maker does not want spread: registries need not have it. */
+export function isForeignLayer({ mediaType }: { readonly mediaType: string }): boolean {
+  return (
+    mediaType === mediaTypes.dockerForeignLayer ||
+    mediaType.startsWith("application/vnd.oci.image.layer.nondistributable.")
+  );
+}
+
 /** True for the config of a container image, and not of an artifact. */
 export function isImageConfigType(mediaType: string): boolean {
   return mediaType === mediaTypes.ociConfig || mediaType === mediaTypes.dockerConfig;

@@ -25,8 +25,15 @@ export {
   parseIndex,
   parseManifest,
   parseManifestOrIndex,
+  readDescriptor,
 } from "./manifest.ts";
-export { isImageConfigType, isIndexType, isManifestType, mediaTypes } from "./media-types.ts";
+export {
+  isForeignLayer,
+  isImageConfigType,
+  isIndexType,
+  isManifestType,
+  mediaTypes,
+} from "./media-types.ts";
 export {
   formatPlatform,
   hostPlatform,

@@ -1,17 +1,31 @@
-import { Failure } from "../base/mod.ts";
-import { type Descriptor, type Digest, parseIndex, parseManifestOrIndex } from "../oci/mod.ts";
+import { Failure, Gate, isFailure } from "../base/mod.ts";
+import {
+  type Descriptor,
+  type Digest,
+  isForeignLayer,
+  parseIndex,
+  parseManifestOrIndex,
+} from "../oci/mod.ts";
 import type { FetchedManifest, Repository } from "./client-repository.ts";
 
 /** One step of a copy. */
 export interface Copied {
   readonly what: "blob" | "manifest";
   readonly digest: Digest;
-  readonly how: "there" | "mounted" | "copied";
+  readonly how: "there" | "mounted" | "copied" | "foreign";
 }
 
+/** What can be copied from: a repository, or a layout. */
+export type CopySource = Pick<Repository, "domain" | "path" | "manifest" | "blob" | "referrers">;
+/** What can be copied to. */
+export type CopyTarget = Pick<
+  Repository,
+  "domain" | "path" | "head" | "putManifest" | "hasBlob" | "upload"
+>;
+
 interface Ways {
-  readonly source: Repository;
-  readonly target: Repository;
+  readonly source: CopySource;
+  readonly target: CopyTarget;
 }
 
 interface CopyOptions {
@@ -22,6 +36,7 @@ interface CopyOptions {
 }
 
 const depthMax = 5;
+const blobsAtOnce = 4;
 const manifestsMax = 1_000;
 
 /**
@@ -42,6 +57,7 @@ class Copier {
   readonly #ways: Ways;
   readonly #options: CopyOptions;
   readonly #seen = new Set<Digest>();
+  readonly #gate = new Gate(blobsAtOnce);
 
   constructor(ways: Ways, options: CopyOptions) {
     this.#ways = ways;
@@ -69,7 +85,7 @@ class Copier {
     const parsed = parseManifestOrIndex(bytes);
     if ("manifest" in parsed) {
       const { config, layers } = parsed.manifest;
-      for (const blob of [config, ...layers]) await this.#copyBlob(blob);
+      await this.#copyBlobs([config, ...layers]);
       return;
     }
     for (const child of parsed.index.manifests) await this.#copyChild(child.digest, depth + 1);
@@ -100,28 +116,56 @@ class Copier {
     for (const each of parseIndex(bytes).manifests) await this.#copyChild(each.digest, depth + 1);
   }
 
-  async #copyBlob({ digest, size }: Descriptor): Promise<void> {
+  /** Some at a time; the first that fails gives up the others. */
+  async #copyBlobs(blobs: readonly Descriptor[]): Promise<void> {
+    const failed = new AbortController();
+    const signal = AbortSignal.any([this.#options.signal, failed.signal]);
+    let first: unknown;
+    const copying = blobs.map((blob) =>
+      this.#gate
+        .run(() => this.#copyBlob(blob, signal))
+        .catch((error: unknown) => {
+          first ??= error;
+          failed.abort();
+        }),
+    );
+    await Promise.all(copying);
+    if (first !== undefined) throw first;
+  }
+
+  async #copyBlob(descriptor: Descriptor, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
     const { source, target } = this.#ways;
-    const { signal } = this.#options;
+    const { digest, size } = descriptor;
     if (this.#seen.has(digest)) return;
     this.#seen.add(digest);
     if (await target.hasBlob(digest, signal)) {
       this.#tell("blob", digest, "there");
       return;
     }
-    const { mountedFrom } = await target.upload({
-      digest,
-      sizeBytes: size,
-      read: (offset) => this.#read(digest, offset, size),
-      sources: source.domain === target.domain ? [source.path] : [],
-      signal,
-    });
-    this.#tell("blob", digest, mountedFrom === undefined ? "copied" : "mounted");
+    try {
+      const { mountedFrom } = await target.upload({
+        digest,
+        sizeBytes: size,
+        read: (offset) => this.#read({ digest, size }, offset, signal),
+        sources: source.domain === target.domain ? [source.path] : [],
+        signal,
+      });
+      this.#tell("blob", digest, mountedFrom === undefined ? "copied" : "mounted");
+    } catch (error) {
+      // Its maker does not want it spread: it is where its addresses say.
+      if (!isForeignLayer(descriptor) || !isFailure(error, "not_found")) throw error;
+      this.#tell("blob", digest, "foreign");
+    }
   }
 
-  async *#read(digest: Digest, from: number, size: number): AsyncGenerator<Uint8Array, void> {
+  async *#read(
+    { digest, size }: Pick<Descriptor, "digest" | "size">,
+    from: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array, void> {
     const { source } = this.#ways;
-    const { offset, stream } = await source.blob(digest, { from, signal: this.#options.signal });
+    const { offset, stream } = await source.blob(digest, { from, signal });
     let skip = from - offset;
     for await (const chunk of stream(size - offset)) {
       const part = chunk.subarray(Math.min(skip, chunk.length));

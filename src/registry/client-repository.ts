@@ -10,6 +10,7 @@ import {
 import { RegistryFailure } from "./client-failure.ts";
 import { type Answer, refused } from "./client-fetch.ts";
 import { listPages } from "./client-lists.ts";
+import { recordReferrer, taggedReferrers } from "./client-referrers.ts";
 import type { Request, Session } from "./client-session.ts";
 import { mountOnly, type Upload, uploadBlob } from "./client-upload.ts";
 import { headers, paths } from "./protocol.ts";
@@ -50,6 +51,7 @@ export interface Repository {
   /** Tags and manifests may be removed, where the registry allows it. */
   remove(reference: string, signal: AbortSignal): Promise<void>;
   tags(signal: AbortSignal): Promise<string[]>;
+  /** An index of what refers to it, also where the registry keeps it under a tag as before OCI 1.1. */
   referrers(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined>;
 }
 
@@ -177,6 +179,9 @@ export class RemoteRepository implements Repository {
       throw await refused(answer, `Cannot put manifest ${reference}`);
     }
     await answer.discard();
+    if (answer.headers.get(headers.subject) === null) {
+      await recordReferrer(this, { mediaType, bytes }, signal);
+    }
   }
 
   async remove(reference: string, signal: AbortSignal): Promise<void> {
@@ -199,7 +204,7 @@ export class RemoteRepository implements Repository {
     const answer = await this.#send({ method: "GET", target, signal });
     if (answer.status === 200) return await answer.bytes(limits.manifestBytesMax);
     await answer.discard();
-    return undefined;
+    return await taggedReferrers(this, digest, signal);
   }
 }
 

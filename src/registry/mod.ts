@@ -6,7 +6,7 @@
 export { type Access, openAccess, ownerAccess } from "./access.ts";
 export { openRegistryAccess } from "./access-open.ts";
 export { type Cache, openCache } from "./cache-open.ts";
-export { type Copied, copyManifest } from "./client-copy.ts";
+export { type Copied, type CopySource, type CopyTarget, copyManifest } from "./client-copy.ts";
 export { RegistryFailure } from "./client-failure.ts";
 export { certificateFolders, type RegistrySettings } from "./client-host.ts";
 export { openRegistryClient, type RegistryClient } from "./client-open.ts";
