@@ -8,6 +8,7 @@ import {
   digestOf,
   familiarReference,
   fullReference,
+  isDigestOf,
   isImageConfigType,
   JsonReader,
   mediaTypes,
@@ -203,7 +204,7 @@ async function lookUp(
   }
   const { stream } = await repository.blob(config.digest, { signal });
   const bytes = Buffer.concat(await Array.fromAsync(stream(config.size)));
-  if (digestOf(bytes) !== config.digest) {
+  if (!isDigestOf(config.digest, bytes)) {
     throw new Failure("corrupt", `Cannot trust config ${config.digest} of ${reference.domain}`);
   }
   return { manifest, platform: platformOf(bytes), children: [] };

@@ -2,8 +2,10 @@ import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { type TarInput, writeTar } from "../archive/mod.ts";
 import {
+  blobPath,
   type Descriptor,
   type Digest,
+  digestAlgorithms,
   digestOf,
   familiarReference,
   formatManifest,
@@ -25,7 +27,7 @@ import {
   wholeNameKey,
 } from "./layout-source.ts";
 import { openArchive } from "./load.ts";
-import { blobPath, type PlannedImage, type PlannedLayer } from "./planned.ts";
+import type { PlannedImage, PlannedLayer } from "./planned.ts";
 import { choosePlatform } from "./pull-manifest.ts";
 
 const layerTypes: Readonly<Record<string, string>> = {
@@ -126,11 +128,12 @@ export async function* packLayout(
     body,
   });
   async function* entries(): AsyncGenerator<TarInput, void> {
-    for (const path of ["blobs", "blobs/sha256"]) {
+    for (const path of ["blobs", ...digestAlgorithms.map((each) => `blobs/${each}`)]) {
       yield { header: { path, type: "directory", mode: 0o755 } };
     }
-    for (const hex of (await readdir(`${directory}/blobs/sha256`)).sort()) {
-      const path = `blobs/sha256/${hex}`;
+    const names = await readdir(`${directory}/blobs`, { recursive: true });
+    for (const name of names.filter((each) => /\/[0-9a-f]+$/.test(each)).sort()) {
+      const path = `blobs/${name}`;
       const { size: sizeBytes } = await stat(`${directory}/${path}`);
       const body = createReadStream(`${directory}/${path}`, { highWaterMark: 256 << 10 });
       yield { header: { path, mode: 0o644, sizeBytes }, body };

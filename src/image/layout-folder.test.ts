@@ -48,7 +48,7 @@ test("a layout takes no other bytes than it was promised, and keeps nothing of t
     await expect(uploading).rejects.toMatchObject({ code: "corrupt" });
   }
   expect(readdirSync(`${folder}/blobs/sha256`)).toEqual([]);
-  expect(readdirSync(`${folder}/blobs`)).toEqual(["sha256"]);
+  expect(readdirSync(`${folder}/blobs`).sort()).toEqual(["sha256", "sha512"]);
   const read = () => chunks(Buffer.from("right"));
   await layout.upload({ digest, sizeBytes: 5, read, signal });
   expect(await layout.hasBlob(digest)).toBe(true);

@@ -2,8 +2,13 @@ import { createReadStream } from "node:fs";
 import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { Failure, KeyedLock } from "../base/mod.ts";
 import {
+  algorithmOf,
+  blobPath,
   type Descriptor,
   type Digest,
+  DigestHasher,
+  digestAlgorithms,
+  digestBy,
   digestOf,
   isDigest,
   parseManifestOrIndex,
@@ -11,7 +16,6 @@ import {
 import type { CopyTarget } from "../registry/mod.ts";
 import { diskFailure } from "../sys/mod.ts";
 import { indexBytes, type LayoutFiles, LayoutSource, nameKey } from "./layout-source.ts";
-import { blobPath } from "./planned.ts";
 
 const pieceBytes = 256 << 10;
 const layoutText = '{"imageLayoutVersion":"1.0.0"}';
@@ -40,7 +44,9 @@ export class LayoutFolder extends LayoutSource implements CopyTarget {
   static async make(directory: string): Promise<LayoutFolder> {
     const layout = new LayoutFolder(directory);
     try {
-      await mkdir(`${directory}/blobs/sha256`, { recursive: true });
+      for (const algorithm of digestAlgorithms) {
+        await mkdir(`${directory}/blobs/${algorithm}`, { recursive: true });
+      }
       if ((await sizeOf(`${directory}/index.json`)) === undefined) {
         await layout.#replace("oci-layout", Buffer.from(layoutText));
         await layout.#replace("index.json", indexBytes([]));
@@ -63,7 +69,7 @@ export class LayoutFolder extends LayoutSource implements CopyTarget {
     signal,
   }: Parameters<CopyTarget["upload"]>[0]): Promise<{ mountedFrom: undefined }> {
     async function* checked() {
-      const hasher = new Bun.CryptoHasher("sha256");
+      const hasher = new DigestHasher(algorithmOf(digest));
       let count = 0;
       for await (const chunk of read(0)) {
         signal.throwIfAborted();
@@ -72,7 +78,7 @@ export class LayoutFolder extends LayoutSource implements CopyTarget {
         if (count > sizeBytes) break;
         yield chunk;
       }
-      if (count === sizeBytes && `sha256:${hasher.digest("hex")}` === digest) return;
+      if (count === sizeBytes && hasher.digest() === digest) return;
       throw new Failure("corrupt", `Cannot trust blob ${digest}: other bytes came`);
     }
     await this.#replace(blobPath(digest), checked());
@@ -84,7 +90,7 @@ export class LayoutFolder extends LayoutSource implements CopyTarget {
     reference: string,
     { mediaType, bytes }: { mediaType: string; bytes: Uint8Array },
   ): Promise<void> {
-    const digest = digestOf(bytes);
+    const digest = isDigest(reference) ? digestBy(algorithmOf(reference), bytes) : digestOf(bytes);
     await this.#replace(blobPath(digest), bytes);
     const parsed = parseManifestOrIndex(bytes);
     const { artifactType, subject } = "index" in parsed ? parsed.index : parsed.manifest;

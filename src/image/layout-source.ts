@@ -1,10 +1,11 @@
 import { Failure, limits } from "../base/mod.ts";
 import {
+  blobPath,
   type Descriptor,
   type Digest,
-  digestOf,
   fullReference,
   isDigest,
+  isDigestOf,
   isIndexType,
   mediaTypes,
   parseIndex,
@@ -13,7 +14,6 @@ import {
   withDefaultTag,
 } from "../oci/mod.ts";
 import type { CopySource, FetchedManifest } from "../registry/mod.ts";
-import { blobPath } from "./planned.ts";
 
 /** The files of a layout, wherever they are. */
 export interface LayoutFiles {
@@ -105,8 +105,8 @@ export class LayoutSource implements CopySource {
 
   async #verified(digest: Digest): Promise<Uint8Array> {
     const bytes = await this.#small(blobPath(digest), `manifest ${digest}`);
-    if (digestOf(bytes) === digest) return bytes;
-    const why = `its bytes hash to ${digestOf(bytes)}`;
+    if (isDigestOf(digest, bytes)) return bytes;
+    const why = "its bytes hash to another digest";
     throw new Failure("corrupt", `Cannot trust ${digest} in ${this.domain}: ${why}`);
   }
 
