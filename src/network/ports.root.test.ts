@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { isFailure } from "../base/mod.ts";
-import { changeRules, removeTables, withinNamespace } from "../sys/mod.ts";
+import { changeRules, readTable, removeTables, withinNamespace } from "../sys/mod.ts";
 import { ignoreReports, sendDatagram } from "./datagram.ts";
 import {
   askUdp,
@@ -54,9 +54,12 @@ describe.skipIf(process.getuid?.() !== 0)("published ports", () => {
   afterAll(async () => {
     for (const { containerId } of [web, other]) await store.close(containerId);
     await store.shutdown();
+    const filter = await readTable("ip", "filter");
+    await removeTables([["ip", "filter"]]);
     const left = await leftovers();
     await laboratory[Symbol.asyncDispose]();
     expect(left).toBe("");
+    expect(filter).not.toContain("LADING");
   });
 
   test("open() reports a port without a host address as two", () => {
@@ -139,18 +142,40 @@ describe.skipIf(process.getuid?.() !== 0)("published ports", () => {
 
   test("published ports stay reachable where another firewall drops what is forwarded", async () => {
     const chain = "chain FORWARD { type filter hook forward priority 0; policy drop; }";
-    await changeRules(`table ip filter {\n${chain}\n}`);
+    await changeRules(`table ip wall {\n${chain}\n}`);
     const next = await store.open(sandboxSpec()); // The rules are looked at after each.
     const isAround = async () =>
       (await fetchInside(outside, `http://${hostAddress}:8080/`, 1)) === "web";
     await until(isAround);
     expect(await fetchInside(other.netnsPath, `http://${hostAddress}:8080/`)).toBe("web");
     expect(await fetchHere("http://127.0.0.1:8080/")).toBe("web");
-    await removeTables([["ip", "filter"]]);
+    await removeTables([["ip", "wall"]]);
     await store.close(next.containerId);
     const last = await store.open(sandboxSpec());
     await store.close(last.containerId);
     await until(isAround);
+  });
+
+  test("containers pass the FORWARD chain of iptables that drops, and only they", async () => {
+    const user = "chain DOCKER-USER { ip daddr 192.0.2.9 drop; }";
+    const chain =
+      "chain FORWARD { type filter hook forward priority 0; policy drop; jump DOCKER-USER; }";
+    await changeRules(`table ip filter {\n${user}\n${chain}\n}`);
+    const spec = sandboxSpec();
+    for (let round = 0; round < 2; round++) {
+      await store.open(spec); // The rules are looked at after each.
+      await until(async () => {
+        return (await fetchInside(other.netnsPath, `http://${outsideAddress}/`, 1)) === "outside";
+      });
+      await store.close(spec.containerId);
+    }
+    const rules = (await readTable("ip", "filter")) ?? "";
+    expect(rules.match(/jump LADING-labbr0/g)).toHaveLength(1);
+    // What others refuse before stays refused, and our own table still guards what comes in.
+    expect(rules).toMatch(/jump DOCKER-USER\n.*jump LADING-labbr0\n/);
+    expect(await fetchInside(outside, `http://${hostAddress}:8080/`)).toBe("web");
+    await inside(outside, ["ip", "route", "replace", "172.16.0.0/12", "via", hostAddress]);
+    expect(await isOutOfReach(outside, `http://${web.endpoints[0]!.address}:81/`)).toBe(true);
   });
 
   test("a container reaches the outside, which has no route back to it", async () => {
@@ -160,7 +185,7 @@ describe.skipIf(process.getuid?.() !== 0)("published ports", () => {
   test("an unpublished port is out of reach of a neighbour that routes to it", async () => {
     const { address } = web.endpoints[0]!;
     expect(await fetchHere(`http://${address}:81/`)).toBe("private");
-    await inside(outside, ["ip", "route", "add", "172.16.0.0/12", "via", hostAddress]);
+    await inside(outside, ["ip", "route", "replace", "172.16.0.0/12", "via", hostAddress]);
     expect(await isOutOfReach(outside, `http://${address}:81/`)).toBe(true);
     expect(await isOutOfReach(outside, `http://${address}:80/`)).toBe(true);
   });

@@ -1,13 +1,13 @@
 import type { Database } from "bun:sqlite";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { log } from "../base/mod.ts";
-import { findNamespaces, type NetworkNamespace, removeTables } from "../sys/mod.ts";
+import { findNamespaces, type NetworkNamespace } from "../sys/mod.ts";
 import { macInside } from "./inside.ts";
 import { Ipam } from "./ipam.ts";
 import { leavePlace, type Place, placeOf } from "./namespaces.ts";
 import { isBridge, Networks } from "./networks.ts";
 import { Records, type SandboxRecord } from "./records.ts";
-import { families, tableName } from "./ruleset.ts";
+import { tableName } from "./ruleset.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import type { Endpoint, NetworkStore, SandboxSpec } from "./types.ts";
 import { Wire } from "./wire.ts";
@@ -188,7 +188,7 @@ async function shutdown({ sandboxes, wire, networks }: All): Promise<void> {
   await sandboxes.shutdown();
   if (!isUsed) {
     await wire.deleteLinks(networks.bridges());
-    await removeTables(families.map((family) => [family, wire.table] as const));
+    await wire.removeRules();
   }
   wire[Symbol.dispose]();
 }

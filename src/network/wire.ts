@@ -7,6 +7,7 @@ import { Failure, isFailure, log } from "../base/mod.ts";
 import {
   addAddress,
   addElement,
+  type BaseChain,
   changeLink,
   changePort,
   changeRules,
@@ -33,9 +34,11 @@ import {
   openNetlink,
   removeAddress,
   removeElement,
+  removeTables,
 } from "../sys/mod.ts";
 import { type Cidr, cidrOf, fromBytes, macOf, toBytes } from "./address.ts";
 import { bridgeOptions, type Plan, plansOf } from "./define.ts";
+import { Passage } from "./passage.ts";
 import {
   blockedElements,
   type Family,
@@ -52,6 +55,7 @@ const forwardHook = 2;
 export class Wire implements Disposable {
   readonly #links: Netlink;
   readonly #filter: Netlink;
+  readonly #passage: Passage;
   readonly table: string;
   /** Of bridges, by name. */
   readonly #indexes = new Map<string, number>();
@@ -63,6 +67,7 @@ export class Wire implements Disposable {
     this.table = table;
     this.#links = openNetlink("rtnetlink");
     this.#filter = openNetlink("netfilter");
+    this.#passage = new Passage(this.#filter, table);
   }
 
   [Symbol.dispose](): void {
@@ -174,28 +179,44 @@ export class Wire implements Disposable {
   }
 
   /**
-   * Looks for chains of others that drop what is forwarded, as a Docker engine's does, and if there
-   * are, lets published ports go through the daemon. Looks again with each check of the rules.
+   * Looks for chains of others that drop what is forwarded, as a Docker engine's does. Through
+   * iptables' there is a way; where another one drops, published ports go through the daemon. Looks
+   * again with each check of the rules.
    */
-  #yieldToFirewalls(): void {
+  async #yieldToFirewalls(elements: () => readonly NftElement[]): Promise<void> {
     for (const family of families) {
-      const chains = this.#filter.dump(listChains(family)).map(decodeChain);
-      const wall = chains.find((chain) => chain?.hook === forwardHook && chain.drops);
-      const isKnown = this.#walls.has(family);
-      if (isKnown === (wall !== undefined)) continue;
-      const elements = blockedElements(this.table, family);
-      if (wall) {
-        this.#walls.set(family, elements);
-        this.addElements(elements);
-        const where = `${family} ${wall.table} ${wall.name}`;
-        log("warn", "Another firewall drops forwarded packets: see docs/design/network.md", {
-          where,
-        });
-      } else {
-        this.#walls.delete(family);
-        this.removeElements(elements);
-      }
+      const walls = this.#filter
+        .dump(listChains(family))
+        .flatMap((message) => decodeChain(message) ?? [])
+        .filter(({ hook, drops }) => hook === forwardHook && drops);
+      const canPass = walls.some(Passage.leadsThrough);
+      const isOpen = canPass && (await this.#passage.open(family, elements()));
+      const closed = walls.filter((wall) => !(isOpen && Passage.leadsThrough(wall)));
+      this.#block(family, closed[0]);
     }
+  }
+
+  #block(family: Family, wall: BaseChain | undefined): void {
+    const isKnown = this.#walls.has(family);
+    if (isKnown === (wall !== undefined)) return;
+    const elements = blockedElements(this.table, family);
+    if (wall) {
+      this.#walls.set(family, elements);
+      this.addElements(elements);
+      const where = `${family} ${wall.table} ${wall.name}`;
+      log("warn", "Another firewall drops forwarded packets: see docs/design/network.md", {
+        where,
+      });
+    } else {
+      this.#walls.delete(family);
+      this.removeElements(elements);
+    }
+  }
+
+  /** Takes the engine's rules away, those in tables of others too; absent is fine. */
+  async removeRules(): Promise<void> {
+    await this.#passage.close();
+    await removeTables(families.map((family) => [family, this.table] as const));
   }
 
   /** Installs the rules unless they are there. Costs 20 µs then, and a process otherwise. */
@@ -204,7 +225,7 @@ export class Wire implements Disposable {
       await this.installRules();
       this.setElements(elements());
     }
-    this.#yieldToFirewalls();
+    await this.#yieldToFirewalls(elements);
   }
 
   /** As `ensureRules`, when this thread has time: a container need not wait for what is nearly always so. */
