@@ -12,6 +12,8 @@ import type {
   ImageSummary,
   NetworkCreateBody,
   NetworkInspect,
+  PastBuildAnswer,
+  PastStepAnswer,
   ProgressMessage,
   SearchResult,
   SystemInfo,
@@ -40,6 +42,7 @@ const registryAuth = (auth: AuthBody | undefined): Record<string, string> =>
 export function imageCalls(transport: Transport) {
   const { json, done, progress } = callsOf(transport);
   const at = (name: string, tail = "") => `/images/${encodeName(name)}${tail}`;
+  const past = (id: string, tail = "") => `/build/history/${encodeURIComponent(id)}${tail}`;
   return {
     list: (query: { all?: boolean; filters?: Filters; digests?: boolean } = {}) =>
       json<ImageSummary[]>("GET", "/images/json", { query }),
@@ -112,6 +115,12 @@ export function imageCalls(transport: Transport) {
       }),
     /** A connection over which the engine asks an SSH agent for as long as it is open. */
     forwardAgent: (id: string) => transport.hijack("/build/ssh", { query: { id } }),
+    builds: () => json<PastBuildAnswer[]>("GET", "/build/history"),
+    inspectBuild: (id: string) =>
+      json<PastBuildAnswer & { steps: PastStepAnswer[] }>("GET", past(id)),
+    buildLog: async (id: string): Promise<Bytes> =>
+      (await transport.request("GET", past(id, "/logs"))).bytes(),
+    removeBuild: (id: string) => done("DELETE", past(id)),
     pruneBuilds: (query: { all?: boolean; "keep-storage"?: number; filters?: Filters } = {}) =>
       json<{ CachesDeleted: readonly string[] | null; SpaceReclaimed: number }>(
         "POST",

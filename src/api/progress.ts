@@ -30,7 +30,9 @@ export class ProgressAnswer {
     if (this.#waitingBytes > waitingBytesMax) return;
     this.#output ??= this.#exchange.stream(200, "application/json");
     const output = this.#output;
-    const size = (message.stream?.length ?? 0) + messageBytes;
+    const { stream = "", event } = message;
+    const told = event && "text" in event ? event.text : "";
+    const size = stream.length + told.length + messageBytes;
     this.#waitingBytes += size;
     this.#tail = this.#tail.then(async () => {
       try {

@@ -9,6 +9,7 @@ import type { Exchange } from "./exchange.ts";
 import { Fields, parseJson, textOf } from "./fields.ts";
 import { ProgressAnswer } from "./progress.ts";
 import { flag, parseFilters, whole } from "./query.ts";
+import { buildMessages, historyRoutes } from "./route-build-history.ts";
 import { partRoutes, partsOf } from "./route-build-parts.ts";
 import type { Route } from "./router.ts";
 
@@ -25,11 +26,13 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
   const contextPath = taken.path;
   const answer = new ProgressAnswer(exchange);
   const isQuiet = flag(query, "q");
-  const textOfEvent = buildTexts();
+  const isLive = flag(query, "events");
+  const textOfEvent = buildTexts(flag(query, "explain"));
+  const messageOfEvent = buildMessages();
   let held = "";
   await answer.run(async () => {
     const work = context.builder.build(
-      { ...asked, ...parts, registries, contextPath, signal },
+      { ...asked, ...parts, registries, contextPath, isLive, signal },
       (event) => {
         if (isQuiet) {
           held = `${held}${textOfEvent(event)}`.slice(-heldCharactersMax);
@@ -37,6 +40,11 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
         }
         if (event.kind === "pull") answer.report(event.progress);
         if (event.kind === "image") answer.send({ aux: { ID: event.id } });
+        if (isLive) {
+          const message = messageOfEvent(event);
+          if (message) answer.send({ event: message });
+          return;
+        }
         const text = textOfEvent(event);
         if (text !== "") answer.send({ stream: text });
       },
@@ -46,6 +54,7 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
       if (held !== "") answer.send({ stream: held });
       throw error;
     });
+    if (isLive) return;
     if (isQuiet) answer.send({ stream: `${image.id}\n` });
     else
       for (const tag of asked.tags) answer.send({ stream: `Successfully tagged ${named(tag)}\n` });
@@ -122,6 +131,7 @@ export function parseBuild(query: URLSearchParams): Asked {
     labels: object("labels").labels("labels") ?? {},
     target: query.get("target") ?? "",
     noCache: flag(query, "nocache"),
+    noCacheFilter: query.getAll("nocachefilter").filter((each) => each !== ""),
     pull: flag(query, "pull"),
     platform: query.get("platform") ?? "",
     networkMode: query.get("networkmode") ?? "",
@@ -167,4 +177,5 @@ export const routes: readonly Route[] = [
   ["POST", "/build", build],
   ["POST", "/build/prune", prune],
   ...partRoutes,
+  ...historyRoutes,
 ];

@@ -1,6 +1,8 @@
 /** The rest of `schema.ts`: images, networks, volumes, builds and the system. */
+
 import type { RunConfig } from "../oci/mod.ts";
 import type { ContainerSummary, DriverData, Labels } from "./schema.ts";
+import type { BuildEventMessage } from "./schema-build.ts";
 
 export interface ImageSummary {
   readonly Id: string;
@@ -88,6 +90,8 @@ export interface ProgressMessage {
     readonly Digest?: string;
     readonly Size?: number;
   };
+  /** Of a build that was asked for with `events`. */
+  readonly event?: BuildEventMessage;
 }
 
 /** The query of `POST /build`; the context is the body. */
@@ -127,6 +131,11 @@ export interface BuildQuery {
   /** The ids of open `POST /build/ssh`, by the agent's id in the Dockerfile. */
   readonly ssh?: Readonly<Record<string, string>>;
   readonly allow?: readonly string[];
+  readonly nocachefilter?: readonly string[];
+  /** Tell what happens as values, not as text, and at once. */
+  readonly events?: boolean;
+  /** Say of each step why it was not in the cache. */
+  readonly explain?: boolean;
 }
 
 export interface NetworkCreateBody {

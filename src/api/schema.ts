@@ -26,6 +26,12 @@ export type {
   Status,
 } from "../engine/mod.ts";
 export type { Healthcheck, RunConfig } from "../oci/mod.ts";
+export type {
+  BuildEventMessage,
+  BuildReason,
+  PastBuildAnswer,
+  PastStepAnswer,
+} from "./schema-build.ts";
 
 export type Labels = Readonly<Record<string, string>>;
 /** `{"label": ["a=b"], "status": ["exited"]}` */

@@ -5,48 +5,37 @@ import {
   type Digest,
   digestOf,
   formatImageConfig,
-  hostPlatform,
   type Platform,
   parsePlatform,
 } from "../oci/mod.ts";
 import { emptyState, findImage, stateOf } from "./base-image.ts";
 import { checkDockerfile, findingText, refuseFindings } from "./checks.ts";
-import { type ConfigureOptions, configure, proxyArgs, resolveWorkdir, word } from "./configure.ts";
+import { type ConfigureOptions, configure, resolveWorkdir, word } from "./configure.ts";
 import type { Context } from "./context.ts";
 import { copyStep } from "./copy-step.ts";
+import { settleFrom } from "./explain.ts";
 import type { Instruction } from "./instruction.ts";
 import { type LayerWork, layerStep } from "./layer-step.ts";
 import { parseDockerfile } from "./parse.ts";
 import { platformArgs } from "./platform.ts";
-import { type Built, configOf, type Material, materialOf, type Place } from "./result.ts";
+import type { StepSlot } from "./records.ts";
+import { type Built, configOf, type Material, materialOf } from "./result.ts";
 import { runStep } from "./run-step.ts";
+import type { StepScope } from "./scope.ts";
 import { locate, type Source } from "./source.ts";
-import { findStage, type Plan, plan, type Stage } from "./stages.ts";
+import { findStage, nameOfStage, type Plan, plan, type Stage } from "./stages.ts";
 import { childOf, keyOf, record, type StageState, workdirOf } from "./state.ts";
+import { StepClock } from "./step-clock.ts";
 import { Teller } from "./teller.ts";
 import { stepTimeMs, type Times, timesOf } from "./times.ts";
 import { commitStep, newId, openScratch, type Tools, throwIfAborted } from "./tools.ts";
 import type { BuildEvent, BuildRequest } from "./types.ts";
+import { unusedArgsText } from "./unused-args.ts";
 import { makeWorkdir } from "./workdir.ts";
 
 const breathMs = 4;
 /** One a line of the image's history. */
 const instructionsMax = 10_000;
-
-/** One instruction while it is carried out: what a step may ask of its build. */
-export interface StepScope {
-  readonly build: Build;
-  readonly stage: Stage;
-  readonly state: StageState;
-  readonly number: number;
-  readonly options: ConfigureOptions;
-  /** Where the instruction stands. */
-  readonly place: Place;
-  /** Tells that the step came from the cache; at most once. */
-  cached(): void;
-  output(stream: 1 | 2, bytes: Uint8Array): void;
-  warn(text: string): void;
-}
 
 /**
  * One build: the stages run as tasks that wait for each other; each step finds its layer in the cache
@@ -68,6 +57,7 @@ export class Build implements AsyncDisposable {
   readonly #tasks = new Map<number, Promise<StageState>>();
   readonly #numbers = new Map<Instruction, number>();
   readonly #pinned: Digest[] = [];
+  readonly #past = new Map<Digest, StepSlot["past"]>();
   readonly #report: (event: BuildEvent) => void;
   readonly #teller: Teller;
   readonly #platform: Platform;
@@ -104,7 +94,8 @@ export class Build implements AsyncDisposable {
       const why = `${order.length} instructions are more than ${instructionsMax}`;
       throw new Failure("exhausted", `Cannot build the image: ${why}`);
     }
-    this.#teller = new Teller(given.report, [...used]);
+    // A client that orders the steps itself hears of each at once.
+    this.#teller = new Teller(given.report, request.isLive ? [] : [...used]);
   }
 
   /** Tells an event at once. */
@@ -118,11 +109,17 @@ export class Build implements AsyncDisposable {
     const findings = checkDockerfile(this.context.dockerfile);
     refuseFindings(this.context.dockerfile, findings);
     this.#tellGlobals();
+    for (const stage of this.plan.stages) {
+      if (this.plan.used.has(stage.index)) continue;
+      const { length } = stage.instructions;
+      this.#report({ kind: "skipped", stage: nameOfStage(stage), steps: length + 1 });
+    }
     const state = await this.#runStages();
     // After the steps, where they are seen.
     for (const each of findings) this.#report({ kind: "warning", text: findingText(each) });
     const built = this.#finish(state);
     this.tools.cache.touch(this.used);
+    this.tools.records.trim();
     return built;
   }
 
@@ -178,7 +175,7 @@ export class Build implements AsyncDisposable {
   #tellGlobals(): void {
     for (const instruction of this.plan.globals) {
       const number = this.#numbers.get(instruction)!;
-      this.#report({ kind: "step", number, total: this.#total, text: instruction.text });
+      this.#report({ kind: "step", number, total: this.#total, text: instruction.text, stage: "" });
       this.#report({ kind: "done", number, id: shortId(keyOf("global", instruction.text)) });
     }
   }
@@ -198,7 +195,11 @@ export class Build implements AsyncDisposable {
   async #runStage(stage: Stage): Promise<StageState> {
     const { source } = this.context.dockerfile;
     const scope = (instruction: Instruction) => ({ stage, instruction, source });
-    const state = await this.#step(scope(stage.from), async () => await this.#start(stage));
+    const state = await this.#step(scope(stage.from), async (step) => {
+      const begun = await this.#start(stage);
+      await settleFrom(step(begun), stage);
+      return begun;
+    });
     const triggers = state.config.OnBuild ?? [];
     delete state.config.OnBuild;
     const number = this.#numbers.get(stage.from) ?? this.#total;
@@ -241,7 +242,12 @@ export class Build implements AsyncDisposable {
     await this.#breathe();
     throwIfAborted(this.signal);
     const isTrigger = at.number !== undefined;
-    if (!isTrigger) tell({ kind: "step", number, total: this.#total, text: instruction.text });
+    const clock = new StepClock(number, isTrigger ? () => {} : tell);
+    const { text } = instruction;
+    if (!isTrigger) {
+      const stageName = nameOfStage(stage);
+      tell({ kind: "step", number, total: this.#total, text, stage: stageName });
+    }
     try {
       const result = await work((state) => ({
         build: this,
@@ -249,8 +255,15 @@ export class Build implements AsyncDisposable {
         state,
         number,
         place: { file: source.name, line: instruction.range.start.line, text: instruction.text },
+        instruction,
+        slot: isTrigger ? undefined : this.#slot(stage, state, number),
+        forced: this.#forced(stage),
         options: this.#configureOptions(tell, instruction),
-        cached: () => !isTrigger && tell({ kind: "cached", number }),
+        cached: () => {
+          if (!isTrigger) tell({ kind: "cached", number });
+          clock.settle("cached", []);
+        },
+        settle: (outcome, reasons) => clock.settle(outcome, reasons),
         output: (stream, bytes) => tell({ kind: "output", number, stream, bytes }),
         warn: (text) => tell({ kind: "warning", text }),
       }));
@@ -258,11 +271,32 @@ export class Build implements AsyncDisposable {
       const last = this.plan.target.instructions.at(-1) ?? this.plan.target.from;
       const isLast = instruction === last;
       const id = (result as StageState | undefined)?.trail ?? "";
+      clock.end();
       if (!isTrigger && !isLast) tell({ kind: "done", number, id: shortId(id) });
       return result;
     } catch (error) {
+      clock.fail(this.signal.aborted);
       throw locate(error, source, instruction.range);
     }
+  }
+
+  #slot(stage: Stage, state: StageState, number: number): StepSlot {
+    const [tag = ""] = this.request.tags;
+    const project = this.request.project ?? tag.replace(/:[^/]*$/, "");
+    const ordinal = number - this.#numbers.get(stage.from)!;
+    const key = keyOf("stage", project, nameOfStage(stage), state.platform);
+    const past = this.#past.get(key) ?? this.tools.records.past(key);
+    this.#past.set(key, past);
+    return { stage: key, ordinal, past };
+  }
+
+  /** The flag by which a stage is built without the cache. */
+  #forced({ name, index }: Stage): string | undefined {
+    if (this.request.noCache) return "--no-cache";
+    const wanted = (this.request.noCacheFilter ?? []).map((each) => each.toLowerCase());
+    return wanted.includes(name) || wanted.includes(String(index))
+      ? "--no-cache-filter"
+      : undefined;
   }
 
   #configureOptions(tell: (event: BuildEvent) => void, instruction: Instruction): ConfigureOptions {
@@ -311,10 +345,10 @@ export class Build implements AsyncDisposable {
     }
   }
 
-  #configured(text: string, { state, cached }: StepScope): void {
+  #configured(text: string, { state, cached, forced }: StepScope): void {
     const { cache } = this.tools;
     state.trail = keyOf(state.trail, text);
-    const known = this.request.noCache ? undefined : cache.find(state.trail);
+    const known = forced === undefined ? cache.find(state.trail) : undefined;
     const createdMs = this.#stepTimeMs(state, known?.createdMs);
     if (known) cached();
     else cache.put({ key: state.trail, layer: undefined, description: text, createdMs });
@@ -347,6 +381,7 @@ export class Build implements AsyncDisposable {
     const history = `WORKDIR ${path}`;
     return {
       key: keyOf(state.key, "workdir", path),
+      inputs: { path },
       history,
       make: async () => {
         await using scratch = await openScratch(this.tools, state.layers);
@@ -358,7 +393,8 @@ export class Build implements AsyncDisposable {
 
   #finish(state: StageState): Built {
     throwIfAborted(this.request.signal);
-    this.#warnOfUnusedArgs();
+    const unused = unusedArgsText(this.plan, this.request.buildArgs);
+    if (unused !== "") this.#report({ kind: "warning", text: unused });
     const { labels } = this.request;
     const same = Object.keys(labels).length === 0 ? state.base : undefined;
     const config = same
@@ -369,24 +405,6 @@ export class Build implements AsyncDisposable {
     this.#report({ kind: "done", number: this.#numbers.get(last)!, id: shortId(id) });
     const { platform, made } = state;
     return { platform, config, id, same, made, materials: this.materials };
-  }
-
-  #warnOfUnusedArgs(): void {
-    const { stages, globals } = this.plan;
-    const all = [...globals, ...stages.flatMap(({ instructions }) => instructions)];
-    const declared = all.flatMap((one) =>
-      one.kind === "arg" ? one.args.map(({ name }) => name) : [],
-    );
-    const known = new Set([
-      ...declared,
-      ...proxyArgs,
-      ...Object.keys(platformArgs(hostPlatform())),
-      "SOURCE_DATE_EPOCH",
-    ]);
-    const unused = Object.keys(this.request.buildArgs).filter((name) => !known.has(name));
-    if (unused.length === 0) return;
-    const text = `One or more build-args [${unused.join(" ")}] were not consumed`;
-    this.#report({ kind: "warning", text });
   }
 }
 

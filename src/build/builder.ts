@@ -14,9 +14,11 @@ import { StepCache } from "./cache.ts";
 import { readContext } from "./context.ts";
 import { Flights } from "./flight.ts";
 import { Folders } from "./folders.ts";
+import { History } from "./history.ts";
 import { Intake } from "./intake.ts";
 import { Parts } from "./parts.ts";
 import { listCache, pruneCache } from "./prune.ts";
+import { StepRecords } from "./records.ts";
 import type { Built } from "./result.ts";
 import { checkLimits, runSecurity } from "./run-limits.ts";
 import { type LayerStep, Pins, type Pull, type Tools, throwIfAborted } from "./tools.ts";
@@ -58,6 +60,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     networks,
     pull,
     cache,
+    records: new StepRecords(database),
     folders: new Folders(directory, cache, trees),
     flights: new Flights<LayerStep>(),
     trees,
@@ -70,6 +73,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     blobs: new Set(),
   }));
   const builds = new Gate(buildsMax);
+  const history = new History(database);
   const intake = new Intake(directory);
   const trim = trimmer(tools, cacheBytesMax);
   return {
@@ -82,13 +86,16 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
         for (const tag of request.tags) parseReference(tag);
         checkLimits(request);
         runSecurity(request);
-        const context = readContext(request);
-        await using build = new Build(tools, request, { context, report });
-        const image = await storeBuilt(images, await build.run(), request.tags);
-        report({ kind: "image", id: image.id });
-        void trim();
-        return image;
+        return await history.record(request, report, async (tell) => {
+          const context = readContext(request);
+          await using build = new Build(tools, request, { context, report: tell });
+          const image = await storeBuilt(images, await build.run(), request.tags);
+          tell({ kind: "image", id: image.id });
+          void trim();
+          return image;
+        });
       }),
+    history,
     cache: () => listCache(tools),
     prune: (how) => pruneCache(tools, how),
     reconcile: () => reconcile(tools),

@@ -3,7 +3,6 @@ import { Failure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import { resolveUser } from "../runtime/mod.ts";
 import { isTar, unpackInto } from "./archives.ts";
-import type { StepScope } from "./build.ts";
 import { mustBeFolder, readWish, type Wish } from "./copy-wish.ts";
 import type { Download } from "./download.ts";
 import type { Checkout } from "./git.ts";
@@ -12,6 +11,7 @@ import { findStep, type LayerWork } from "./layer-step.ts";
 import { hasWildcard } from "./pattern.ts";
 import { type Fetched, nameAt, type PlannedRemote, planRemote } from "./remote.ts";
 import type { ScanRequest, ScanResult } from "./scan.ts";
+import type { StepScope } from "./scope.ts";
 import { keyOf } from "./state.ts";
 import { commitStep, openScratch } from "./tools.ts";
 import type { Found } from "./tree.ts";
@@ -31,9 +31,9 @@ export async function copyStep(action: CopyInstruction, scope: StepScope): Promi
   const below = wish.link ? (await groundOf(wish, scope)).key : state.key;
   const alias = keyOf(below, "copy-from", source, wish.words, wish.exclude, about);
   const key = build.tools.cache.find(alias)?.sameAs;
-  if (key && !build.request.noCache && findStep(scope, key)) {
+  if (key && scope.forced === undefined && findStep(scope, key)) {
     const make = async () => (await planFrom(wish, { scope, about, layers })).make(scope.output);
-    return { key, history: wish.history, make, isLinked: wish.link };
+    return { key, inputs: undefined, history: wish.history, make, isLinked: wish.link };
   }
   const planned = await planFrom(wish, { scope, about, layers });
   const { history: description } = wish;
@@ -117,7 +117,10 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
     }
     return (await commitStep(build.tools, scratch, state)).diffId;
   };
-  return { key, history: wish.history, make, isLinked: wish.link };
+  const { target, chown, chmod, documents } = wish;
+  const content = { "": scanned.digest };
+  const inputs = { target, chown, chmod, content, documents, fetched };
+  return { key, inputs, history: wish.history, make, isLinked: wish.link };
 }
 
 /** What a copy stands on. With --link nothing but, for the names of --chown, who lives there. */
@@ -195,10 +198,12 @@ export async function scanSources(
 ): Promise<{ scanned: ScanResult; request: ScanRequest }> {
   const { tools, context, signal } = build;
   const remembers = build.request.contextStays && scan.root === context.root;
-  const request: ScanRequest =
-    remembers && tools.databasePath !== ""
-      ? { ...scan, memo: { database: tools.databasePath, context: context.root } }
-      : scan;
+  const { databasePath: database } = tools;
+  const request: ScanRequest = {
+    ...scan,
+    ...(remembers && database !== "" ? { memo: { database, context: context.root } } : {}),
+    ...(database !== "" ? { listings: database } : {}),
+  };
   return { scanned: await tools.trees.run("scan", request, signal), request: scan };
 }
 

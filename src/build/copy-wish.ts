@@ -1,7 +1,6 @@
 /** A COPY or ADD with its variables expanded: what it wishes for. */
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
-import type { StepScope } from "./build.ts";
 import { parseChmod } from "./chmod.ts";
 import { word } from "./configure.ts";
 import { isUrl } from "./download.ts";
@@ -11,6 +10,7 @@ import { redacted } from "./git-run.ts";
 import type { CopyInstruction } from "./instruction.ts";
 import { chomped } from "./lines.ts";
 import { type Remote, readRemote } from "./remote.ts";
+import type { StepScope } from "./scope.ts";
 import { lookupIn, workdirOf } from "./state.ts";
 
 /** The instruction with its variables expanded. */

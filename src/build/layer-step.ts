@@ -1,12 +1,16 @@
 import type { Digest } from "../oci/mod.ts";
-import type { StepScope } from "./build.ts";
+import { explain, noteStep } from "./explain.ts";
 import type { Listener } from "./flight.ts";
+import type { StepInputs } from "./reasons.ts";
+import type { StepScope } from "./scope.ts";
 import { type LayerStep, newId, throwIfAborted } from "./tools.ts";
 
 /** A step that may make a layer: how to know it again, and how to do it. */
 export interface LayerWork {
   /** Equal keys, equal result. */
   readonly key: Digest;
+  /** What went into the key, for an explanation; undefined: it was found by a shorter way. */
+  readonly inputs: StepInputs | undefined;
   /** Its line in the history. */
   readonly history: string;
   /** The key says nothing of what is below: the next step's must. */
@@ -17,16 +21,29 @@ export interface LayerWork {
 
 /** Gives the step's layer: from the cache, from a build that makes it right now, or made here. */
 export async function layerStep(scope: StepScope, work: LayerWork): Promise<LayerStep> {
-  const { build } = scope;
-  const { request, tools } = build;
-  const known = request.noCache ? undefined : findStep(scope, work.key);
+  const { state } = scope;
+  const known = scope.forced === undefined ? findStep(scope, work.key) : undefined;
+  const note = { key: work.key, inputs: work.inputs, parent: state.key };
   if (known) {
     scope.cached();
+    noteStep(scope, note);
     return known;
   }
+  const reasons = explain(scope, work);
+  reasons.catch(() => {}); // awaited below, once the work is done
+  const { value, joined } = await makeStep(scope, work);
+  state.madeAt = scope.number;
+  scope.settle(joined ? "reused" : "made", await reasons);
+  noteStep(scope, note);
+  return value;
+}
+
+async function makeStep(scope: StepScope, work: LayerWork) {
+  const { build } = scope;
+  const { tools } = build;
   // Without the cache, equal work of two builds is done twice: each wants its own.
-  const flight = request.noCache ? newId() : work.key;
-  const { value, joined } = await tools.flights.run(flight, scope.output, async (tell) => {
+  const flight = scope.forced === undefined ? work.key : newId();
+  const made = await tools.flights.run(flight, scope.output, async (tell) => {
     throwIfAborted(build.signal);
     const layer = await tools.gate.run(async () => {
       throwIfAborted(build.signal);
@@ -37,8 +54,8 @@ export async function layerStep(scope: StepScope, work: LayerWork): Promise<Laye
     tools.cache.put({ ...step, description: work.history });
     return step;
   });
-  if (joined && value.layer) build.pin([value.layer]);
-  return value;
+  if (made.joined && made.value.layer) build.pin([made.value.layer]);
+  return made;
 }
 
 /** A cached step whose layer is still here. */

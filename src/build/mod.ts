@@ -6,8 +6,10 @@
 
 export { type BuilderOptions, openBuilder } from "./builder.ts";
 export { applyChanges } from "./change.ts";
+export type { PastBuild, PastStep } from "./history.ts";
 export { type Ignore, parseIgnore } from "./ignore.ts";
 export { secretBytesMax } from "./parts.ts";
+export { type Reason, reasonText } from "./reasons.ts";
 export { CommandFailure } from "./source.ts";
 export { agentOver } from "./ssh-agent.ts";
 export type { Pull } from "./tools.ts";

@@ -2,12 +2,12 @@ import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import type { Mount } from "../sys/mod.ts";
-import type { StepScope } from "./build.ts";
 import { word } from "./configure.ts";
 import { scanSources } from "./copy-step.ts";
 import type { MountFlag } from "./instruction.ts";
 import { Root } from "./rooted.ts";
 import { planSecret, planSsh } from "./run-secrets.ts";
+import type { StepScope } from "./scope.ts";
 import { workdirOf } from "./state.ts";
 import { openScratch } from "./tools.ts";
 
@@ -20,6 +20,8 @@ export interface OpenMount {
 /** One `--mount`: what the step's key depends on, and how to make it. */
 export interface PlannedMount {
   readonly key: readonly unknown[];
+  /** The digest of the files of the context that it shows, by where it shows them. */
+  readonly content?: readonly [target: string, digest: string];
   readonly open: (at: OpenMount) => Promise<{ mounts: Mount[]; env?: string[] }>;
 }
 
@@ -86,7 +88,7 @@ async function planBind(ask: Ask): Promise<PlannedMount> {
     const path = await copyTo(scratch.root);
     return { mounts: [bind(path, target, [mode])] };
   };
-  return { key: ["bind", digest, source, target, mode], open };
+  return { key: ["bind", source, target, mode], content: [target, digest], open };
 }
 
 /** The part of the context at `source`: its digest, and a way to copy it. */

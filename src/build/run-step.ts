@@ -12,7 +12,6 @@ import {
 } from "../runtime/mod.ts";
 import type { Mount } from "../sys/mod.ts";
 import { defaultPath } from "./base-image.ts";
-import type { StepScope } from "./build.ts";
 import { proxyArgs } from "./configure.ts";
 import type { Listener } from "./flight.ts";
 import type { Action, Command } from "./instruction.ts";
@@ -21,6 +20,7 @@ import { chomped, heredocWord } from "./lines.ts";
 import { runResources, runRlimits, runSecurity } from "./run-limits.ts";
 import { bind, type PlannedMount, planMounts } from "./run-mounts.ts";
 import { defaultHostname, type Sandboxing, sandboxOf } from "./sandbox.ts";
+import type { StepScope } from "./scope.ts";
 import { CommandFailure } from "./source.ts";
 import { environmentOf, keyOf, type StageState, shellOf, workdirOf } from "./state.ts";
 import { commitStep, newId, openScratch, type Scratch } from "./tools.ts";
@@ -46,11 +46,11 @@ export async function runStep(action: RunAction, scope: StepScope): Promise<Laye
     return value === undefined || proxyArgs.includes(name) ? [] : [`${name}=${value}`];
   });
   const { User: user = "", Env: env = [] } = state.config;
-  const key = keyOf(state.key, "run", {
+  const inputs = {
     argv,
     script: script?.content ?? "",
-    env,
-    args,
+    ENV: env,
+    ARG: args,
     user,
     workdir: workdirOf(state),
     network,
@@ -59,12 +59,14 @@ export async function runStep(action: RunAction, scope: StepScope): Promise<Laye
     ...(sandbox.hostname === defaultHostname ? {} : { hostname: sandbox.hostname }),
     hosts: request.extraHosts,
     mounts: mounts.map((mount) => mount.key),
+    content: Object.fromEntries(mounts.flatMap(({ content }) => (content ? [content] : []))),
     platform: state.platform,
-  });
+  };
+  const key = keyOf(state.key, "run", inputs);
   const prefix = args.length === 0 ? "" : `|${args.length} ${args.join(" ")} `;
   const history = `RUN ${prefix}${argv.join(" ")} # buildkit`;
   const run = { argv, args, script, sandbox, mounts };
-  return { key, history, make: async (tell) => await execute(run, { scope, tell }) };
+  return { key, inputs, history, make: async (tell) => await execute(run, { scope, tell }) };
 }
 
 interface Run {

@@ -1,10 +1,10 @@
 /** What a RUN may reach beyond its own files, and who must have allowed it. */
 import { Failure } from "../base/mod.ts";
 import { describeDevice } from "../runtime/mod.ts";
-import type { StepScope } from "./build.ts";
 import { type DeviceEdits, findDevices, ruleOf } from "./cdi.ts";
 import { word } from "./configure.ts";
 import type { Action, DeviceFlag } from "./instruction.ts";
+import type { StepScope } from "./scope.ts";
 import type { Entitlement } from "./types.ts";
 
 export interface Sandboxing {

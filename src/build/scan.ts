@@ -3,6 +3,7 @@ import { fstatSync } from "node:fs";
 import { magicBytes, sniffCompression } from "../archive/mod.ts";
 import { closeFile, open, openAt, readInto, readLinkAt } from "../sys/mod.ts";
 import { compileIgnore } from "./ignore.ts";
+import { keepListing } from "./listing.ts";
 import { Root } from "./rooted.ts";
 import { type Entry, type Filter, type Found, findSources, walk } from "./tree.ts";
 import { xattrsOf } from "./xattrs.ts";
@@ -20,6 +21,8 @@ export interface ScanRequest {
   readonly archives: boolean;
   /** Where to remember digests of unchanged files, for a folder that stays. */
   readonly memo?: { readonly database: string; readonly context: string };
+  /** The database to keep the listing in, for explanations. */
+  readonly listings?: string;
 }
 
 export interface ScanResult {
@@ -42,6 +45,7 @@ export function scan(request: ScanRequest): ScanResult {
   const hasher = new Bun.CryptoHasher("sha256");
   using root = new Root(request.root);
   let files = 0;
+  const lines: string[] = [];
   try {
     const found = request.words.map((word) => {
       const all = findSources(root, word, { filter, parents: request.parents });
@@ -54,13 +58,18 @@ export function scan(request: ScanRequest): ScanResult {
       for (const one of list ?? []) {
         const name = one.isFolder ? "" : one.asked.split("/").at(-1)!;
         hasher.update(JSON.stringify(["source", index, name, one.keep ?? "", one.isArchive]));
+        lines.push(JSON.stringify(["source", one.asked]));
         for (const entry of walk(root, one, filter)) {
           files++;
-          hasher.update(JSON.stringify(describe(entry, request.owners, memo)));
+          const line = JSON.stringify(describe(entry, request.owners, memo));
+          hasher.update(line);
+          lines.push(line);
         }
       }
     }
-    return { found, digest: hasher.digest("hex"), files };
+    const digest = hasher.digest("hex");
+    if (request.listings) keepListing(request.listings, digest, lines);
+    return { found, digest, files };
   } finally {
     memo?.close();
   }

@@ -18,6 +18,11 @@ export interface Stage {
   readonly instructions: readonly Instruction[];
 }
 
+/** How people call a stage: its name, else its number. */
+export function nameOfStage({ name, index }: Stage): string {
+  return name === "" ? String(index) : name;
+}
+
 /** What is to be built: the stages, the one that is asked for, and those that it needs. */
 export interface Plan {
   readonly dockerfile: Dockerfile;

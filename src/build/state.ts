@@ -32,6 +32,8 @@ export interface StageState {
   readonly baseMs: number;
   /** No file that a step writes is later, seconds since 1970. Undefined: times are as they are. */
   readonly timeMax: number | undefined;
+  /** The number of the last step that was not in the cache. */
+  madeAt?: number;
   /** The image that this still is, unchanged. */
   base?: Digest;
 }

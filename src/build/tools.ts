@@ -8,6 +8,7 @@ import type { Layer, SnapshotStore } from "../snapshot/mod.ts";
 import type { StepCache } from "./cache.ts";
 import type { Flights } from "./flight.ts";
 import type { Folders } from "./folders.ts";
+import type { StepRecords } from "./records.ts";
 import { cancelled, type TreePool } from "./tree-pool.ts";
 import type { RegistryLogin } from "./types.ts";
 
@@ -32,6 +33,7 @@ export interface Tools {
   readonly networks: NetworkStore;
   readonly pull: Pull | undefined;
   readonly cache: StepCache;
+  readonly records: StepRecords;
   readonly folders: Folders;
   readonly flights: Flights<LayerStep>;
   readonly trees: TreePool;

@@ -5,6 +5,7 @@
 import { rmSync } from "node:fs";
 import { toFailure } from "../base/mod.ts";
 import { type CopyRequest, copy } from "./copy.ts";
+import { compareListings } from "./listing.ts";
 import { measure } from "./measure.ts";
 import { type ScanRequest, scan } from "./scan.ts";
 
@@ -13,6 +14,7 @@ declare const self: Worker;
 /** What each kind of request takes and gives. */
 const work = {
   scan: (request: ScanRequest) => scan(request),
+  compare: (request: Parameters<typeof compareListings>[0]) => compareListings(request),
   copy: (request: CopyRequest) => copy(request),
   measure: ({ path }: { path: string }) => measure(path),
   remove: ({ path }: { path: string }) => rmSync(path, { recursive: true, force: true }),

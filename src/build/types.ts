@@ -1,6 +1,8 @@
 import type { Image, Progress } from "../image/mod.ts";
 import type { Digest } from "../oci/mod.ts";
+import type { History } from "./history.ts";
 import type { Parts } from "./parts.ts";
+import type { Reason } from "./reasons.ts";
 import type { Agent } from "./ssh-agent.ts";
 
 /** What one `POST /build` asks for. */
@@ -14,6 +16,8 @@ export interface BuildRequest {
   readonly labels: Readonly<Record<string, string>>;
   readonly target: string;
   readonly noCache: boolean;
+  /** Stages that are built without the cache, by name or number. */
+  readonly noCacheFilter?: readonly string[];
   readonly pull: boolean;
   readonly platform: string;
   /** "", "default", "host", "none". */
@@ -38,6 +42,10 @@ export interface BuildRequest {
   readonly contextStays?: boolean;
   /** Credentials by a registry's address, for base images that are not here. Never stored. */
   readonly registries?: Readonly<Record<string, RegistryLogin>>;
+  /** Names what is built, so that its last build can be found to compare with. Default: its tag. */
+  readonly project?: string;
+  /** Events are told as they happen, not stage by stage. */
+  readonly isLive?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -71,14 +79,34 @@ export interface RegistryLogin {
   readonly identitytoken?: string;
 }
 
+/**
+ * `cached`: its layer was there. `reused`: another build or stage made it at the same time. `made`: it
+ * was carried out. `cancelled`: another step failed, or the client went away.
+ */
+export type Outcome = "cached" | "reused" | "made" | "failed" | "cancelled";
+
 /** What the build tells while it goes on. `step` is "3/7" as in `Step 3/7 : RUN make`. */
 export type BuildEvent =
+  /** First of all; the id is that in the history. */
+  | { readonly kind: "begun"; readonly id: string }
   | {
       readonly kind: "step";
       readonly number: number;
       readonly total: number;
       readonly text: string;
+      /** Its name or number; "" before the first FROM. */
+      readonly stage: string;
     }
+  /** How a step came about: after `step`, before `done`. */
+  | {
+      readonly kind: "settled";
+      readonly number: number;
+      readonly outcome: Outcome;
+      readonly reasons: readonly Reason[];
+      readonly ms: number;
+    }
+  /** A stage that the target does not need. */
+  | { readonly kind: "skipped"; readonly stage: string; readonly steps: number }
   | { readonly kind: "cached"; readonly number: number }
   | {
       readonly kind: "output";
@@ -100,6 +128,8 @@ export interface TakenContext extends AsyncDisposable {
 export interface Builder {
   /** What clients hand over before their builds. */
   readonly parts: Parts;
+  /** Past builds. */
+  readonly history: History;
   /**
    * Unpacks the tar of an upload (plain or compressed) as a context folder, small ones in memory.
    * @throws Failure "invalid" (a hostile entry) | "corrupt" | "exhausted"

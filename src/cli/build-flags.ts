@@ -6,7 +6,7 @@ import { toMap } from "./key-values.ts";
 import { checkUlimit, parseUlimit } from "./limit-flags.ts";
 
 function checkProgress(value: string): void {
-  if (!["auto", "plain", "tty", "quiet", "rawjson"].includes(value)) {
+  if (!["auto", "plain", "tty", "quiet", "json", "rawjson", "none"].includes(value)) {
     throw new Failure("invalid", `invalid progress mode: ${value}`);
   }
 }
@@ -36,6 +36,16 @@ export const buildFlags = {
     about: "Taken for compatibility; without effect",
     hidden: true,
   },
+  explain: {
+    kind: "string",
+    bare: "text",
+    word: "format",
+    about: "Say why each step was not in the cache; --explain=json as one value at the end",
+    check: (value) => {
+      if (value === "text" || value === "json") return;
+      throw new Failure("invalid", `invalid explanation "${value}": it is text or json`);
+    },
+  },
   file: { kind: "string", short: "f", about: "Dockerfile (default PATH/Dockerfile); - is STDIN" },
   "force-rm": { kind: "bool", about: "Taken for compatibility", hidden: true },
   iidfile: { kind: "string", about: "Write the image's ID to this file" },
@@ -50,11 +60,12 @@ export const buildFlags = {
   "memory-swap": { kind: "endless", about: "Most memory and swap together; -1 for endless swap" },
   network: { kind: "string", default: "default", about: "Network of RUN: default, none or host" },
   "no-cache": { kind: "bool", about: "Do not use the cache" },
+  "no-cache-filter": { kind: "list", about: "Do not use the cache for these stages" },
   platform: { kind: "string", about: "Platform of the image" },
   progress: {
     kind: "string",
     default: "auto",
-    about: "How progress is shown: auto, plain, tty or quiet",
+    about: "How progress is shown: auto, plain, tty, json or quiet",
     check: checkProgress,
   },
   provenance: { kind: "string", about: "Taken for compatibility", hidden: true },
@@ -93,6 +104,8 @@ export function buildQuery(flags: FlagValues<typeof buildFlags>): BuildQuery {
     labels: toMap(flags.label),
     target: flags.target,
     nocache: flags["no-cache"],
+    nocachefilter: flags["no-cache-filter"].flatMap((text) => text.split(",")),
+    explain: flags.explain === "text",
     pull: flags.pull,
     networkmode: flags.network,
     platform: flags.platform,

@@ -1,6 +1,7 @@
 import type { ProgressMessage } from "../api/schema.ts";
 import { buildFlags, buildQuery } from "./build-flags.ts";
 import { sendParts } from "./build-parts.ts";
+import { shown, showOf } from "./build-progress.ts";
 import { openContext } from "./build-source.ts";
 import { defineCommand } from "./command.ts";
 import { allAuths } from "./credentials.ts";
@@ -19,16 +20,20 @@ export const command = defineCommand({
     await using parts = await sendParts(engine, flags);
     const { SecurityOpt } = await securityRequest(flags["security-opt"]);
     const security = SecurityOpt ? { securityopt: SecurityOpt } : {};
-    const query = { ...buildQuery(flags), ...security, ...source.query, ...parts.query };
+    const show = showOf(flags, isTerminal());
+    const events = show !== "plain" && show !== "quiet";
+    const query = { ...buildQuery(flags), ...security, ...source.query, ...parts.query, events };
     const registries = await allAuths(configFolder(globals));
     const messages = await engine.images.build(query, source.context, { registries });
     let id = "";
+    const isQuiet = show === "quiet";
     const told: ProgressMessage[] = [];
-    const kept = flags.quiet ? remembered(messages, told) : messages;
+    const visible = shown(messages, { show, explains: flags.explain !== "" });
+    const kept = isQuiet ? remembered(visible, told) : visible;
     try {
       await showProgress(kept, {
-        quiet: flags.quiet,
-        isTerminal: !flags.quiet && flags.progress !== "plain" && isTerminal(),
+        quiet: isQuiet,
+        isTerminal: show === "tty",
         onAux: (aux) => {
           id = aux.ID ?? id;
         },
@@ -39,7 +44,7 @@ export const command = defineCommand({
       await flushOutput();
       throw error;
     }
-    if (flags.quiet) print(id || lastLine(told));
+    if (flags.quiet && show === "quiet") print(id || lastLine(told));
     if (flags.iidfile) await Bun.write(flags.iidfile, id);
     return 0;
   },

@@ -119,6 +119,9 @@ export const entries: readonly Entry[] = [
   entry("volume rm, volume remove", "Remove volumes", () => require("./volume-rm.ts")),
   entry("system df", "Show what takes up the disk", () => require("./system-df.ts")),
   entry("system prune", "Remove all that nothing uses", () => require("./system-prune.ts")),
+  entry("builder history", "List, show and remove past builds", () =>
+    require("./builder-history.ts"),
+  ),
   entry("builder prune", "Empty the build cache", () => require("./builder-prune.ts")),
   entry("context ls, context list", "List contexts", () => require("./context-ls.ts")),
   entry("context show", "Print the name of the context in use", () => require("./context-show.ts")),

@@ -25,6 +25,8 @@ export interface Flag {
   readonly default?: string | number | boolean;
   /** Refuses a bad value while flags are read. @throws Failure "invalid" */
   readonly check?: (value: string) => void;
+  /** The value of `--flag` alone; another one then needs `=`. */
+  readonly bare?: string;
   /** Another spelling of that flag: what is given here is set there. */
   readonly sameAs?: string;
   /** Taken, but not shown in help. */
@@ -117,6 +119,7 @@ function takeLong(word: string, { table, next, set }: Reading): number {
   if (!flag) throw new Failure("invalid", `unknown flag: --${name}`, nearest(name, table));
   if (equals !== -1) set(name, word.slice(equals + 1));
   else if (flag.kind === "bool") set(name, "true");
+  else if (flag.bare !== undefined) set(name, flag.bare);
   else {
     if (next === undefined) throw new Failure("invalid", `flag needs an argument: --${name}`);
     set(name, next);

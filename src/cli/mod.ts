@@ -42,6 +42,9 @@ async function dispatch(argv: readonly string[]): Promise<number> {
   if (args.length === 0 || globals.help) return showHelp(args);
   if (args[0] === "help") return showHelp(args.slice(1));
   const [first, second] = args as [string, ...string[]];
+  if (first === "build" && second === "history" && args.length > 2) {
+    return runNamed("builder history", args.slice(2), globals);
+  }
   if (!Object.hasOwn(groups, first)) return runNamed(first, args.slice(1), globals);
   if (second === undefined || second === "--help" || second === "-h") return showHelp([first]);
   if (second.startsWith("-")) throw flagMisuse(`unknown flag: ${second}`, first, "COMMAND");

@@ -1,0 +1,25 @@
+import { hostPlatform } from "../oci/mod.ts";
+import { proxyArgs } from "./configure.ts";
+import { platformArgs } from "./platform.ts";
+import type { Plan } from "./stages.ts";
+
+/** Tells which `--build-arg` no ARG asked for; "" when all were. */
+export function unusedArgsText(
+  { stages, globals }: Plan,
+  buildArgs: Readonly<Record<string, string | null>>,
+): string {
+  const all = [...globals, ...stages.flatMap(({ instructions }) => instructions)];
+  const declared = all.flatMap((one) =>
+    one.kind === "arg" ? one.args.map(({ name }) => name) : [],
+  );
+  const known = new Set([
+    ...declared,
+    ...proxyArgs,
+    ...Object.keys(platformArgs(hostPlatform())),
+    "SOURCE_DATE_EPOCH",
+  ]);
+  const unused = Object.keys(buildArgs).filter((name) => !known.has(name));
+  return unused.length === 0
+    ? ""
+    : `One or more build-args [${unused.join(" ")}] were not consumed`;
+}

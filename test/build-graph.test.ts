@@ -1,0 +1,106 @@
+/** What a build tells of its steps: explanations, progress, past builds; through our own client. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { command, lading, TestEngine, whyNot } from "./engine.ts";
+
+describe.skipIf(whyNot !== undefined)(`graph${whyNot ? ` (skipped: ${whyNot})` : ""}`, () => {
+  let engine: TestEngine;
+  let context = "";
+  const build = (...flags: string[]) => engine.lading(["build", "-t", "app", ...flags, context]);
+
+  beforeAll(async () => {
+    engine = await TestEngine.open("graph");
+    context = join(engine.folder, "context");
+    mkdirSync(join(context, "src"), { recursive: true });
+    for (const name of ["a", "b"]) writeFileSync(join(context, "src", name), name);
+    const text = `FROM busybox AS tools
+RUN echo a tool > /tool
+FROM busybox AS unused
+RUN false
+FROM busybox
+COPY src /src
+RUN echo working; cat /src/a
+COPY --from=tools /tool /tool`;
+    writeFileSync(join(context, "Dockerfile"), text);
+    await engine.importBusybox();
+  });
+  afterAll(async () => {
+    expect(await engine.close()).toEqual([]);
+  });
+
+  test("--explain=json says of each step why", async () => {
+    expect((await build()).code).toBe(0);
+    writeFileSync(join(context, "src/a"), "changed");
+    const { code, stdout } = await build("--explain=json", "--no-cache-filter", "tools");
+    expect(code).toBe(0);
+    const told = JSON.parse(stdout) as {
+      image: string;
+      steps: { outcome: string; reason: string }[];
+    };
+    expect(told.image).toMatch(/^sha256:/);
+    expect(told.steps.map(({ outcome, reason }) => [outcome, reason])).toEqual([
+      ["cached", ""],
+      ["made", "forced by --no-cache-filter"],
+      ["cached", ""],
+      ["made", "src/a has other content"],
+      ["made", "step 4 before it was made anew"],
+      ["made", "step 5 before it was made anew"],
+    ]);
+  });
+
+  test("the official client's build is explained in the history, with its log", async () => {
+    writeFileSync(join(context, "src/b"), "other");
+    await engine.ok(["build", "-t", "app", context]);
+    const listed = JSON.parse((await engine.lading(["builder", "history", "ls", "--json"])).stdout);
+    const [newest] = listed as { id: string; status: string; image: string; tags: string[] }[];
+    expect(newest).toMatchObject({ status: "succeeded", tags: ["app"] });
+    const shown = await engine.lading(["build", "history", "inspect", newest!.id.slice(0, 8)]);
+    expect(shown.stdout).toContain("because src/b has other content");
+    const logs = await engine.lading(["builder", "history", "logs"]);
+    expect(logs.stdout).toContain(": RUN echo working; cat /src/a\nworking\n");
+    expect((await engine.lading(["builder", "history", "rm", newest!.id])).stdout.trim()).toBe(
+      newest!.id,
+    );
+    const gone = await engine.lading(["builder", "history", "inspect", newest!.id]);
+    expect(gone.stderr).toContain(`No such build: ${newest!.id}`);
+  });
+
+  test("a failed build, and one that kill -9 of the engine cut off, are in the history", async () => {
+    const bad = { input: "FROM busybox\nRUN echo said; exit 3" };
+    expect((await engine.lading(["build", "-"], bad)).code).not.toBe(0);
+    const [failed] = await builds();
+    expect(failed).toMatchObject({ status: "failed" });
+    expect(failed!.error).toContain("non-zero code: 3");
+    const cut = engine.lading(["build", "-"], { input: "FROM busybox\nRUN sleep 987" });
+    while ((await builds())[0]?.status !== "running") await Bun.sleep(20);
+    await engine.crash();
+    await cut;
+    expect((await builds())[0]).toMatchObject({ status: "interrupted" });
+  });
+
+  async function builds() {
+    const { stdout } = await engine.lading(["builder", "history", "ls", "--json"]);
+    return JSON.parse(stdout) as { status: string; error: string }[];
+  }
+
+  test.skipIf(!Bun.which("tmux"))("a terminal shows what runs, and what came of it", async () => {
+    const tmux = (...words: string[]) => command(["tmux", "-L", engine.bridge, ...words]);
+    const line = `DOCKER_HOST=${engine.host} ${lading} build --no-cache ${context}; sleep 60`;
+    await tmux("new-session", "-d", "-x", "100", "-y", "30", line);
+    try {
+      let screen = "";
+      for (let wait = 0; wait < 200 && !screen.includes("Image sha256:"); wait++) {
+        await Bun.sleep(50);
+        screen = (await tmux("capture-pane", "-p")).stdout;
+      }
+      expect(screen).toMatch(/✔ \[tools\] 1\/6 FROM busybox AS tools CACHED/);
+      expect(screen).toMatch(/✔ \[2\] 5\/6 RUN echo working; cat \/src\/a \d\.\ds/);
+      expect(screen).toContain("- stage unused is not needed");
+      expect(screen).toMatch(/\[\+\] \d+\.\ds: 4 made, 2 cached, 1 stage skipped/);
+      expect(screen).not.toContain("Building"); // what was live is gone
+    } finally {
+      await tmux("kill-server");
+    }
+  });
+});
