@@ -1,6 +1,5 @@
 /** Secrets and SSH agents of a build: they go to the engine on ways of their own. */
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
-import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import type { BuildQuery } from "../api/schema.ts";
 import { Failure } from "../base/mod.ts";
@@ -134,6 +133,7 @@ async function forward(engine: Client, path: string, opened: AsyncDisposableStac
   const id = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex");
   const line = await engine.images.forwardAgent(id);
   opened.defer(() => line.close());
+  const { connect } = require("node:net") as typeof import("node:net"); // only here: it loads slowly
   const agent = connect({ path });
   opened.defer(() => {
     agent.destroy();
