@@ -10,6 +10,7 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import type { Image } from "../image/mod.ts";
+import { digestOf } from "../oci/mod.ts";
 import { run } from "../sys/mod.ts";
 import { linesOf, requestOf } from "./fakes.ts";
 import { importBusybox, openStores, type Stores } from "./real-stores.ts";
@@ -215,6 +216,9 @@ RUN cat /d/f.txt /e; stat -c '%a %Y' /d/f.txt`;
       Bun.spawnSync(["tar", "czf", packed, "-C", folder, "."]);
       return Bun.file(packed).stream();
     };
+    const noise = Buffer.alloc(12 << 20); // does not pack: known as large while it comes
+    for (let at = 0; at < noise.length; at += 65_536)
+      crypto.getRandomValues(noise.subarray(at, at + 65_536));
     const isInMemory = (path: string) =>
       readFileSync("/proc/self/mountinfo", "utf8").includes(` ${path} `);
     const seen: [string, boolean][] = [];
@@ -223,14 +227,20 @@ RUN cat /d/f.txt /e; stat -c '%a %Y' /d/f.txt`;
       await using taken = await stores.builder.takeContext(body, signal);
       paths.push(taken.path);
       const text = Bun.file(`${taken.path}/small`);
+      const large = Bun.file(`${taken.path}/noise`);
+      if (await large.exists()) expect(digestOf(await large.bytes())).toBe(digestOf(noise));
       seen.push([(await text.exists()) ? await text.text() : "none", isInMemory(taken.path)]);
     };
     await take(tarOf("small"));
     writeFileSync(`${folder}/zeros`, Buffer.alloc(80 << 20)); // packs well, and grows over the bound
     await take(tarOf("grows"));
+    rmSync(`${folder}/zeros`);
+    writeFileSync(`${folder}/noise`, noise);
+    await take(tarOf("large"));
     await take(new Blob([]).stream());
     expect(seen).toEqual([
       ["small", true],
+      ["small", false],
       ["small", false],
       ["none", false],
     ]);

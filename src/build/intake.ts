@@ -1,5 +1,5 @@
 import { mkdir, rm } from "node:fs/promises";
-import { isFailure, limits } from "../base/mod.ts";
+import { Failure, isFailure, limits } from "../base/mod.ts";
 import { unpackTar } from "../snapshot/mod.ts";
 import { unmountNow } from "../sys/mod.ts";
 import { mountTmpfs } from "./memory-folder.ts";
@@ -8,6 +8,7 @@ import type { TakenContext } from "./types.ts";
 
 /** An upload of at most this size is unpacked in memory: small files cost a disk much, memory little. */
 const uploadBytesMax = 8 << 20;
+const pieceBytes = 256 << 10;
 /** What such a context may take unpacked; one that grows beyond goes to the disk. */
 const tmpfsOptions = "size=64m,nr_inodes=32768,mode=755";
 /** Contexts in memory at a time. */
@@ -42,21 +43,22 @@ export class Intake {
       await rm(path, { recursive: true, force: true, maxRetries: 3 });
     };
     try {
-      const { head, rest } = await readHead(body);
+      const upload = new Upload(body);
+      if (await upload.isEmpty()) return { path, [Symbol.asyncDispose]: dispose };
       const options = { signal, sizeBytesMax: limits.layerBytesMax };
-      if (head.length > 0 && !rest && this.#inMemory < inMemoryMax) {
+      if (this.#inMemory < inMemoryMax) {
         this.#inMemory++;
         isMounted = true;
         mountTmpfs(path, tmpfsOptions);
         try {
-          await unpackTar(chained(head, rest), path, options);
+          await unpackTar(upload.small(uploadBytesMax), path, options);
           return { path, [Symbol.asyncDispose]: dispose };
         } catch (error) {
           if (!isFailure(error, "exhausted")) throw error;
-          await close(); // it is small only while it is packed
+          await close(); // it is large, or small only while it is packed
         }
       }
-      if (head.length > 0) await unpackTar(chained(head, rest), path, options);
+      await unpackTar(upload.all(), path, options);
       return { path, [Symbol.asyncDispose]: dispose };
     } catch (error) {
       await dispose();
@@ -65,29 +67,67 @@ export class Intake {
   }
 }
 
-/** The first bytes in one piece, and the reader of the rest if there are more. */
-async function readHead(body: AsyncIterable<Uint8Array>) {
-  const reader = body[Symbol.asyncIterator]();
-  // Clients send a context in thousands of small chunks: together they are one message to the worker.
-  let head = Buffer.allocUnsafeSlow(1 << 20);
-  let size = 0;
-  while (size <= uploadBytesMax) {
-    const next = await reader.next();
-    if (next.done) return { head: head.subarray(0, size), rest: undefined };
-    const needed = size + next.value.length;
-    if (needed > head.length) {
-      head = Buffer.concat([head.subarray(0, size)], Math.max(needed, head.length * 2));
-    }
-    head.set(next.value, size);
-    size = needed;
-  }
-  return { head: head.subarray(0, size), rest: reader };
-}
+/**
+ * The bytes of an upload, in pieces of a message to a worker: clients send thousands of small chunks.
+ * They can be taken as those of a small one while they come, and once more when it turns out large.
+ */
+class Upload {
+  readonly #reader: AsyncIterator<Uint8Array>;
+  /** What was taken as of a small one. */
+  #kept: Uint8Array[] = [];
+  #rest: Uint8Array | undefined;
+  #reading: Promise<unknown> = Promise.resolve();
 
-async function* chained(
-  head: Uint8Array,
-  rest: AsyncIterator<Uint8Array> | undefined,
-): AsyncGenerator<Uint8Array, void> {
-  yield head;
-  if (rest) yield* { [Symbol.asyncIterator]: () => rest };
+  constructor(body: AsyncIterable<Uint8Array>) {
+    this.#reader = body[Symbol.asyncIterator]();
+  }
+
+  async isEmpty(): Promise<boolean> {
+    return (await this.#keepNext()) === undefined;
+  }
+
+  /** @throws Failure "exhausted" when more than `sizeBytesMax` came */
+  async *small(sizeBytesMax: number): AsyncGenerator<Uint8Array, void> {
+    let sizeBytes = 0;
+    for (let at = 0; ; at++) {
+      const piece = this.#kept[at] ?? (await this.#keepNext());
+      if (!piece) return;
+      sizeBytes += piece.length;
+      if (sizeBytes > sizeBytesMax) {
+        throw new Failure("exhausted", `Cannot unpack more than ${sizeBytesMax} bytes in memory`);
+      }
+      yield piece;
+    }
+  }
+
+  /** From the first byte on; `small` is not read any more. */
+  async *all(): AsyncGenerator<Uint8Array, void> {
+    await this.#reading; // what `small` had asked for last
+    for (let piece = this.#kept.shift(); piece; piece = this.#kept.shift()) yield piece;
+    for (let piece = await this.#next(); piece; piece = await this.#next()) yield piece;
+  }
+
+  #keepNext(): Promise<Uint8Array | undefined> {
+    const reading = this.#next().then((piece) => {
+      if (piece) this.#kept.push(piece);
+      return piece;
+    });
+    this.#reading = reading.catch(() => {}); // who asked hears of it
+    return reading;
+  }
+
+  async #next(): Promise<Uint8Array | undefined> {
+    const piece = Buffer.allocUnsafeSlow(pieceBytes);
+    let size = 0;
+    while (size < piece.length) {
+      const chunk = this.#rest ?? (await this.#reader.next()).value;
+      this.#rest = undefined;
+      if (!chunk) break;
+      const part = chunk.subarray(0, piece.length - size);
+      piece.set(part, size);
+      size += part.length;
+      if (part.length < chunk.length) this.#rest = chunk.subarray(part.length);
+    }
+    return size > 0 ? piece.subarray(0, size) : undefined;
+  }
 }
