@@ -1,21 +1,20 @@
-import { type Descriptor, type Digest, formatPlatform, parseManifestOrIndex } from "../oci/mod.ts";
+import type { Digest } from "../oci/mod.ts";
 import { type Asking, anonymousName, type Identity, openAccess } from "./access.ts";
-import { type Html, html, page, size, time } from "./page-html.ts";
+import { type Html, html, link, page, short, size, table, time } from "./page-html.ts";
+import { showManifest } from "./page-manifest.ts";
 import { isRepositoryName, parseManifestReference } from "./protocol.ts";
 import { Refusal, toRefusal } from "./refusal.ts";
 import type { Call } from "./server-call.ts";
 import { deleteManifest, findManifest } from "./server-manifests.ts";
 import type { ServerParts } from "./server-protocol.ts";
-import type { ManifestRow } from "./store-manifests.ts";
 import type { RepositoryId } from "./store-names.ts";
 
-const rowsMax = 500;
-const movesMax = 50;
+const rowsMax = 200;
 
 /** The registry for people: `/`, `/?repository=a`, `/?repository=a&reference=v1`. POST deletes. */
 export async function answerPage(parts: ServerParts, asked: Omit<Call, "who">): Promise<Response> {
   const { request, query } = asked;
-  let who: Identity = { name: "anonymous", may: () => false };
+  let who: Identity = { name: anonymousName, may: () => false };
   try {
     who = await identify(parts, asked, query.has("login"));
     const name = query.get("repository");
@@ -23,31 +22,31 @@ export async function answerPage(parts: ServerParts, asked: Omit<Call, "who">): 
     if (request.method !== "GET" && request.method !== "HEAD") {
       throw new Refusal("UNSUPPORTED", `Cannot ${request.method} a page`);
     }
-    if (name === null) return repositories(parts, who, query.get("last") ?? "");
+    const last = (query.get("last") ?? "").slice(0, 256);
+    if (name === null) return repositories(parts, who, last);
     const repository = open(parts, who, name);
     const reference = query.get("reference");
-    if (reference === null)
-      return tags(parts, { who, name, repository, last: query.get("last") ?? "" });
-    return await manifest(parts, { who, name, repository, reference });
+    if (reference === null) return tags(parts, { who, name, repository, last });
+    return await manifest(parts, { who, name, repository, reference, host: hostOf(request) });
   } catch (error) {
-    const refusal = toRefusal(error, { invalid: "MANIFEST_UNKNOWN" });
-    if (refusal.wire === "UNKNOWN") throw error;
-    const answer = page(
-      refusal.message,
-      who.name,
-      html`<p>${refusal.hint ?? ""}</p>`,
-      refusal.status,
-    );
-    if (refusal.status === 401)
-      answer.headers.set("WWW-Authenticate", 'Basic realm="Lading registry"');
-    return answer;
+    return failed(error, who);
   }
+}
+
+function failed(error: unknown, who: Identity): Response {
+  const refusal = toRefusal(error, { invalid: "MANIFEST_UNKNOWN" });
+  const { wire, status, message, hint } = refusal;
+  if (wire === "UNKNOWN") throw error;
+  const body = hint ? html`<section class="card"><p>${hint}</p></section>` : html``;
+  const answer = page(who.name, { title: message, body, status });
+  if (status === 401) answer.headers.set("WWW-Authenticate", 'Basic realm="Lading registry"');
+  return answer;
 }
 
 async function identify({ access }: ServerParts, asking: Asking, mustLogIn: boolean) {
   const who = await access.identify(asking);
   if (access === openAccess) return { ...who, name: "" }; // nobody can log in
-  if (mustLogIn && who.name === "anonymous" && !asking.request.headers.has("Authorization")) {
+  if (mustLogIn && who.name === anonymousName && !asking.request.headers.has("Authorization")) {
     throw new Refusal("UNAUTHORIZED", "Log in to see more");
   }
   return who;
@@ -63,99 +62,79 @@ function open({ store }: ServerParts, who: Identity, name: string): RepositoryId
   );
 }
 
+/** As the reader's browser knows us; a part of the command to pull. */
+function hostOf(request: Request): string {
+  const host = request.headers.get("Host") ?? "";
+  return /^[A-Za-z0-9.:[\]_-]{1,255}$/.test(host) ? host : "localhost";
+}
+
 function repositories({ store }: ServerParts, who: Identity, last: string): Response {
-  const found = store.names.list(last.slice(0, 256), rowsMax);
+  const found = store.names.list(last, rowsMax);
   const rows = found
     .filter((name) => who.may(name, "pull"))
     .map((name) => {
-      const bytes = store.blobs.sizeOf(store.names.find(name)!);
-      return html`<tr><td><a href="${link({ repository: name })}">${name}</a></td><td class="n">${size(bytes)}</td></tr>`;
+      const id = store.names.find(name)!;
+      const { tags: count, movedMs } = store.names.summary(id);
+      return [
+        html`<a href="${link({ repository: name })}">${name}</a>`,
+        String(count),
+        size(store.blobs.sizeOf(id)),
+        movedMs === null ? "" : time(movedMs),
+      ];
     });
-  return page(
-    "Repositories",
-    who.name,
-    html`<table><tr><th>Name</th><th class="n">Size</th></tr>${rows}</table>${next(found, {})}`,
-  );
+  const columns = ["Name", { number: "Tags" }, { number: "Size" }, "Last set (UTC)"];
+  const body =
+    rows.length > 0
+      ? table(undefined, columns, rows)
+      : html`<section class="card"><p>There is nothing here that you may see.</p></section>`;
+  return page(who.name, { title: "Repositories", body: html`${body}${next(found, {})}` });
 }
 
 type Place = { readonly who: Identity; readonly name: string; readonly repository: RepositoryId };
 
 function tags({ store }: ServerParts, { who, name, repository, last }: Place & { last: string }) {
-  const found = store.names.tags(repository, last.slice(0, 256), rowsMax);
+  const found = store.names.tags(repository, last, rowsMax);
   const rows = found.flatMap((tag) => {
     const tagged = store.names.tagged(repository, tag);
     if (!tagged) return [];
+    const { digest, movedMs } = tagged;
     const to = link({ repository: name, reference: tag });
-    return html`<tr><td><a href="${to}">${tag}</a></td><td><code>${short(tagged.digest)}</code></td><td>${time(tagged.movedMs)}</td></tr>`;
+    const bytes = store.manifests.sizeOf(repository, digest);
+    return [[html`<a href="${to}">${tag}</a>`, size(bytes), short(digest), time(movedMs)]];
   });
-  const body = html`<table><tr><th>Tag</th><th>Digest</th><th>Set (UTC)</th></tr>${rows}</table>`;
-  return page(name, who.name, html`${body}${next(found, { repository: name })}`);
+  const columns = ["Tag", { number: "Size" }, "Digest", "Set (UTC)"];
+  const body =
+    rows.length > 0
+      ? table(undefined, columns, rows)
+      : html`<section class="card"><p>It has no tags.</p></section>`;
+  const path = html`<a href="/">Repositories</a> /`;
+  return page(who.name, {
+    title: name,
+    path,
+    body: html`${body}${next(found, { repository: name })}`,
+  });
 }
 
 async function manifest(
-  parts: ServerParts,
-  { who, name, repository, reference }: Place & { reference: string },
+  { store }: ServerParts,
+  { who, name, repository, reference, host }: Place & { reference: string; host: string },
 ): Promise<Response> {
-  const { store } = parts;
   const at = parseManifestReference(reference);
   const row = findManifest(store, repository, at);
   if (!row) throw new Refusal("MANIFEST_UNKNOWN", `There is no "${reference}" in ${name}`);
-  const parsed = parseManifestOrIndex(await store.manifests.bytes(row.digest));
-  const content =
-    "index" in parsed
-      ? platforms(name, parsed.index.manifests)
-      : layers([parsed.manifest.config, ...parsed.manifest.layers]);
-  const attached = store.manifests.referrers(repository, row.digest, {
-    ...{ artifactType: null, last: "", countMax: rowsMax },
-  });
-  const body = html`<p><code>${row.digest}</code><br>${row.mediaType}, pushed ${time(row.pushedMs)} UTC</p>
-${content}${referrers(name, attached)}${"tag" in at ? history(parts, { repository, tag: at.tag }) : html``}
-${who.may(name, "delete") ? remove(at) : html``}`;
-  return page(`${name}${"tag" in at ? ":" : "@"}${reference}`, who.name, body);
-}
-
-function platforms(name: string, children: readonly Descriptor[]): Html {
-  const rows = children.slice(0, rowsMax).map(({ digest, platform, mediaType }) => {
-    const to = link({ repository: name, reference: digest });
-    const what = platform ? formatPlatform(platform) : mediaType;
-    return html`<tr><td><a href="${to}">${what}</a></td><td><code>${digest}</code></td></tr>`;
-  });
-  return html`<h2>Platforms</h2><table><tr><th>Platform</th><th>Manifest</th></tr>${rows}</table>`;
-}
-
-function layers(all: readonly Descriptor[]): Html {
-  const rows = all.slice(0, rowsMax).map((part) => {
-    const { digest, mediaType, size: bytes } = part;
-    return html`<tr><td><code>${digest}</code></td><td>${mediaType}</td><td class="n">${size(bytes)}</td></tr>`;
-  });
-  const sum = size(all.reduce((total, part) => total + part.size, 0));
-  return html`<h2>Config and layers, ${sum}</h2>
-<table><tr><th>Digest</th><th>Type</th><th class="n">Size</th></tr>${rows}</table>`;
-}
-
-function referrers(name: string, attached: readonly ManifestRow[]): Html {
-  if (attached.length === 0) return html``;
-  const rows = attached.map(({ digest, artifactType, mediaType }) => {
-    const to = link({ repository: name, reference: digest });
-    return html`<tr><td><a href="${to}">${artifactType ?? mediaType}</a></td><td><code>${digest}</code></td></tr>`;
-  });
-  return html`<h2>Attached to it</h2><table><tr><th>Type</th><th>Manifest</th></tr>${rows}</table>`;
-}
-
-function history(
-  { store }: ServerParts,
-  { repository, tag }: { repository: RepositoryId; tag: string },
-): Html {
-  const rows = store.names.moves(repository, tag, movesMax).map(({ atMs, who, digest }) => {
-    return html`<tr><td>${time(atMs)}</td><td>${who}</td><td><code>${digest ?? "removed"}</code></td></tr>`;
-  });
-  return html`<h2>Where the tag has been</h2>
-<table><tr><th>Set (UTC)</th><th>By</th><th>To</th></tr>${rows}</table>`;
+  const shown = await showManifest(store, { name, repository, row, at, host });
+  const body = html`${shown}${who.may(name, "delete") ? remove(at) : html``}`;
+  const path = html`<a href="/">Repositories</a> / <a href="${link({ repository: name })}">${name}</a> /`;
+  return page(who.name, { title: "tag" in at ? at.tag : reference.slice(0, 19), path, body });
 }
 
 function remove(at: { tag: string } | { digest: Digest }): Html {
-  const what = "tag" in at ? `Delete tag ${at.tag}` : "Delete this manifest and its tags";
-  return html`<h2>Delete</h2><form method="post"><button>${what}</button></form>`;
+  const [what, how] =
+    "tag" in at
+      ? [`Delete tag ${at.tag}`, "The image stays, and undo brings the tag back."]
+      : ["Delete this manifest and its tags", "It can be brought back for a while."];
+  return html`<section class="card"><details><summary>Delete…</summary>
+<form method="post"><button>${what}</button><span class="soft">${how}</span></form></details></section>`;
 }
 
 /** The form of the page itself; other sites' forms are refused by their Origin. */
@@ -172,12 +151,4 @@ function deleteOne(parts: ServerParts, call: Call): Response {
 function next(found: readonly string[], fields: Record<string, string>): Html {
   if (found.length < rowsMax) return html``;
   return html`<p><a href="${link({ ...fields, last: found.at(-1)! })}">More</a></p>`;
-}
-
-function link(fields: Record<string, string>): string {
-  return `/?${new URLSearchParams(fields)}`;
-}
-
-function short(digest: Digest): string {
-  return digest.slice(0, "sha512:".length + 12);
 }

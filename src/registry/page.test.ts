@@ -42,7 +42,7 @@ test("the page shows repositories, tags, platforms, layers, referrers and histor
   ]) {
     expect(tag).toContain(part);
   }
-  expect(await get(`/?repository=team/app&reference=${digest}`)).toContain("Config and layers");
+  expect(await get(`/?repository=team/app&reference=${digest}`)).toContain("docker pull 127.0.0.1");
   expect(await get("/?repository=<script>")).toContain("no repository");
   expect((await lab.call("GET", "/?repository=absent")).status).toBe(404);
   const path = "/?repository=team/app&reference=v1";

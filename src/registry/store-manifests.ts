@@ -167,6 +167,23 @@ export class Manifests {
       .all(repository, subject, page.last, page.artifactType, page.artifactType, page.countMax);
   }
 
+  /** Bytes of a manifest and of all that it refers to, each blob once. */
+  sizeOf(repository: RepositoryId, digest: Digest): number {
+    const found = this.#parts.database
+      .query<{ sum: number | null }, [{ $repository: number; $digest: string }]>(
+        `WITH RECURSIVE part (digest) AS (
+           SELECT $digest UNION SELECT e.child FROM registry_edge e
+           JOIN part p ON e.parent = p.digest WHERE e.repository = $repository LIMIT 10000)
+         SELECT sum(coalesce(
+           (SELECT size_bytes FROM registry_blob
+            WHERE repository = $repository AND digest = part.digest),
+           (SELECT size_bytes FROM registry_manifest
+            WHERE repository = $repository AND digest = part.digest), 0)) AS sum FROM part`,
+      )
+      .get({ $repository: repository, $digest: digest });
+    return found?.sum ?? 0;
+  }
+
   #parents(repository: RepositoryId, digest: Digest): string[] {
     return this.#parts.database
       .query<{ parent: string }, [number, string]>(

@@ -79,6 +79,15 @@ export class Names {
       .map(({ name }) => name);
   }
 
+  /** How many tags there are, and when the last of them was set. */
+  summary(repository: RepositoryId): { tags: number; movedMs: number | null } {
+    return this.#database
+      .query<{ tags: number; movedMs: number | null }, [number]>(
+        "SELECT count(*) AS tags, max(moved_ms) AS movedMs FROM registry_tag WHERE repository = ?",
+      )
+      .get(repository)!;
+  }
+
   tagged(repository: RepositoryId, tag: string): { digest: Digest; movedMs: number } | undefined {
     return (
       this.#database
