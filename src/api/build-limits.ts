@@ -24,7 +24,7 @@ export function parseLimits(query: URLSearchParams): RunLimits {
 
 function refuseIsolation(isolation: string): void {
   if (["", "default"].includes(isolation.toLowerCase())) return;
-  throw new Failure("invalid", `invalid isolation: "${isolation.slice(0, 100)}"`, {
+  throw new Failure("invalid", `Unsupported isolation: "${isolation.slice(0, 100)}"`, {
     hint: "Linux has none but default",
   });
 }

@@ -113,6 +113,12 @@ export function imageCalls(transport: Transport) {
         body,
         headers: { "Content-Type": "application/octet-stream" },
       }),
+    /** Sends a folder as tar ahead of its build; its handle is for one build. */
+    keepContext: (body: Bytes) =>
+      json<{ Id: string }>("POST", "/build/contexts", {
+        body,
+        headers: { "Content-Type": "application/x-tar" },
+      }),
     /** A connection over which the engine asks an SSH agent for as long as it is open. */
     forwardAgent: (id: string) => transport.hijack("/build/ssh", { query: { id } }),
     builds: () => json<PastBuildAnswer[]>("GET", "/build/history"),

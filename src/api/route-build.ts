@@ -9,6 +9,7 @@ import type { Exchange } from "./exchange.ts";
 import { Fields, parseJson, textOf } from "./fields.ts";
 import { ProgressAnswer } from "./progress.ts";
 import { flag, parseFilters, whole } from "./query.ts";
+import { contextRoutes, openContexts } from "./route-build-contexts.ts";
 import { buildMessages, historyRoutes } from "./route-build-history.ts";
 import { partRoutes, partsOf } from "./route-build-parts.ts";
 import type { Route } from "./router.ts";
@@ -22,8 +23,9 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
   const asked = parseBuild(query);
   const registries = registriesOf(exchange);
   const parts = partsOf(query, context.builder);
-  await using taken = await context.builder.takeContext(exchange.body(), signal);
-  const contextPath = taken.path;
+  await using cleanup = new AsyncDisposableStack();
+  const given = { ...asked, ...parts, signal };
+  const opened = await openContexts(exchange, context, { asked: given, cleanup });
   const answer = new ProgressAnswer(exchange);
   const isQuiet = flag(query, "q");
   const isLive = flag(query, "events");
@@ -31,24 +33,21 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
   const messageOfEvent = buildMessages();
   let held = "";
   await answer.run(async () => {
-    const work = context.builder.build(
-      { ...asked, ...parts, registries, contextPath, isLive, signal },
-      (event) => {
-        if (isQuiet) {
-          held = `${held}${textOfEvent(event)}`.slice(-heldCharactersMax);
-          return;
-        }
-        if (event.kind === "pull") answer.report(event.progress);
-        if (event.kind === "image") answer.send({ aux: { ID: event.id } });
-        if (isLive) {
-          const message = messageOfEvent(event);
-          if (message) answer.send({ event: message });
-          return;
-        }
-        const text = textOfEvent(event);
-        if (text !== "") answer.send({ stream: text });
-      },
-    );
+    const work = context.builder.build({ ...given, ...opened, registries, isLive }, (event) => {
+      if (isQuiet) {
+        held = `${held}${textOfEvent(event)}`.slice(-heldCharactersMax);
+        return;
+      }
+      if (event.kind === "pull") answer.report(event.progress);
+      if (event.kind === "image") answer.send({ aux: { ID: event.id } });
+      if (isLive) {
+        const message = messageOfEvent(event);
+        if (message) answer.send({ event: message });
+        return;
+      }
+      const text = textOfEvent(event);
+      if (text !== "") answer.send({ stream: text });
+    });
     const image = await work.catch((error: unknown) => {
       // What a quiet build had kept to itself explains the failure.
       if (held !== "") answer.send({ stream: held });
@@ -87,28 +86,6 @@ function refuseUnsupported(query: URLSearchParams): void {
       {
         hint: "Set DOCKER_BUILDKIT=0: the engine's own builder does what BuildKit's Dockerfiles need",
       },
-    );
-  }
-  const remote = query.get("remote") ?? "";
-  if (remote !== "" && remote !== "client-session") {
-    throw new Failure(
-      "unsupported",
-      `Cannot build from "${remote.slice(0, 300)}": only a body can be`,
-      {
-        hint: "Fetch it first, and send it as the build's context",
-      },
-    );
-  }
-  if (query.getAll("securityopt").some((each) => each !== "" && each !== "null" && each !== "[]")) {
-    throw new Failure(
-      "invalid",
-      "The daemon on this platform does not support setting security options on build",
-    );
-  }
-  if (!["", "default"].includes((query.get("isolation") ?? "").toLowerCase())) {
-    throw new Failure(
-      "invalid",
-      `Unsupported isolation: ${JSON.stringify(query.get("isolation"))}`,
     );
   }
   if (flag(query, "squash")) {
@@ -178,4 +155,5 @@ export const routes: readonly Route[] = [
   ["POST", "/build/prune", prune],
   ...partRoutes,
   ...historyRoutes,
+  ...contextRoutes,
 ];

@@ -99,6 +99,10 @@ export interface BuildQuery {
   readonly t?: readonly string[];
   readonly dockerfile?: string;
   readonly remote?: string;
+  /** `docker-image://…`, `target:…`, an address, or `upload:` and what `POST /build/contexts` said. */
+  readonly contexts?: Readonly<Record<string, string>>;
+  /** What `POST /build/contexts` answered to a lone Dockerfile. */
+  readonly dockerfilecontext?: string;
   readonly buildargs?: Readonly<Record<string, string | null>>;
   readonly labels?: Labels;
   readonly target?: string;
@@ -120,12 +124,10 @@ export interface BuildQuery {
   readonly cpusetmems?: string;
   readonly cgroupparent?: string;
   readonly isolation?: string;
-  readonly ulimits?: readonly {
-    readonly Name: string;
-    readonly Soft: number;
-    readonly Hard: number;
-  }[];
-  readonly securityopt?: readonly string[];
+  /** A list of `{Name, Soft, Hard}` as JSON. */
+  readonly ulimits?: string;
+  /** A list as JSON. */
+  readonly securityopt?: string;
   /** What `POST /build/secrets` answered, by the secret's id in the Dockerfile. */
   readonly secrets?: Readonly<Record<string, string>>;
   /** The ids of open `POST /build/ssh`, by the agent's id in the Dockerfile. */

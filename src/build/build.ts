@@ -17,13 +17,14 @@ import { settleFrom } from "./explain.ts";
 import type { Instruction } from "./instruction.ts";
 import { type LayerWork, layerStep } from "./layer-step.ts";
 import { parseDockerfile } from "./parse.ts";
+import { Places } from "./places.ts";
 import { platformArgs } from "./platform.ts";
 import type { StepSlot } from "./records.ts";
 import { type Built, configOf, type Material, materialOf } from "./result.ts";
 import { runStep } from "./run-step.ts";
 import type { StepScope } from "./scope.ts";
 import { locate, type Source } from "./source.ts";
-import { findStage, nameOfStage, type Plan, plan, type Stage } from "./stages.ts";
+import { nameOfStage, type Plan, plan, type Stage } from "./stages.ts";
 import { childOf, keyOf, record, type StageState, workdirOf } from "./state.ts";
 import { StepClock } from "./step-clock.ts";
 import { Teller } from "./teller.ts";
@@ -46,6 +47,7 @@ export class Build implements AsyncDisposable {
   readonly request: BuildRequest;
   readonly context: Context;
   readonly plan: Plan;
+  readonly places: Places;
   readonly signal: AbortSignal;
   readonly times: Times;
   /** Keys of the steps that this build used. */
@@ -80,7 +82,9 @@ export class Build implements AsyncDisposable {
       buildArgs: request.buildArgs,
       platformArgs: platformArgs(this.#platform),
       target: request.target,
+      contexts: request.contexts,
     });
+    this.places = new Places(this);
     this.signal = AbortSignal.any([request.signal, this.#abort.signal]);
     const { globals, stages, used } = this.plan;
     const needed = stages.filter(({ index }) => used.has(index));
@@ -155,15 +159,6 @@ export class Build implements AsyncDisposable {
     const image = await findImage(this.tools, this.request, asked);
     this.materials.push(materialOf(name, image));
     return image;
-  }
-
-  /** The layers and file-system key behind a `--from`: an earlier stage, else an image. */
-  async source(from: string, stage: Stage): Promise<{ layers: readonly Digest[]; key: Digest }> {
-    const index = findStage(this.plan.stages, from, stage.index);
-    if (index !== undefined) return await this.stage(index);
-    const { diff_ids: layers } = (await this.image(from)).config.rootfs;
-    this.pin(layers);
-    return { layers, key: keyOf("layers", layers) };
   }
 
   /** Keeps layers from being pruned until the build has ended. */
@@ -318,10 +313,28 @@ export class Build implements AsyncDisposable {
   async #start(stage: Stage): Promise<StageState> {
     const platform = stage.platform === "" ? this.#platform : parsePlatform(stage.platform);
     if (stage.base !== undefined) return childOf(await this.stage(stage.base), platform);
-    if (stage.image === "scratch") return emptyState(platform, this.times);
-    const image = await this.image(stage.image, stage.platform);
+    const { context } = stage;
+    if (context?.kind === "folder" || context?.kind === "address") {
+      return await this.#startFrom(stage, platform);
+    }
+    if (stage.image === "scratch" && !context) return emptyState(platform, this.times);
+    const image = context
+      ? await this.places.image(context, stage.platform)
+      : await this.image(stage.image, stage.platform);
     this.pin(image.config.rootfs.diff_ids);
     return stateOf(image, this.times);
+  }
+
+  /** A folder in place of an image: its files on nothing. */
+  async #startFrom(stage: Stage, platform: Platform): Promise<StageState> {
+    const state = emptyState(platform, this.times);
+    const { source } = this.context.dockerfile;
+    const { instructions } = parseDockerfile(`COPY --from=${stage.image} / /`, source.name);
+    const at = { stage, instruction: { ...instructions[0]!, range: stage.from.range }, source };
+    await this.#step({ ...at, number: this.#numbers.get(stage.from)! }, async (step) => {
+      await this.#carryOut(at.instruction, step(state));
+    });
+    return state;
   }
 
   async #carryOut(instruction: Instruction, scope: StepScope): Promise<void> {

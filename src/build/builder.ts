@@ -19,11 +19,13 @@ import { Intake } from "./intake.ts";
 import { Parts } from "./parts.ts";
 import { listCache, pruneCache } from "./prune.ts";
 import { StepRecords } from "./records.ts";
+import { fetchContext } from "./remote-context.ts";
 import type { Built } from "./result.ts";
 import { checkLimits, runSecurity } from "./run-limits.ts";
 import { type LayerStep, Pins, type Pull, type Tools, throwIfAborted } from "./tools.ts";
 import { TreePool } from "./tree-pool.ts";
 import type { Builder } from "./types.ts";
+import { Uploads } from "./uploads.ts";
 
 export interface BuilderOptions {
   readonly database: Database;
@@ -78,6 +80,8 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const trim = trimmer(tools, cacheBytesMax);
   return {
     parts: new Parts(),
+    uploads: new Uploads(),
+    fetchContext: (address, asked) => fetchContext(address, asked, { tools, intake }),
     takeContext: (body, signal) => intake.take(body, signal),
     build: (request, report) =>
       builds.run(async () => {

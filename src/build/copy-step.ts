@@ -22,11 +22,12 @@ export async function copyStep(action: CopyInstruction, scope: StepScope): Promi
   const { build, state } = scope;
   const { chown, chmod, parents, unpack } = wish;
   const about = [wish.isAdd, wish.target, chown, chmod, parents, unpack, wish.link];
-  if (action.from === "") {
-    const { root, ignore } = build.context;
-    return await planCopy(wish, { scope, about, root, ignore: ignore.rules, owners: false });
+  const tree = await build.places.tree(action.from, scope.stage);
+  if (tree.kind === "folder") {
+    const { root, ignore } = tree;
+    return await planCopy(wish, { scope, about, root, ignore, owners: false });
   }
-  const { layers, key: source } = await build.source(action.from, scope.stage);
+  const { layers, key: source } = tree;
   // The same words and the same stage: the same files, known without looking at them.
   const below = wish.link ? (await groundOf(wish, scope)).key : state.key;
   const alias = keyOf(below, "copy-from", source, wish.words, wish.exclude, about);

@@ -8,6 +8,7 @@ export { type BuilderOptions, openBuilder } from "./builder.ts";
 export { applyChanges } from "./change.ts";
 export type { PastBuild, PastStep } from "./history.ts";
 export { type Ignore, parseIgnore } from "./ignore.ts";
+export { type NamedContext, parseNamedContext } from "./named-context.ts";
 export { secretBytesMax } from "./parts.ts";
 export { type Reason, reasonText } from "./reasons.ts";
 export { CommandFailure } from "./source.ts";

@@ -27,8 +27,8 @@ export interface PlannedRemote {
   readonly fetch: () => Promise<Fetched>;
 }
 
-const downloadBytesMax = 8 * 2 ** 30;
-const downloadTimeoutMs = 30 * 60_000;
+/** Of one download. */
+export const downloadBounds = { sizeBytesMax: 8 * 2 ** 30, timeoutMs: 30 * 60_000 } as const;
 
 /** @throws Failure "invalid" */
 export function readRemote(
@@ -118,8 +118,8 @@ async function planFile(
   const name = targetName ?? nameOf(url);
   const get = async () => {
     const directory = await build.workFolder();
-    const bounds = { sizeBytesMax: downloadBytesMax, timeoutMs: downloadTimeoutMs };
-    return { name, ...(await download(url, { directory, signal: build.signal, ...bounds })) };
+    const how = { directory, signal: build.signal, ...downloadBounds };
+    return { name, ...(await download(url, how)) };
   };
   if (sha256 === undefined) {
     const file = await get();

@@ -5,6 +5,7 @@ import type { Mount } from "../sys/mod.ts";
 import { word } from "./configure.ts";
 import { scanSources } from "./copy-step.ts";
 import type { MountFlag } from "./instruction.ts";
+import type { Tree } from "./places.ts";
 import { Root } from "./rooted.ts";
 import { planSecret, planSsh } from "./run-secrets.ts";
 import type { StepScope } from "./scope.ts";
@@ -72,16 +73,16 @@ async function planBind(ask: Ask): Promise<PlannedMount> {
   const source = options["source"] ?? "/";
   const writable = isOn(options["readwrite"]) || options["readonly"] === "false";
   const mode = writable ? "rw" : "ro";
-  const { from } = options;
-  if (from !== undefined && from !== "") {
-    const { layers, key } = await scope.build.source(from, scope.stage);
+  const tree = await scope.build.places.tree(options["from"] ?? "", scope.stage);
+  if (tree.kind === "layers") {
+    const { layers, key } = tree;
     const open = async ({ cleanup }: OpenMount) => {
       const path = await openLayers(layers, { scope, cleanup, source });
       return { mounts: [bind(path, target, [mode])] };
     };
     return { key: ["bind", key, source, target, mode], open };
   }
-  const { digest, open: copyTo } = await scanContext(source, scope);
+  const { digest, open: copyTo } = await scanFolder(tree, source, scope);
   const open = async ({ cleanup }: OpenMount) => {
     // A copy: what .dockerignore leaves out is not there, and what is written is thrown away.
     const scratch = cleanup.use(await openScratch(scope.build.tools, []));
@@ -91,14 +92,17 @@ async function planBind(ask: Ask): Promise<PlannedMount> {
   return { key: ["bind", source, target, mode], content: [target, digest], open };
 }
 
-/** The part of the context at `source`: its digest, and a way to copy it. */
-async function scanContext(source: string, scope: StepScope) {
+/** The part of a folder at `source`: its digest, and a way to copy it. */
+async function scanFolder(
+  { root, ignore }: Tree & { kind: "folder" },
+  source: string,
+  scope: StepScope,
+) {
   const { build } = scope;
-  const { root, ignore } = build.context;
   const { scanned, request } = await scanSources(scope, {
     root,
     words: [source],
-    ignore: ignore.rules,
+    ignore,
     exclude: [],
     parents: false,
     owners: false,
@@ -176,23 +180,29 @@ async function planCache(ask: Ask): Promise<PlannedMount> {
   const { from, source = "/" } = options;
   const mode = isOn(options["readonly"]) ? "ro" : "rw";
   const { build, stage } = scope;
-  const content = from ? await build.source(from, stage) : undefined;
+  const tree = from ? await build.places.tree(from, stage) : undefined;
   const open = async ({ cleanup }: OpenMount) => {
     const held = cleanup.use(await build.tools.folders.hold(wish));
-    if (held.isNew && content) {
-      const { layers } = content;
-      await using base = await openScratch(build.tools, layers);
-      const { found } = await build.tools.trees.run("scan", {
-        ...noFilter,
-        root: base.root,
-        words: [source],
-      });
-      const copy = { ...noFilter, root: base.root, found: found[0] ?? [], targetRoot: held.path };
-      await build.tools.trees.run("copy", { ...copy, ...plainCopy });
-    }
+    if (held.isNew && tree) await fillCache(tree, source, { scope, targetRoot: held.path });
     return { mounts: [bind(held.path, target, [mode])] };
   };
   return { key: ["cache", id, target, mode], open };
+}
+
+/** A new cache folder begins with what `from` and `source` name. */
+async function fillCache(
+  tree: Tree,
+  source: string,
+  { scope, targetRoot }: { scope: StepScope; targetRoot: string },
+): Promise<void> {
+  const { tools } = scope.build;
+  await using scratch = tree.kind === "layers" ? await openScratch(tools, tree.layers) : undefined;
+  const root = tree.kind === "layers" ? scratch!.root : tree.root;
+  const filter = { ...noFilter, ignore: tree.kind === "layers" ? [] : tree.ignore };
+  const { found } = await tools.trees.run("scan", { ...filter, root, words: [source] });
+  if (!found[0]) throw missing(source);
+  const copy = { ...filter, root, found: found[0], targetRoot };
+  await tools.trees.run("copy", { ...copy, ...plainCopy });
 }
 
 const noFilter = {

@@ -1,6 +1,7 @@
 import { Failure, limits } from "../base/mod.ts";
 import { expand, type Lookup } from "./expand.ts";
 import type { Action, FromInstruction, Instruction } from "./instruction.ts";
+import { contextFinder, type NamedContext } from "./named-context.ts";
 import type { Dockerfile } from "./parse.ts";
 import { locate, nearest, parseFailure } from "./source.ts";
 
@@ -15,6 +16,8 @@ export interface Stage {
   readonly platform: string;
   /** Index of the earlier stage that this one stands on. */
   readonly base: number | undefined;
+  /** What the client gave in place of the image. */
+  readonly context: NamedContext | undefined;
   readonly instructions: readonly Instruction[];
 }
 
@@ -37,6 +40,7 @@ interface PlanOptions {
   readonly buildArgs: Readonly<Record<string, string | null>>;
   readonly platformArgs: Readonly<Record<string, string>>;
   readonly target: string;
+  readonly contexts?: ReadonlyMap<string, NamedContext> | undefined;
 }
 
 /** Groups instructions into stages and finds which are needed. @throws Failure "invalid" */
@@ -57,13 +61,7 @@ export function plan(dockerfile: Dockerfile, options: PlanOptions): Plan {
   const globalArgs = readGlobals(dockerfile, globals, options);
   const stages = readStages(dockerfile, instructions.slice(first), globalArgs, options);
   const target = findTarget(stages, options.target);
-  const used = new Set<number>();
-  const visit = (index: number) => {
-    if (used.has(index)) return;
-    used.add(index);
-    for (const needed of needs(stages, stages[index]!)) visit(needed);
-  };
-  visit(target.index);
+  const used = findUsed(dockerfile, { stages, target, find: contextFinder(options.contexts) });
   return { dockerfile, globals, globalArgs, stages, target, used };
 }
 
@@ -87,10 +85,63 @@ export function sourcesOf(action: Action): string[] {
   return action.mounts.flatMap(({ options }) => options["from"] ?? []);
 }
 
-function needs(stages: readonly Stage[], stage: Stage): number[] {
-  const references = stage.instructions.flatMap(sourcesOf);
-  const found = references.map((reference) => findStage(stages, reference, stage.index));
-  return [stage.base, ...found].filter((index) => index !== undefined);
+/** A stage that `--from` names: an earlier one, else a later one by its name. */
+export function findSource(
+  stages: readonly Stage[],
+  reference: string,
+  at: number,
+): number | undefined {
+  const earlier = findStage(stages, reference, at);
+  if (earlier !== undefined) return earlier;
+  const name = reference.toLowerCase();
+  const later = stages.slice(at).find((stage) => stage.name !== "" && stage.name === name);
+  return later?.index;
+}
+
+interface Search {
+  readonly stages: readonly Stage[];
+  readonly target: Stage;
+  readonly find: (reference: string) => NamedContext | undefined;
+}
+
+/** The stages that the target needs. @throws Failure "invalid" — one needs itself */
+function findUsed({ source }: Dockerfile, { stages, target, find }: Search): Set<number> {
+  const done = new Set<number>();
+  const open = new Set<number>([target.index]);
+  // No recursion: thousands of stages may stand on each other.
+  const path = [{ stage: target, rest: needs(target, { stages, find }) }];
+  while (path.length > 0) {
+    const { stage, rest } = path.at(-1)!;
+    const next = rest.pop();
+    if (!next) {
+      open.delete(stage.index);
+      done.add(stage.index);
+      path.pop();
+    } else if (open.has(next.index)) {
+      const name = stages[next.index]!.name || String(next.index);
+      const problem = `circular dependency detected on stage: ${name}`;
+      throw parseFailure(source, next.range, problem, "No stage may need what needs it");
+    } else if (!done.has(next.index)) {
+      open.add(next.index);
+      const needed = stages[next.index]!;
+      path.push({ stage: needed, rest: needs(needed, { stages, find }) });
+    }
+  }
+  return done;
+}
+
+/** The stages that one reads from, and where it says so. */
+function needs(stage: Stage, { stages, find }: Omit<Search, "target">) {
+  const own = stage.base === undefined ? [] : [{ index: stage.base, range: stage.from.range }];
+  const others = stage.instructions.flatMap((instruction) =>
+    sourcesOf(instruction).flatMap((reference) => {
+      const context = find(reference);
+      if (context && context.kind !== "stage") return [];
+      const index = findSource(stages, context?.name ?? reference, stage.index);
+      return index === undefined ? [] : [{ index, range: instruction.range }];
+    }),
+  );
+  return [...own, ...others];
 }
 
 function readGlobals(
@@ -128,8 +179,9 @@ function readStages(
   dockerfile: Dockerfile,
   instructions: readonly Instruction[],
   globalArgs: ReadonlyMap<string, string>,
-  { platformArgs }: PlanOptions,
+  { platformArgs, contexts }: PlanOptions,
 ): Stage[] {
+  const find = contextFinder(contexts);
   const stages: (Stage & { instructions: Instruction[] })[] = [];
   const lookup: Lookup = (name) => globalArgs.get(name) ?? platformArgs[name];
   const options = { escape: dockerfile.directives.escape, lookup };
@@ -156,9 +208,17 @@ function readStages(
       );
     }
     const index = stages.length;
-    const base = findStage(stages, image, index);
+    const context = find(image);
+    const base =
+      context && context.kind !== "stage"
+        ? undefined
+        : findStage(stages, context?.name ?? image, index);
+    if (context?.kind === "stage" && base === undefined) {
+      throw refuse(`there is no earlier stage "${context.name}"`);
+    }
     const { name } = instruction;
-    stages.push({ index, name, from: instruction, image, platform, base, instructions: [] });
+    const stage = { index, name, from: instruction, image, platform, base, context };
+    stages.push({ ...stage, instructions: [] });
   }
   return stages;
 }

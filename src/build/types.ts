@@ -1,9 +1,12 @@
 import type { Image, Progress } from "../image/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import type { History } from "./history.ts";
+import type { NamedContext } from "./named-context.ts";
 import type { Parts } from "./parts.ts";
 import type { Reason } from "./reasons.ts";
+import type { RemoteContext } from "./remote-context.ts";
 import type { Agent } from "./ssh-agent.ts";
+import type { Uploads } from "./uploads.ts";
 
 /** What one `POST /build` asks for. */
 export interface BuildRequest {
@@ -38,6 +41,8 @@ export interface BuildRequest {
   readonly keepTimes?: boolean;
   /** When the newest commit of the context was made, seconds since 1970. */
   readonly commitSeconds?: number;
+  /** Places that the Dockerfile knows by names. */
+  readonly contexts?: ReadonlyMap<string, NamedContext>;
   /** The context folder stays as it is after the build: digests of its unchanged files are remembered. */
   readonly contextStays?: boolean;
   /** Credentials by a registry's address, for base images that are not here. Never stored. */
@@ -135,6 +140,13 @@ export interface Builder {
    * @throws Failure "invalid" (a hostile entry) | "corrupt" | "exhausted"
    */
   takeContext(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<TakenContext>;
+  /** Named contexts that were sent ahead. */
+  readonly uploads: Uploads;
+  /** Fetches a context: a repository, an archive, a Dockerfile. @throws Failure */
+  fetchContext(
+    address: string,
+    asked: Pick<BuildRequest, "buildArgs" | "secrets" | "agents" | "signal">,
+  ): Promise<RemoteContext>;
   /** @throws Failure with file, line and the line's text in the message when the Dockerfile is at fault */
   build(request: BuildRequest, report: (event: BuildEvent) => void): Promise<Image>;
   /** Bytes and count of the cache, for `system df`; `prune` empties it. */

@@ -21,6 +21,11 @@ export const buildFlags = {
     kind: "list",
     about: "Value of an ARG: NAME=VALUE, or NAME to pass the environment's on",
   },
+  "build-context": {
+    kind: "list",
+    word: "context",
+    about: "A place that the Dockerfile knows by a name: NAME=FOLDER, NAME=docker-image://IMAGE, …",
+  },
   builder: { kind: "string", about: "Taken for compatibility", hidden: true },
   "cache-from": { kind: "list", about: "Images that may serve as cache" },
   "cgroup-parent": { kind: "string", about: "Parent of the cgroup of RUN" },
@@ -134,11 +139,9 @@ function limitsOf(flags: FlagValues<typeof buildFlags>): Partial<BuildQuery> {
     cpusetmems: flags["cpuset-mems"],
     cgroupparent: flags["cgroup-parent"],
     isolation: flags.isolation,
-    ulimits: flags.ulimit.map(parseUlimit),
+    ulimits: flags.ulimit.length > 0 ? JSON.stringify(flags.ulimit.map(parseUlimit)) : "",
   };
-  const isSet = (value: unknown) => {
-    return Array.isArray(value) ? value.length > 0 : value !== 0 && value !== "";
-  };
+  const isSet = (value: unknown) => value !== 0 && value !== "";
   return Object.fromEntries(Object.entries(all).filter(([, value]) => isSet(value)));
 }
 

@@ -11,6 +11,8 @@ import { resolve } from "./paths.ts";
 export interface BuildSource {
   readonly context: Bytes | undefined;
   readonly query: Pick<BuildQuery, "dockerfile" | "remote">;
+  /** A Dockerfile to be sent ahead, as the one file of a tar: the context comes from elsewhere. */
+  readonly ahead?: Bytes;
 }
 
 const dockerfileBytesMax = 16 << 20;
@@ -24,6 +26,9 @@ export async function openContext(place: string, file: string): Promise<BuildSou
     );
   }
   if (place === "-") return fromStdin(file);
+  if (isAddress(place) && file === "-") {
+    return { context: undefined, query: { remote: place }, ahead: loneFile(await stdinText()) };
+  }
   if (isAddress(place)) {
     return { context: undefined, query: { remote: place, ...(file ? { dockerfile: file } : {}) } };
   }
@@ -31,7 +36,7 @@ export async function openContext(place: string, file: string): Promise<BuildSou
 }
 
 function isAddress(place: string): boolean {
-  return /^(https?|git|ssh):\/\//.test(place) || /^(git@|github\.com\/)/.test(place);
+  return /^(https?|git|ssh|file):\/\//.test(place) || /^(git@|github\.com\/)/.test(place);
 }
 
 async function fromFolder(place: string, file: string): Promise<BuildSource> {
@@ -89,8 +94,11 @@ async function fromStdin(file: string): Promise<BuildSource> {
     return { context: rest, query: file ? { dockerfile: file } : {} };
   }
   const body = await whole(rest);
-  const context = writeTar([{ header: { path: "Dockerfile" }, body }]);
-  return { context, query: { dockerfile: "Dockerfile" } };
+  return { context: loneFile(body), query: { dockerfile: "Dockerfile" } };
+}
+
+function loneFile(body: Uint8Array): Bytes {
+  return writeTar([{ header: { path: "Dockerfile" }, body }]);
 }
 
 const blockBytes = 512;

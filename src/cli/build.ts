@@ -1,5 +1,6 @@
 import type { ProgressMessage } from "../api/schema.ts";
 import { buildFlags, buildQuery } from "./build-flags.ts";
+import { sendContexts } from "./build-named.ts";
 import { sendParts } from "./build-parts.ts";
 import { shown, showOf } from "./build-progress.ts";
 import { openContext } from "./build-source.ts";
@@ -19,10 +20,14 @@ export const command = defineCommand({
     const engine = engineOf(globals);
     await using parts = await sendParts(engine, flags);
     const { SecurityOpt } = await securityRequest(flags["security-opt"]);
-    const security = SecurityOpt ? { securityopt: SecurityOpt } : {};
+    const security = SecurityOpt ? { securityopt: JSON.stringify(SecurityOpt) } : {};
+    const named = await sendContexts(engine, flags["build-context"]);
+    const ahead = source.ahead ? await engine.images.keepContext(source.ahead) : undefined;
+    const file = ahead ? { dockerfilecontext: ahead.Id } : {};
     const show = showOf(flags, isTerminal());
     const events = show !== "plain" && show !== "quiet";
-    const query = { ...buildQuery(flags), ...security, ...source.query, ...parts.query, events };
+    const own = { ...buildQuery(flags), ...security, ...named, ...file, events };
+    const query = { ...own, ...source.query, ...parts.query };
     const registries = await allAuths(configFolder(globals));
     const messages = await engine.images.build(query, source.context, { registries });
     let id = "";

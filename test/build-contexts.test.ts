@@ -1,0 +1,182 @@
+/** Where a build's files may come from, and what its limits do, through both command lines. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { command, TestEngine, whyNot } from "./engine.ts";
+
+describe.skipIf(whyNot !== undefined)(
+  `contexts of builds${whyNot ? ` (skipped: ${whyNot})` : ""}`,
+  () => {
+    let engine: TestEngine;
+    let server: ReturnType<typeof Bun.serve>;
+    let base = "";
+    let count = 0;
+
+    const folder = (files: Record<string, string>): string => {
+      const path = join(engine.folder, `context-${count++}`);
+      for (const [name, content] of Object.entries({ ".keep": "", ...files })) {
+        mkdirSync(dirname(join(path, name)), { recursive: true });
+        writeFileSync(join(path, name), content);
+      }
+      return path;
+    };
+    const build = async (args: string[], input?: string | Uint8Array): Promise<string> => {
+      const options = input === undefined ? {} : { input };
+      const ran = await engine.lading(["build", "--no-cache", ...args], options);
+      return ran.code === 0 ? ran.stdout : `failed: ${ran.stdout}${ran.stderr}`;
+    };
+
+    beforeAll(async () => {
+      engine = await TestEngine.open("contexts");
+      await engine.importBusybox();
+      const files = folder({
+        Dockerfile: "FROM busybox\nCOPY f /f\nRUN cat /f",
+        f: "top",
+        "s/f": "sub",
+      });
+      writeFileSync(join(files, "s/Dockerfile"), "FROM busybox\nCOPY f /f\nRUN cat /f");
+      const git = ["git", "-C", files, "-c", "user.name=t", "-c", "user.email=t@t"];
+      for (const args of [
+        "init -q -b main",
+        "add .",
+        "commit -qm one",
+        "tag v1",
+        "update-server-info",
+      ]) {
+        expect((await command([...git, ...args.split(" ")])).code).toBe(0);
+      }
+      const www = folder({ Dockerfile: "FROM busybox\nRUN echo lone" });
+      symlinkSync(join(files, ".git"), join(www, "r.git"));
+      await command(["tar", "-C", files, "-czf", join(www, "all.tgz"), "--exclude=.git", "."]);
+      server = Bun.serve({
+        port: 0,
+        hostname: "127.0.0.1",
+        fetch: async (request) => {
+          const file = Bun.file(join(www, new URL(request.url).pathname));
+          return (await file.exists()) ? new Response(file) : new Response("", { status: 404 });
+        },
+      });
+      base = `http://127.0.0.1:${server.port}`;
+    });
+    afterAll(async () => {
+      await server.stop(true);
+      expect(await engine.close()).toEqual([]);
+    });
+
+    test("a context may be a repository, an archive or a Dockerfile elsewhere", async () => {
+      expect(await build([`${base}/r.git#v1`])).toContain("\ntop");
+      expect(await build([`${base}/r.git#v1:s`])).toContain("\nsub");
+      expect(await build([`${base}/r.git?ref=v1&subdir=s`])).toContain("\nsub");
+      expect(await build([`${base}/all.tgz`])).toContain("\ntop");
+      expect(await build(["-f", "s/Dockerfile", `${base}/all.tgz`])).toContain("\ntop");
+      expect(await build([`${base}/Dockerfile`])).toContain("\nlone\n");
+      const own = "FROM busybox\nCOPY s/f /\nRUN echo own; cat /f";
+      expect(await build(["-f", "-", `${base}/r.git`], own)).toContain("\nown\nsub");
+      expect(await build([`${base}/r.git#gone`])).toContain("does not contain ref gone");
+      expect(await build([`${base}/gone`])).toContain("status 404");
+    });
+
+    test("a context may come on stdin, packed in any way, or be a Dockerfile alone", async () => {
+      const files = folder({ Dockerfile: "FROM busybox\nCOPY f /\nRUN cat /f", f: "piped" });
+      for (const how of ["--no-auto-compress", "-z", "-j", "-J"]) {
+        const tar = join(engine.folder, "piped.tar");
+        await command(["tar", "-C", files, how, "-cf", tar, "."]);
+        const bytes = new Uint8Array(await Bun.file(tar).arrayBuffer());
+        expect(await build(["-"], bytes)).toContain("\npiped");
+      }
+      expect(await build(["-"], "FROM busybox\nRUN echo alone")).toContain("\nalone\n");
+      const other = "FROM busybox\nCOPY f /\nRUN echo other; cat /f";
+      expect(await build(["-f", "-", files], other)).toContain("\nother\npiped");
+    });
+
+    test("names stand for folders, images, layouts, addresses and stages", async () => {
+      const other = folder({ ".dockerignore": "out", in: "named", out: "out" });
+      const context = folder({
+        Dockerfile: [
+          "FROM busybox AS made",
+          "RUN echo made > /made",
+          "FROM docker.io/library/base:latest",
+          "COPY --from=other / /x/",
+          "COPY --from=alias /made /",
+          "COPY --from=repo f /top",
+          "COPY --from=packed s/f /sub",
+          "COPY --from=one Dockerfile /lone",
+          "RUN --mount=from=other,target=/m ls /m /x && cat /made /top /sub /lone",
+        ].join("\n"),
+      });
+      const names = {
+        other,
+        base: "docker-image://busybox",
+        alias: "target:made",
+        repo: `${base}/r.git#v1`,
+        packed: `${base}/all.tgz`,
+        one: `${base}/Dockerfile`,
+      };
+      const flags = Object.entries(names).map(
+        ([name, place]) => `--build-context=${name}=${place}`,
+      );
+      const told = await build([...flags, context]);
+      expect(told).toContain("/m:\nin\n\n/x:\nin\nmade\ntopsubFROM busybox\nRUN echo lone");
+      const onFolder = folder({
+        Dockerfile: "FROM other\nCOPY --from=busybox /bin /bin\nRUN cat in",
+      });
+      expect(await build([`--build-context=other=${other}`, onFolder])).toContain("\nnamed");
+    });
+
+    test("a name may stand for one image of an OCI layout", async () => {
+      const layout = folder({});
+      const saved = join(engine.folder, "saved.tar");
+      await engine.ok(["save", "-o", saved, "busybox"]);
+      await command(["tar", "-C", layout, "-xf", saved]);
+      const context = folder({ Dockerfile: "FROM base\nRUN echo from a layout" });
+      const from = (version: string) =>
+        build([`--build-context=base=oci-layout://${layout}${version}`, context]);
+      expect(await from("")).toContain("\nfrom a layout\n");
+      expect(await from(":latest")).toContain("\nfrom a layout\n");
+      expect(await from(":none")).toContain("it has no none, but latest");
+    });
+
+    test("a context that is not there is told before anything is built", async () => {
+      const context = folder({ Dockerfile: "FROM busybox" });
+      expect(await build(["--build-context=a=/no/such", context])).toContain("no such folder");
+      expect(await build(["--build-context=a", context])).toContain("expected key=value");
+      expect(await build(["--build-context=a=docker-imag://x", context])).toContain(
+        "Did you mean docker-image:?",
+      );
+    });
+
+    test("limits act in RUN, with both clients", async () => {
+      const look = [
+        "FROM busybox",
+        "RUN ulimit -n; grep -E 'NoNewPrivs|Seccomp:|Cpus_allowed_list' /proc/self/status; \\",
+        "  df -m /dev/shm | tail -1; grep extra /etc/hosts; cat /proc/self/cgroup; \\",
+        "  cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max \\",
+        "  /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null; true",
+      ].join("\n");
+      const context = folder({ Dockerfile: look });
+      const flags = [
+        "--ulimit=nofile=123:456",
+        "--memory=64m",
+        "--memory-swap=-1",
+        "--cpu-quota=50000",
+        "--cpu-period=100000",
+        "--cpuset-cpus=0",
+        "--shm-size=8m",
+        "--add-host=extra:192.0.2.7",
+      ];
+      const ours = await build([...flags, "--security-opt=no-new-privileges", context]);
+      const theirs = await engine.docker(["build", "--no-cache", ...flags, context]);
+      for (const told of [ours, theirs.stdout]) {
+        expect(told).toContain("\n123\n");
+        expect(told).toMatch(/Cpus_allowed_list:\s+0\n/);
+        expect(told).toMatch(/shm +8 /);
+        expect(told).toContain("192.0.2.7\textra\n");
+        expect(told).toContain("\n67108864\n");
+        expect(told).toMatch(/\n50000( 100000)?\n/);
+      }
+      expect(ours).toMatch(/NoNewPrivs:\s+1/);
+      expect(await build(["--isolation=hyperv", context])).toContain('Unsupported isolation: "hyperv"');
+      expect(await build(["--security-opt=seccomp=unconfined", context])).toMatch(/Seccomp:\s+0/);
+    });
+  },
+);
