@@ -175,7 +175,9 @@ describe.skipIf(whyNot !== undefined)(
         expect(told).toMatch(/\n50000( 100000)?\n/);
       }
       expect(ours).toMatch(/NoNewPrivs:\s+1/);
-      expect(await build(["--isolation=hyperv", context])).toContain('Unsupported isolation: "hyperv"');
+      expect(await build(["--isolation=hyperv", context])).toContain(
+        'Unsupported isolation: "hyperv"',
+      );
       expect(await build(["--security-opt=seccomp=unconfined", context])).toMatch(/Seccomp:\s+0/);
     });
   },
