@@ -21,7 +21,7 @@ import {
 import { openImages } from "./image/mod.ts";
 import { openNetworkStore } from "./network/mod.ts";
 import { type DaemonOptions, daemonUsage, parseDaemonOptions } from "./options.ts";
-import { pullForBuild, readRegistries, registriesOf } from "./registries.ts";
+import { pullForBuild, pushForBuild, readRegistries, registriesOf } from "./registries.ts";
 import { openRegistryBeside, registryContent, startRegistry } from "./registry-root.ts";
 import { openRuntime } from "./runtime/mod.ts";
 import { openSnapshotStore } from "./snapshot/mod.ts";
@@ -145,6 +145,7 @@ async function openStores(
     ...at("build"),
     ...joined,
     pull: pullForBuild(transfers),
+    ...pushForBuild(transfers),
   });
   const engine = await openEngine({
     ...at("engine"),

@@ -1,7 +1,7 @@
 /** Pull, push and login as the API and builds ask for them, and the table of registries behind them. */
 import type { EngineInfo, Registries } from "./api/mod.ts";
 import { log, toFailure } from "./base/mod.ts";
-import type { Pull, RegistryLogin } from "./build/mod.ts";
+import type { OpenRepository, Pull, PushImage, RegistryLogin } from "./build/mod.ts";
 import type { Transfers } from "./image/mod.ts";
 import {
   formatPlatform,
@@ -86,6 +86,18 @@ export function pullForBuild(transfers: Transfers): Pull {
       report,
       signal,
     });
+  };
+}
+
+/** Where builds push to. */
+export function pushForBuild(transfers: Transfers): {
+  push: PushImage;
+  repository: OpenRepository;
+} {
+  return {
+    push: (name, { registries, report, signal }) =>
+      transfers.push(name, { credentials: credentialsFor(name, registries), report, signal }),
+    repository: (name, registries) => transfers.repository(name, credentialsFor(name, registries)),
   };
 }
 

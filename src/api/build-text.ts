@@ -28,6 +28,8 @@ export function buildTexts(explains: boolean): (event: BuildEvent) => string {
         return decoders[event.stream].decode(event.bytes, { stream: true });
       case "done":
         return ` ---> ${shortId(event.id)}\n`;
+      case "note":
+        return `${event.text}\n`;
       case "warning":
         return `[Warning] ${event.text}\n`;
       case "pull":

@@ -107,6 +107,9 @@ export function imageCalls(transport: Transport) {
         ...(context ? { body: context } : {}),
         ...(signal ? { signal } : {}),
       }),
+    /** The tar of a result that a build told of; it can be fetched once. */
+    buildResult: async (handle: string): Promise<Bytes> =>
+      (await transport.request("GET", `/build/results/${encodeURIComponent(handle)}`)).bytes(),
     /** Hands a secret over; its handle is for one build. */
     keepSecret: (body: Bytes) =>
       json<{ Id: string }>("POST", "/build/secrets", {
@@ -136,13 +139,14 @@ export function imageCalls(transport: Transport) {
   };
 }
 
-function buildQuery({ rm, ...query }: BuildQuery) {
+function buildQuery({ rm, outputs, ...query }: BuildQuery) {
   return {
     ...query,
     rm: rm === false ? "0" : "1",
     // Extra hosts go as one list in JSON would not be understood: the name is repeated.
     extrahosts: query.extrahosts ?? [],
     t: query.t ?? [],
+    ...(outputs ? { outputs: JSON.stringify(outputs) } : {}),
   };
 }
 

@@ -12,6 +12,7 @@ import { flag, parseFilters, whole } from "./query.ts";
 import { contextRoutes, openContexts } from "./route-build-contexts.ts";
 import { buildMessages, historyRoutes } from "./route-build-history.ts";
 import { partRoutes, partsOf } from "./route-build-parts.ts";
+import { isStored, producedMessage, resultRoutes, resultsOf } from "./route-build-results.ts";
 import type { Route } from "./router.ts";
 
 /** What is kept of a quiet build's words, in case that it fails. */
@@ -22,6 +23,7 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
   refuseUnsupported(query);
   const asked = parseBuild(query);
   const registries = registriesOf(exchange);
+  const results = resultsOf(query, asked.tags);
   const parts = partsOf(query, context.builder);
   await using cleanup = new AsyncDisposableStack();
   const given = { ...asked, ...parts, signal };
@@ -33,29 +35,33 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
   const messageOfEvent = buildMessages();
   let held = "";
   await answer.run(async () => {
-    const work = context.builder.build({ ...given, ...opened, registries, isLive }, (event) => {
-      if (isQuiet) {
-        held = `${held}${textOfEvent(event)}`.slice(-heldCharactersMax);
-        return;
-      }
-      if (event.kind === "pull") answer.report(event.progress);
-      if (event.kind === "image") answer.send({ aux: { ID: event.id } });
-      if (isLive) {
-        const message = messageOfEvent(event);
-        if (message) answer.send({ event: message });
-        return;
-      }
-      const text = textOfEvent(event);
-      if (text !== "") answer.send({ stream: text });
-    });
-    const image = await work.catch((error: unknown) => {
+    const work = context.builder.produce(
+      { ...given, ...results, ...opened, registries, isLive },
+      (event) => {
+        if (isQuiet) {
+          held = `${held}${textOfEvent(event)}`.slice(-heldCharactersMax);
+          return;
+        }
+        if (event.kind === "pull") answer.report(event.progress);
+        if (event.kind === "image") answer.send({ aux: { ID: event.id } });
+        if (isLive) {
+          const message = messageOfEvent(event);
+          if (message) answer.send({ event: message });
+          return;
+        }
+        const text = textOfEvent(event);
+        if (text !== "") answer.send({ stream: text });
+      },
+    );
+    const outcome = await work.catch((error: unknown) => {
       // What a quiet build had kept to itself explains the failure.
       if (held !== "") answer.send({ stream: held });
       throw error;
     });
+    answer.send(producedMessage(outcome));
     if (isLive) return;
-    if (isQuiet) answer.send({ stream: `${image.id}\n` });
-    else
+    if (isQuiet) answer.send({ stream: `${outcome.id}\n` });
+    else if (isStored(results.outputs))
       for (const tag of asked.tags) answer.send({ stream: `Successfully tagged ${named(tag)}\n` });
   });
 }
@@ -153,6 +159,7 @@ async function prune(exchange: Exchange, { builder, engine }: Context): Promise<
 export const routes: readonly Route[] = [
   ["POST", "/build", build],
   ["POST", "/build/prune", prune],
+  ...resultRoutes,
   ...partRoutes,
   ...historyRoutes,
   ...contextRoutes,

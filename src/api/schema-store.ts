@@ -89,9 +89,18 @@ export interface ProgressMessage {
     readonly Tag?: string;
     readonly Digest?: string;
     readonly Size?: number;
+    /** At a build's end: what `--metadata-file` holds, and results to be fetched. */
+    readonly Metadata?: Readonly<Record<string, unknown>>;
+    readonly Results?: readonly { readonly Output: number; readonly Handle: string }[];
   };
   /** Of a build that was asked for with `events`. */
   readonly event?: BuildEventMessage;
+}
+
+/** Where a result of a build goes; a folder or an archive goes to the client. */
+export interface BuildOutput {
+  readonly Type: string;
+  readonly Attrs: Readonly<Record<string, string>>;
 }
 
 /** The query of `POST /build`; the context is the body. */
@@ -138,6 +147,11 @@ export interface BuildQuery {
   readonly events?: boolean;
   /** Say of each step why it was not in the cache. */
   readonly explain?: boolean;
+  readonly outputs?: readonly BuildOutput[];
+  /** Build twice and compare. */
+  readonly verify?: boolean;
+  /** When the context's newest commit was made, seconds since 1970. */
+  readonly committime?: number;
 }
 
 export interface NetworkCreateBody {

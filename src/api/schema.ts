@@ -296,6 +296,7 @@ export type {
   AuditAnswer,
   AuthBody,
   BuildCacheRecord,
+  BuildOutput,
   BuildQuery,
   DiskUsage,
   DistributionInspect,

@@ -121,7 +121,7 @@ export class Build implements AsyncDisposable {
     const state = await this.#runStages();
     // After the steps, where they are seen.
     for (const each of findings) this.#report({ kind: "warning", text: findingText(each) });
-    const built = this.#finish(state);
+    const built = await this.#finish(state);
     this.tools.cache.touch(this.used);
     this.tools.records.trim();
     return built;
@@ -404,7 +404,7 @@ export class Build implements AsyncDisposable {
     };
   }
 
-  #finish(state: StageState): Built {
+  async #finish(state: StageState): Promise<Built> {
     throwIfAborted(this.request.signal);
     const unused = unusedArgsText(this.plan, this.request.buildArgs);
     if (unused !== "") this.#report({ kind: "warning", text: unused });
@@ -416,8 +416,11 @@ export class Build implements AsyncDisposable {
     const id = same ?? digestOf(formatImageConfig(config));
     const last = this.plan.target.instructions.at(-1) ?? this.plan.target.from;
     this.#report({ kind: "done", number: this.#numbers.get(last)!, id: shortId(id) });
-    const { platform, made } = state;
-    return { platform, config, id, same, made, materials: this.materials };
+    const stages = await Promise.all(
+      [...this.#tasks].sort(([a], [b]) => a - b).map(([, task]) => task),
+    );
+    const { platform } = state;
+    return { platform, config, id, same, stages, materials: this.materials };
   }
 }
 

@@ -1,26 +1,31 @@
 import type { Database } from "bun:sqlite";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { Gate, log } from "../base/mod.ts";
+import { assert, Gate, log } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
-import type { Image, ImageStore } from "../image/mod.ts";
+import type { ImageStore } from "../image/mod.ts";
 import type { NetworkStore } from "../network/mod.ts";
 import { type Digest, parseReference } from "../oci/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
 import { unmountNow } from "../sys/mod.ts";
-import { Build } from "./build.ts";
 import { StepCache } from "./cache.ts";
-import { readContext } from "./context.ts";
 import { Flights } from "./flight.ts";
 import { Folders } from "./folders.ts";
 import { History } from "./history.ts";
 import { Intake } from "./intake.ts";
+import { Outbox } from "./outbox.ts";
 import { Parts } from "./parts.ts";
+import {
+  defaultOutputs,
+  type OpenRepository,
+  type ProduceTools,
+  type PushImage,
+  produce,
+} from "./produce.ts";
 import { listCache, pruneCache } from "./prune.ts";
 import { StepRecords } from "./records.ts";
 import { fetchContext } from "./remote-context.ts";
-import type { Built } from "./result.ts";
 import { checkLimits, runSecurity } from "./run-limits.ts";
 import { type LayerStep, Pins, type Pull, type Tools, throwIfAborted } from "./tools.ts";
 import { TreePool } from "./tree-pool.ts";
@@ -38,6 +43,9 @@ export interface BuilderOptions {
   readonly networks: NetworkStore;
   /** Fetches base images that are not here. Absent: they are "not_found". */
   readonly pull?: Pull;
+  /** Sends images to registries. Absent: outputs that push are refused. */
+  readonly push?: PushImage;
+  readonly repository?: OpenRepository;
   /** The cache is pruned to this after each build. */
   readonly cacheBytesMax?: number;
 }
@@ -53,7 +61,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const cores = availableParallelism();
   const cache = new StepCache(database);
   const trees = new TreePool(Math.min(cores, 2));
-  const tools: Tools = {
+  const tools: ProduceTools = {
     directory,
     databasePath: database.filename === ":memory:" ? "" : database.filename,
     images,
@@ -68,6 +76,9 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     trees,
     gate: new Gate(cores),
     pins: new Pins(),
+    outbox: new Outbox(),
+    push: options.push,
+    repository: options.repository,
   };
   // Images may come and go: what the cache names and running builds stand on stays.
   images.keepAlso(() => ({
@@ -78,43 +89,39 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const history = new History(database);
   const intake = new Intake(directory);
   const trim = trimmer(tools, cacheBytesMax);
+  const make: Builder["produce"] = (request, report) =>
+    builds.run(async () => {
+      throwIfAborted(request.signal);
+      // Not after an hour of building:
+      for (const tag of request.tags) parseReference(tag);
+      checkLimits(request);
+      runSecurity(request);
+      const noCache = request.noCache || request.verify === true;
+      return await history.record(request, report, async (tell) => {
+        const outcome = await produce(tools, { ...request, noCache }, tell);
+        void trim();
+        return outcome;
+      });
+    });
   return {
     parts: new Parts(),
     uploads: new Uploads(),
     fetchContext: (address, asked) => fetchContext(address, asked, { tools, intake }),
-    takeContext: (body, signal) => intake.take(body, signal),
-    build: (request, report) =>
-      builds.run(async () => {
-        throwIfAborted(request.signal);
-        // Not after an hour of building:
-        for (const tag of request.tags) parseReference(tag);
-        checkLimits(request);
-        runSecurity(request);
-        return await history.record(request, report, async (tell) => {
-          const context = readContext(request);
-          await using build = new Build(tools, request, { context, report: tell });
-          const image = await storeBuilt(images, await build.run(), request.tags);
-          tell({ kind: "image", id: image.id });
-          void trim();
-          return image;
-        });
-      }),
     history,
+    takeContext: (body, signal) => intake.take(body, signal),
+    build: async (request, report) => {
+      const { image } = await make({ ...request, outputs: defaultOutputs(request.tags) }, report);
+      assert(image, "an image that goes to the store is there");
+      return image;
+    },
+    produce: (request, report) => {
+      return make({ ...request, outputs: request.outputs ?? defaultOutputs(request.tags) }, report);
+    },
+    fetch: (handle) => tools.outbox.fetch(handle),
     cache: () => listCache(tools),
     prune: (how) => pruneCache(tools, how),
     reconcile: () => reconcile(tools),
   };
-}
-
-/** Gives what was built its names; nothing new is stored for an image that is there. */
-async function storeBuilt(
-  images: ImageStore,
-  { same, config }: Built,
-  tags: readonly string[],
-): Promise<Image> {
-  if (!same) return await images.add(config, { tags });
-  for (const tag of tags) images.tag(same, tag);
-  return images.resolve(same);
 }
 
 const trimEveryMs = 60_000;

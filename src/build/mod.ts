@@ -9,7 +9,9 @@ export { applyChanges } from "./change.ts";
 export type { PastBuild, PastStep } from "./history.ts";
 export { type Ignore, parseIgnore } from "./ignore.ts";
 export { type NamedContext, parseNamedContext } from "./named-context.ts";
+export { type Output, parseOutput } from "./output.ts";
 export { secretBytesMax } from "./parts.ts";
+export type { OpenRepository, PushImage } from "./produce.ts";
 export { type Reason, reasonText } from "./reasons.ts";
 export { CommandFailure } from "./source.ts";
 export { agentOver } from "./ssh-agent.ts";
@@ -20,6 +22,7 @@ export {
   type BuildRequest,
   type Entitlement,
   entitlements,
+  type Produced,
   type RegistryLogin,
   type RunLimits,
 } from "./types.ts";

@@ -24,6 +24,12 @@ export interface Material {
   readonly digest: { readonly sha256: string };
 }
 
+export interface BuiltStage {
+  readonly layers: readonly Digest[];
+  /** What made each layer, by its place; base layers have none. */
+  readonly made: ReadonlyMap<number, Place>;
+}
+
 /** What a build came to for one platform, before it goes anywhere: its layers are in the store. */
 export interface Built {
   readonly platform: Platform;
@@ -31,8 +37,8 @@ export interface Built {
   readonly id: Digest;
   /** The image that it still is, with not one instruction on top. */
   readonly same: Digest | undefined;
-  /** What made each layer, by its place; base layers have none. */
-  readonly made: ReadonlyMap<number, Place>;
+  /** All stages that were built, the target's among them, in the order of the Dockerfile. */
+  readonly stages: readonly BuiltStage[];
   readonly materials: readonly Material[];
 }
 

@@ -2,6 +2,7 @@ import type { Image, Progress } from "../image/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import type { History } from "./history.ts";
 import type { NamedContext } from "./named-context.ts";
+import type { Output } from "./output.ts";
 import type { Parts } from "./parts.ts";
 import type { Reason } from "./reasons.ts";
 import type { RemoteContext } from "./remote-context.ts";
@@ -22,6 +23,7 @@ export interface BuildRequest {
   /** Stages that are built without the cache, by name or number. */
   readonly noCacheFilter?: readonly string[];
   readonly pull: boolean;
+  /** Several, separated by commas, make an index. */
   readonly platform: string;
   /** "", "default", "host", "none". */
   readonly networkMode: string;
@@ -37,6 +39,10 @@ export interface BuildRequest {
   readonly agents?: ReadonlyMap<string, Agent>;
   /** What the Dockerfile may ask for beyond a sandbox. */
   readonly allow?: readonly Entitlement[];
+  /** Where the results go. Absent: an image in the store with the tags. */
+  readonly outputs?: readonly Output[];
+  /** Build twice, without the cache, and fail unless both are the same. */
+  readonly verify?: boolean;
   /** Files keep the times at which they were written: Docker's images, and not reproducible. */
   readonly keepTimes?: boolean;
   /** When the newest commit of the context was made, seconds since 1970. */
@@ -122,8 +128,21 @@ export type BuildEvent =
   | { readonly kind: "done"; readonly number: number; readonly id: string }
   | { readonly kind: "pull"; readonly progress: Progress }
   | { readonly kind: "warning"; readonly text: string }
+  | { readonly kind: "note"; readonly text: string }
   /** The image is whole; its ID. */
   | { readonly kind: "image"; readonly id: Digest };
+
+/** What came of a build. */
+export interface Produced {
+  /** The image's ID; of several platforms the digest of their index. */
+  readonly id: Digest;
+  /** The image in the store, if one was put there. */
+  readonly image: Image | undefined;
+  /** Results that wait to be fetched: by which output, under which handle. */
+  readonly exports: readonly { readonly output: number; readonly handle: string }[];
+  /** What `--metadata-file` holds. */
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
 
 /** An uploaded context, unpacked; gone when it is disposed of. */
 export interface TakenContext extends AsyncDisposable {
@@ -149,6 +168,10 @@ export interface Builder {
   ): Promise<RemoteContext>;
   /** @throws Failure with file, line and the line's text in the message when the Dockerfile is at fault */
   build(request: BuildRequest, report: (event: BuildEvent) => void): Promise<Image>;
+  /** As `build`, to the outputs that the request names. @throws "conflict" — `verify` found differences */
+  produce(request: BuildRequest, report: (event: BuildEvent) => void): Promise<Produced>;
+  /** The bytes of a result that waits, once. @throws "not_found" */
+  fetch(handle: string): AsyncIterable<Uint8Array>;
   /** Bytes and count of the cache, for `system df`; `prune` empties it. */
   cache(): readonly {
     id: string;

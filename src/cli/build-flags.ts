@@ -17,6 +17,10 @@ export const buildFlags = {
     kind: "list",
     about: "Let the Dockerfile reach the host: network.host, security.insecure, device or fs.read",
   },
+  annotation: {
+    kind: "list",
+    about: "Annotate the image: [TYPE[PLATFORM]:]KEY=VALUE",
+  },
   "build-arg": {
     kind: "list",
     about: "Value of an ARG: NAME=VALUE, or NAME to pass the environment's on",
@@ -60,13 +64,19 @@ export const buildFlags = {
     hidden: true,
   },
   label: { kind: "list", about: "Set a label: NAME=VALUE" },
-  load: { kind: "bool", about: "Taken for compatibility", hidden: true },
+  load: { kind: "bool", about: "Put the image into the store: -o type=docker" },
   memory: { kind: "bytes", short: "m", about: "Most memory for RUN" },
   "memory-swap": { kind: "endless", about: "Most memory and swap together; -1 for endless swap" },
   network: { kind: "string", default: "default", about: "Network of RUN: default, none or host" },
+  "metadata-file": { kind: "string", about: "Write what the build came to to this file, as JSON" },
   "no-cache": { kind: "bool", about: "Do not use the cache" },
   "no-cache-filter": { kind: "list", about: "Do not use the cache for these stages" },
-  platform: { kind: "string", about: "Platform of the image" },
+  output: {
+    kind: "list",
+    short: "o",
+    about: "Where the result goes: DIR, - (tar to STDOUT) or type=TYPE,KEY=VALUE",
+  },
+  platform: { kind: "list", about: "Platform of the image; several make an index" },
   progress: {
     kind: "string",
     default: "auto",
@@ -75,6 +85,7 @@ export const buildFlags = {
   },
   provenance: { kind: "string", about: "Taken for compatibility", hidden: true },
   pull: { kind: "bool", about: "Look for newer base images first" },
+  push: { kind: "bool", about: "Push the image: -o type=registry" },
   quiet: { kind: "bool", short: "q", about: "Print the image's ID alone" },
   rm: { kind: "bool", default: true, about: "Taken for compatibility", hidden: true },
   sbom: { kind: "string", about: "Taken for compatibility", hidden: true },
@@ -99,6 +110,7 @@ export const buildFlags = {
     about: "Limit for RUN: NAME=SOFT[:HARD]",
     check: checkUlimit,
   },
+  verify: { kind: "bool", about: "Build twice without the cache; fail unless both are the same" },
 } as const satisfies FlagTable;
 
 /** The query of `POST /build`, but for what the context adds. */
@@ -113,7 +125,8 @@ export function buildQuery(flags: FlagValues<typeof buildFlags>): BuildQuery {
     explain: flags.explain === "text",
     pull: flags.pull,
     networkmode: flags.network,
-    platform: flags.platform,
+    platform: flags.platform.join(","),
+    verify: flags.verify,
     q: flags.quiet,
     extrahosts: flags["add-host"].map((host) => host.replace("=", ":")),
     ...(flags.allow.length > 0 ? { allow: flags.allow } : {}),

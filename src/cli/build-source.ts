@@ -10,7 +10,7 @@ import { resolve } from "./paths.ts";
 
 export interface BuildSource {
   readonly context: Bytes | undefined;
-  readonly query: Pick<BuildQuery, "dockerfile" | "remote">;
+  readonly query: Pick<BuildQuery, "dockerfile" | "remote" | "committime">;
   /** A Dockerfile to be sent ahead, as the one file of a tar: the context comes from elsewhere. */
   readonly ahead?: Bytes;
 }
@@ -32,7 +32,10 @@ export async function openContext(place: string, file: string): Promise<BuildSou
   if (isAddress(place)) {
     return { context: undefined, query: { remote: place, ...(file ? { dockerfile: file } : {}) } };
   }
-  return fromFolder(place, file);
+  const { commitTime } = require("./git-time.ts") as typeof import("./git-time.ts");
+  const source = await fromFolder(place, file);
+  const committime = await commitTime(place);
+  return committime === undefined ? source : { ...source, query: { ...source.query, committime } };
 }
 
 function isAddress(place: string): boolean {

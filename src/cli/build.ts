@@ -1,6 +1,7 @@
 import type { ProgressMessage } from "../api/schema.ts";
 import { buildFlags, buildQuery } from "./build-flags.ts";
 import { sendContexts } from "./build-named.ts";
+import { buildOutputs, receive } from "./build-outputs.ts";
 import { sendParts } from "./build-parts.ts";
 import { shown, showOf } from "./build-progress.ts";
 import { openContext } from "./build-source.ts";
@@ -16,6 +17,8 @@ export const command = defineCommand({
   flags: buildFlags,
   arguments: { min: 1, max: 1 },
   async run({ flags, args, globals }) {
+    const outputs = buildOutputs(flags);
+    const toStdout = outputs.some(({ dest }) => dest === "-");
     const source = await openContext(args[0]!, flags.file);
     const engine = engineOf(globals);
     await using parts = await sendParts(engine, flags);
@@ -24,13 +27,15 @@ export const command = defineCommand({
     const named = await sendContexts(engine, flags["build-context"]);
     const ahead = source.ahead ? await engine.images.keepContext(source.ahead) : undefined;
     const file = ahead ? { dockerfilecontext: ahead.Id } : {};
-    const show = showOf(flags, isTerminal());
+    const show = showOf(flags, isTerminal(toStdout ? 2 : 1));
     const events = show !== "plain" && show !== "quiet";
-    const own = { ...buildQuery(flags), ...security, ...named, ...file, events };
+    const wanted =
+      outputs.length > 0 ? { outputs: outputs.map(({ Type, Attrs }) => ({ Type, Attrs })) } : {};
+    const own = { ...buildQuery(flags), ...security, ...named, ...file, ...wanted, events };
     const query = { ...own, ...source.query, ...parts.query };
     const registries = await allAuths(configFolder(globals));
     const messages = await engine.images.build(query, source.context, { registries });
-    let id = "";
+    let last: NonNullable<ProgressMessage["aux"]> = {};
     const isQuiet = show === "quiet";
     const told: ProgressMessage[] = [];
     const visible = shown(messages, { show, explains: flags.explain !== "" });
@@ -38,9 +43,10 @@ export const command = defineCommand({
     try {
       await showProgress(kept, {
         quiet: isQuiet,
+        stream: toStdout ? 2 : 1,
         isTerminal: show === "tty",
         onAux: (aux) => {
-          id = aux.ID ?? id;
+          last = aux.ID ? aux : last;
         },
       });
     } catch (error) {
@@ -49,15 +55,21 @@ export const command = defineCommand({
       await flushOutput();
       throw error;
     }
-    if (flags.quiet && show === "quiet") print(id || lastLine(told));
+    await receive(engine, outputs, last.Results ?? []);
+    const id = last.ID ?? "";
+    if (flags.quiet && show === "quiet" && !toStdout) print(id || lastLine(told));
     if (flags.iidfile) await Bun.write(flags.iidfile, id);
+    if (flags["metadata-file"]) {
+      const metadata = `${JSON.stringify(last.Metadata ?? {}, null, 2)}\n`;
+      await Bun.write(flags["metadata-file"], metadata);
+    }
     return 0;
   },
 });
 
 /** Loads node:tty, and node:net with it, which takes longer than a small context. */
-function isTerminal(): boolean {
-  return (require("node:tty") as typeof import("node:tty")).isatty(1);
+function isTerminal(stream: 1 | 2): boolean {
+  return (require("node:tty") as typeof import("node:tty")).isatty(stream);
 }
 
 const toldMax = 10_000;

@@ -3,9 +3,14 @@ import { Failure, Gate } from "../base/mod.ts";
 
 /** Bytes of a gzip member. Digests of what is pushed depend on it, and on the level. */
 const pieceBytes = 1 << 20;
-/** As small as zlib's default makes it (within a few per cent), three times as fast. */
-const level = 2;
+/** Of gzip: as small as zlib's default makes it (within a few per cent), three times as fast. */
+const levels = { gzip: 2, zstd: 3 } as const;
 const idleMs = 3_000;
+
+export interface Pressing {
+  readonly how: "gzip" | "zstd";
+  readonly level: number | undefined;
+}
 
 interface Desk {
   readonly worker: Worker;
@@ -26,13 +31,13 @@ class Pool {
     return this.#pieces.pop() ?? new Uint8Array(pieceBytes);
   }
 
-  async compress(piece: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+  async compress(piece: Uint8Array<ArrayBuffer>, pressing: Pressing): Promise<Uint8Array> {
     return await this.#gate.run(async () => {
       clearTimeout(this.#idle);
       const desk = this.#free();
       desk.isBusy = true;
       try {
-        const answer = await ask(desk.worker, piece);
+        const answer = await ask(desk.worker, piece, pressing);
         if (answer.piece.length === pieceBytes) this.#pieces.push(answer.piece);
         return answer.member;
       } catch (cause) {
@@ -70,27 +75,33 @@ interface Pressed {
   readonly piece: Uint8Array<ArrayBuffer>;
 }
 
-function ask(worker: Worker, piece: Uint8Array<ArrayBuffer>): Promise<Pressed> {
+function ask(
+  worker: Worker,
+  piece: Uint8Array<ArrayBuffer>,
+  { how, level = levels[how] }: Pressing,
+): Promise<Pressed> {
   return new Promise((resolve, reject) => {
     worker.onmessage = ({ data }: MessageEvent<Pressed>) => resolve(data);
     worker.onerror = (event) => reject(new Error(event.message));
-    worker.postMessage({ piece, level }, [piece.buffer]);
+    worker.postMessage({ piece, how, level }, [piece.buffer]);
   });
 }
 
 const pool = new Pool();
 
 /**
- * Compresses a stream on all cores: one gzip member for each MiB, so that the same bytes in give the
- * same bytes out, however they come cut and whoever compresses.
- * Spec: https://www.rfc-editor.org/rfc/rfc1952#section-2.2 (members follow one another)
+ * Compresses a stream on all cores: one gzip member or zstd frame for each MiB, so that the same bytes
+ * in give the same bytes out, however they come cut and whoever compresses.
+ * Spec: https://www.rfc-editor.org/rfc/rfc1952#section-2.2 (members follow one another) and
+ * https://www.rfc-editor.org/rfc/rfc8878#section-3.1 (so do frames)
  */
-export async function* gzipWide(
+export async function* compressWide(
   source: AsyncIterable<Uint8Array>,
+  pressing: Pressing,
 ): AsyncGenerator<Uint8Array, void> {
   const waiting: Promise<Uint8Array>[] = [];
   const start = (piece: Uint8Array<ArrayBuffer>) => {
-    const member = pool.compress(piece);
+    const member = pool.compress(piece, pressing);
     member.catch(() => {}); // seen when its turn comes, or nobody wants it any more
     waiting.push(member);
   };

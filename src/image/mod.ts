@@ -6,8 +6,17 @@
  * Spec: https://github.com/opencontainers/image-spec/tree/v1.1.1
  */
 export { openArchiveSource, packLayout } from "./archive-layout.ts";
+export { compressLayer } from "./compress.ts";
 export { LayoutFolder } from "./layout-folder.ts";
 export { openImages, type Transfers } from "./open.ts";
 export type { Found, Remote } from "./remote.ts";
 export { openImageStore } from "./store.ts";
-export type { HistoryRow, Image, ImageStore, Progress, Removal, Report } from "./types.ts";
+export type {
+  HistoryRow,
+  Image,
+  ImageStore,
+  LayerFile,
+  Progress,
+  Removal,
+  Report,
+} from "./types.ts";

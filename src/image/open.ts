@@ -1,7 +1,12 @@
 import type { Database } from "bun:sqlite";
 import type { ContentStore } from "../content/mod.ts";
-import type { Platform } from "../oci/mod.ts";
-import { type Credentials, openRegistryClient, type RegistrySettings } from "../registry/mod.ts";
+import { type Platform, parseReference } from "../oci/mod.ts";
+import {
+  type Credentials,
+  openRegistryClient,
+  type RegistrySettings,
+  type Repository,
+} from "../registry/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
 import { Downloads } from "./download.ts";
 import { Origins } from "./origins.ts";
@@ -27,6 +32,8 @@ export interface Transfers {
   pull(reference: string, options: Options & { readonly platform?: Platform }): Promise<Image>;
   /** Sends the image that has the name; a name without tag sends all tags of the repository. */
   push(reference: string, options: Options & { readonly platform?: Platform }): Promise<void>;
+  /** The repository of a name, to push to. */
+  repository(reference: string, credentials: Credentials): Repository;
   /** What a name stands for in its registry, without pulling it. */
   describe(reference: string, options: Omit<Options, "report">): Promise<Remote>;
   search(
@@ -68,6 +75,8 @@ export async function openImages(options: {
     transfers: {
       pull: (reference, how) => pull(transfer, reference, how),
       push: (reference, how) => push(transfer, reference, how),
+      repository: (reference, credentials) =>
+        client.repository(parseReference(reference), { credentials, push: true }),
       describe: (reference, how) => describeRemote(client, reference, how),
       search: (term, how) => searchRemote(client, term, how),
       login: (domain, credentials, signal) => client.login(domain, credentials, signal),

@@ -78,7 +78,7 @@ function tagIn(text: string): string | undefined {
 }
 
 /** A file of the archive that is in a store. */
-interface Blob {
+export interface Blob {
   readonly digest: Digest;
   readonly sizeBytes: number;
   readonly read: () => AsyncIterable<Uint8Array>;
@@ -172,7 +172,11 @@ async function keptManifest(
   return { manifest: { bytes, descriptor: row.manifest }, layers: row.manifestLayers, blobs };
 }
 
-async function layerFile(tools: Tools, diffId: Digest): Promise<{ mediaType: string; blob: Blob }> {
+/** The file of a layer: its plain tar when it was made here, else as it came. @throws "not_found" */
+export async function layerFile(
+  tools: Tools,
+  diffId: Digest,
+): Promise<{ mediaType: string; blob: Blob }> {
   const made = await madeBlob(tools, diffId);
   if (made) return { mediaType: mediaTypes.ociLayer, blob: made };
   for (const { digest, mediaType } of tools.records.blobsOf(diffId)) {

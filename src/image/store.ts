@@ -1,4 +1,5 @@
 import type { Database } from "bun:sqlite";
+import { decompress } from "../archive/mod.ts";
 import { isFailure, log } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
 import {
@@ -33,8 +34,8 @@ import type { PlannedImage } from "./planned.ts";
 import { choosePrunable, isNeeded } from "./prune.ts";
 import { familiar, type ImageRow, isCanonical, type LayerBlob, Records } from "./records.ts";
 import { planRemoval, type RemovalPlan, type Users } from "./remove.ts";
-import { chooseSaved, type SavedImage, saveImages } from "./save.ts";
-import type { HistoryRow, Image, ImageStore, Removal, Report } from "./types.ts";
+import { chooseSaved, layerFile, type SavedImage, saveImages } from "./save.ts";
+import type { HistoryRow, Image, ImageStore, LayerFile, Removal, Report } from "./types.ts";
 
 interface Parts {
   readonly database: Database;
@@ -215,6 +216,15 @@ export class SqliteImageStore implements ImageStore {
       const gone = images.filter(({ id }) => !this.#records.row(id));
       await this.#layers.sweep(gone.flatMap(({ diffIds }) => diffIds));
     }
+  }
+
+  async layerFile(diffId: Digest): Promise<LayerFile> {
+    const { mediaType, blob } = await layerFile(this.#tools, diffId);
+    return { mediaType, ...blob };
+  }
+
+  async *layerTar(diffId: Digest): AsyncGenerator<Uint8Array, void> {
+    yield* decompress((await this.layerFile(diffId)).read());
   }
 
   #digestsSaved({ id, diffIds }: SavedImage): Digest[] {

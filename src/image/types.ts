@@ -46,6 +46,14 @@ export interface HistoryRow {
   readonly tags: readonly string[];
 }
 
+/** The file that holds a layer. */
+export interface LayerFile {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly read: () => AsyncIterable<Uint8Array>;
+}
+
 export interface ImageStore {
   list(): readonly Image[];
   /** Name, name@digest, ID or unambiguous ID prefix. @throws "not_found" | "conflict" | "invalid" */
@@ -78,6 +86,10 @@ export interface ImageStore {
   ): Promise<{ image: Image; tags: readonly string[] }[]>;
   /** The tar that Docker's `save` makes (docker-archive and OCI layout in one). */
   save(references: readonly string[], options?: { platform?: Platform }): AsyncIterable<Uint8Array>;
+  /** A layer's file: the plain tar of one that was made here, else as it came. @throws "not_found" */
+  layerFile(diffId: Digest): Promise<LayerFile>;
+  /** The plain tar of a layer. @throws "not_found" */
+  layerTar(diffId: Digest): AsyncIterable<Uint8Array>;
   /** A root filesystem as tar becomes an image of one layer. */
   import(
     archivePath: string,

@@ -1,0 +1,303 @@
+/** From a request to results: builds each platform, verifies, and hands the images to their outputs. */
+import { mkdir, rm } from "node:fs/promises";
+import { tarEnd } from "../archive/mod.ts";
+import { Failure } from "../base/mod.ts";
+import type { Image } from "../image/mod.ts";
+import { formatPlatform, parseReference } from "../oci/mod.ts";
+import type { Repository } from "../registry/mod.ts";
+import { packTar, unpackTar } from "../snapshot/mod.ts";
+import { Build } from "./build.ts";
+import { type Context, readContext } from "./context.ts";
+import { type ImageTree, makeTree } from "./image-tree.ts";
+import { pushTree, writeLayout } from "./layout.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Output, Packing } from "./output.ts";
+import type { Built } from "./result.ts";
+import { newId, openScratch, type Tools, throwIfAborted } from "./tools.ts";
+import type { BuildEvent, BuildRequest, Produced } from "./types.ts";
+import { requireSame } from "./verify.ts";
+
+const platformsMax = 32;
+
+/** What producing needs beyond a build. */
+export interface ProduceTools extends Tools {
+  readonly outbox: Outbox;
+  /** Sends an image that the store has under this name. */
+  readonly push: PushImage | undefined;
+  readonly repository: OpenRepository | undefined;
+}
+
+type Registries = NonNullable<BuildRequest["registries"]>;
+
+export type PushImage = (
+  name: string,
+  options: {
+    readonly registries: Registries;
+    readonly report: (progress: Extract<BuildEvent, { kind: "pull" }>["progress"]) => void;
+    readonly signal: AbortSignal;
+  },
+) => Promise<void>;
+
+/** A repository to push to. */
+export type OpenRepository = (name: string, registries: Registries) => Repository;
+
+type Report = (event: BuildEvent) => void;
+
+/** Builds, and brings the results where the request says. */
+export async function produce(
+  tools: ProduceTools,
+  request: BuildRequest,
+  report: Report,
+): Promise<Produced> {
+  const context = readContext(request);
+  const stack = new AsyncDisposableStack();
+  const maker = new Producer(tools, request, { context, report, stack });
+  try {
+    const outcome = await maker.run();
+    if (outcome.exports.length === 0) await stack.disposeAsync();
+    return outcome;
+  } catch (error) {
+    await stack.disposeAsync();
+    throw error;
+  }
+}
+
+class Producer {
+  readonly #tools: ProduceTools;
+  readonly #request: BuildRequest;
+  readonly #context: Context;
+  readonly #report: Report;
+  readonly #stack: AsyncDisposableStack;
+  readonly #trees = new Map<string, Promise<ImageTree>>();
+  #built: Built[] = [];
+  #folder: string | undefined;
+
+  constructor(
+    tools: ProduceTools,
+    request: BuildRequest,
+    given: { context: Context; report: Report; stack: AsyncDisposableStack },
+  ) {
+    this.#tools = tools;
+    this.#request = request;
+    this.#context = given.context;
+    this.#report = given.report;
+    this.#stack = given.stack;
+  }
+
+  async run(): Promise<Produced> {
+    const { outputs = [], verify } = this.#request;
+    this.#built = await this.#build(this.#request, this.#context);
+    if (verify) await this.#verify();
+    let image: Image | undefined;
+    let tree: ImageTree | undefined;
+    const files: { readonly output: number; readonly open: () => AsyncIterable<Uint8Array> }[] = [];
+    for (const [at, output] of outputs.entries()) {
+      throwIfAborted(this.#request.signal);
+      if (output.kind === "image") {
+        const made = await this.#image(output);
+        image ??= made.image;
+        tree ??= made.tree;
+      } else if (output.kind === "archive") {
+        const { names, form } = output;
+        const made = await this.#tree(output, form === "oci" ? "gzip" : "uncompressed");
+        tree ??= made;
+        files.push({
+          output: at,
+          open: () => writeLayout(made, { names, docker: form === "docker" }),
+        });
+      } else if (output.kind === "files") {
+        files.push({ output: at, open: () => this.#files(output.split) });
+      }
+    }
+    const id = tree && this.#built.length > 1 ? tree.root.digest : this.#built[0]!.id;
+    this.#report({ kind: "image", id });
+    return { id, image, exports: this.#offer(files), metadata: this.#metadata(tree) };
+  }
+
+  /** One platform after the other: what they share is in the cache then. */
+  async #build(request: BuildRequest, context: Context): Promise<Built[]> {
+    const platforms = [...new Set(request.platform.split(",").map((each) => each.trim()))];
+    if (platforms.length > platformsMax) {
+      throw new Failure("exhausted", `Cannot build for more than ${platformsMax} platforms`);
+    }
+    const built: Built[] = [];
+    for (const platform of platforms) {
+      const given = { context, report: this.#report };
+      const build = this.#stack.use(new Build(this.#tools, { ...request, platform }, given));
+      built.push(await build.run());
+    }
+    return built;
+  }
+
+  async #verify(): Promise<void> {
+    const started = Date.now();
+    const contextPath = `${await this.#work()}/again`;
+    await mkdir(contextPath, { mode: 0o755 });
+    await unpackTar(packTar(this.#request.contextPath), contextPath, {
+      signal: this.#request.signal,
+    });
+    // Another second of the clock, at least.
+    await Bun.sleep(Math.max(0, 1_100 - (Date.now() - started)));
+    this.#report({ kind: "note", text: "Verifying: everything is built again" });
+    const { contextStays: _, ...request } = this.#request;
+    const again = { ...request, contextPath };
+    const others = await this.#build(again, readContext(again));
+    for (const [at, one] of this.#built.entries()) {
+      await requireSame(this.#tools.snapshots, one, others[at]!);
+      this.#report({ kind: "note", text: `Verified: both builds made ${one.id}` });
+    }
+  }
+
+  async #work(): Promise<string> {
+    if (this.#folder) return this.#folder;
+    const folder = `${this.#tools.directory}/work/${newId()}`;
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    this.#stack.defer(async () => await rm(folder, { recursive: true, force: true }));
+    this.#folder = folder;
+    return folder;
+  }
+
+  async #image(
+    output: Extract<Output, { kind: "image" }>,
+  ): Promise<{ image: Image | undefined; tree: ImageTree | undefined }> {
+    const { packing, annotations, ociTypes, push, store, names, byDigest } = output;
+    const isPlain =
+      this.#built.length === 1 && !packing && annotations.length === 0 && ociTypes && !byDigest;
+    if (isPlain && store) {
+      const image = await this.#store(this.#built[0]!, names);
+      if (push) for (const name of names) await this.#push(name);
+      return { image, tree: undefined };
+    }
+    const tree = await this.#tree(output, push ? "gzip" : "uncompressed");
+    const image = store && !byDigest ? await this.#load(tree, names) : undefined;
+    if (push) for (const name of names) await this.#send(tree, name, byDigest);
+    return { image, tree };
+  }
+
+  /** Gives what was built its names; nothing new is stored for an image that is there. */
+  async #store({ same, config }: Built, tags: readonly string[]): Promise<Image> {
+    const { images } = this.#tools;
+    if (!same) return await images.add(config, { tags });
+    for (const tag of tags) images.tag(same, tag);
+    return images.resolve(same);
+  }
+
+  async #load(tree: ImageTree, names: readonly string[]): Promise<Image | undefined> {
+    const path = `${await this.#work()}/store-${newId()}`;
+    const writer = Bun.file(path).writer();
+    for await (const bytes of writeLayout(tree, { names, docker: false })) {
+      writer.write(bytes);
+      await writer.flush();
+    }
+    await writer.end();
+    const { signal } = this.#request;
+    const loaded = await this.#tools.images.load(path, {
+      report: () => undefined,
+      signal,
+      isSpent: true,
+    });
+    return loaded[0]?.image;
+  }
+
+  async #push(name: string): Promise<void> {
+    const { push } = this.#tools;
+    if (!push) throw noRegistry(name);
+    const { registries = {}, signal } = this.#request;
+    const report = this.#reportProgress;
+    await push(name, { registries, report, signal });
+  }
+
+  async #send(tree: ImageTree, name: string, byDigest: boolean): Promise<void> {
+    const { repository: open } = this.#tools;
+    if (!open) throw noRegistry(name);
+    const { registries = {}, signal } = this.#request;
+    const reference = parseReference(name);
+    const repository = open(name, registries);
+    const told = (status: string, id: string) => this.#reportProgress({ status, id });
+    this.#reportProgress({
+      status: `The push refers to repository [${reference.domain}/${reference.path}]`,
+    });
+    const tag = byDigest ? undefined : (reference.tag ?? "latest");
+    await pushTree(tree, { repository, tag, told, signal });
+    const { digest, size } = tree.root;
+    this.#reportProgress({ status: `${tag ?? "untagged"}: digest: ${digest} size: ${size}` });
+  }
+
+  readonly #reportProgress = (progress: Extract<BuildEvent, { kind: "pull" }>["progress"]) => {
+    this.#report({ kind: "pull", progress });
+  };
+
+  /** The tree of an output; outputs that want the same share it. */
+  async #tree(
+    { packing, annotations, ociTypes, names }: Exclude<Output, { kind: "files" | "nothing" }>,
+    how: Packing["how"],
+  ): Promise<ImageTree> {
+    const packed = packing ?? { how, level: undefined, force: false };
+    const key = JSON.stringify([packed, annotations, ociTypes]);
+    const known = this.#trees.get(key);
+    if (known) return await known;
+    const folder = `${await this.#work()}/tree-${this.#trees.size}`;
+    await mkdir(folder);
+    const { images } = this.#tools;
+    const options = { images, folder, packing: packed, annotations, ociTypes };
+    const tree = makeTree(this.#built, { ...options, attestations: [], name: names[0] ?? "" });
+    this.#trees.set(key, tree);
+    return await tree;
+  }
+
+  /** The files of the images as one tar; those of several platforms each in a folder of its name. */
+  async *#files(split: boolean | undefined): AsyncGenerator<Uint8Array, void> {
+    const isSplit = split ?? this.#built.length > 1;
+    for (const [at, { config, platform }] of this.#built.entries()) {
+      const isLast = at === this.#built.length - 1;
+      await using scratch = await openScratch(this.#tools, config.rootfs.diff_ids);
+      const as = isSplit ? formatPlatform(platform).replaceAll("/", "_") : "";
+      const tar = packTar(scratch.root, { as, signal: this.#request.signal });
+      yield* isLast ? tar : withoutEnd(tar);
+    }
+  }
+
+  #offer(files: readonly { output: number; open: () => AsyncIterable<Uint8Array> }[]) {
+    let left = files.length;
+    const closed = () => {
+      if (--left === 0) void this.#stack.disposeAsync();
+    };
+    return files.map(({ output, open }) => ({
+      output,
+      handle: this.#tools.outbox.put(open, closed),
+    }));
+  }
+
+  #metadata(tree: ImageTree | undefined): Record<string, unknown> {
+    const names = (this.#request.outputs ?? []).flatMap((output) =>
+      "names" in output ? output.names : [],
+    );
+    const [first] = this.#built;
+    return {
+      ...(this.#built.length === 1 ? { "containerimage.config.digest": first!.id } : {}),
+      ...(tree ? { "containerimage.descriptor": tree.root } : {}),
+      "containerimage.digest": tree?.root.digest ?? first!.id,
+      ...(names.length > 0 ? { "image.name": [...new Set(names)].join(",") } : {}),
+    };
+  }
+}
+
+/** An archive less the blocks that say that it is over. */
+async function* withoutEnd(tar: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  let kept: Uint8Array = new Uint8Array();
+  for await (const bytes of tar) {
+    const all = Buffer.concat([kept, bytes]);
+    kept = all.subarray(Math.max(0, all.length - tarEnd.length));
+    yield all.subarray(0, all.length - kept.length);
+  }
+}
+
+function noRegistry(name: string): Failure {
+  return new Failure("unsupported", `Cannot push "${name}": this builder reaches no registry`);
+}
+
+/** What a build that says nothing else makes: an image in the store. */
+export function defaultOutputs(tags: readonly string[]): readonly Output[] {
+  const form = { packing: undefined, annotations: [], ociTypes: true, names: tags };
+  return [{ kind: "image", push: false, byDigest: false, store: true, ...form }];
+}

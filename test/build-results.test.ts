@@ -1,0 +1,190 @@
+/** Where builds go: archives, folders, registries; the same bytes each time, and `--verify`. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { command, TestEngine, whyNot } from "./engine.ts";
+
+describe.skipIf(whyNot !== undefined)(
+  `results of builds${whyNot ? ` (skipped: ${whyNot})` : ""}`,
+  () => {
+    let engine: TestEngine;
+    let registry: ReturnType<typeof Bun.spawn>;
+    const port = 20_000 + (process.pid % 20_000);
+
+    beforeAll(async () => {
+      engine = await TestEngine.open("results");
+      await engine.importBusybox();
+      const argv = ["registry", "serve", "--addr", `127.0.0.1:${port}`];
+      const data = ["--data-root", join(engine.folder, "registry")];
+      registry = Bun.spawn([lading, ...argv, ...data], { stdout: "ignore", stderr: "ignore" });
+      await untilServed(`http://127.0.0.1:${port}/v2/`);
+    });
+    afterAll(async () => {
+      registry.kill();
+      await registry.exited;
+      expect(await engine.close()).toEqual([]);
+    });
+
+    const lading = join(import.meta.dir, "../bin/lading");
+    async function untilServed(url: string): Promise<void> {
+      for (let count = 0; count < 100; count++) {
+        if (
+          await fetch(url).then(
+            () => true,
+            () => false,
+          )
+        )
+          return;
+        await Bun.sleep(50);
+      }
+      throw new Error(`nothing at ${url}`);
+    }
+
+    const text = `FROM busybox AS made
+RUN mkdir /out && echo made > /out/f
+FROM busybox
+COPY --from=made /out /out
+COPY file /file`;
+
+    function context(name: string, dockerfile = text): string {
+      const folder = join(engine.folder, name);
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, "Dockerfile"), dockerfile);
+      writeFileSync(join(folder, "file"), "of the context");
+      return folder;
+    }
+
+    async function build(...args: string[]) {
+      const ran = await engine.lading(["build", ...args]);
+      if (ran.code !== 0) throw new Error(`${ran.stdout}${ran.stderr}`);
+      return ran.stdout;
+    }
+
+    const inLayout = (folder: string, digest: string) =>
+      readFileSync(join(folder, "blobs/sha256", digest.slice("sha256:".length)));
+
+    test("--verify says the same digest, or what differs and which line made it", async () => {
+      const same = await engine.lading(["build", "--verify", "-t", "same", context("same")]);
+      const id = await engine.ok(["inspect", "-f", "{{.Id}}", "same"]);
+      expect(same.code).toBe(0);
+      expect(same.stdout).toContain(`Verified: both builds made ${id}\n`);
+      const clock =
+        "FROM busybox AS made\nRUN mkdir /o && cat /proc/uptime > /o/now && echo 1 > /o/f\nFROM busybox\nCOPY --from=made /o /o";
+      const other = await engine.lading([
+        "build",
+        "--verify",
+        "-t",
+        "not",
+        context("clock", clock),
+      ]);
+      expect(other.code).toBe(1);
+      expect(other.stderr).toContain("The build is not reproducible");
+      expect(other.stderr).toContain(
+        "with 1 difference\n  o/now: content (Dockerfile:2 RUN mkdir",
+      );
+      expect(other.stderr).not.toContain("o/f:");
+      expect((await engine.docker(["inspect", "not"])).code).toBe(1);
+    });
+
+    test("go into a folder, into archives, to stdout, and into no store", async () => {
+      const at = (name: string) => join(engine.folder, name);
+      const before = await engine.ok(["images", "-aq"]);
+      const outputs = [
+        at("out"),
+        `type=oci,dest=${at("oci.tar")}`,
+        `type=tar,dest=${at("files.tar")}`,
+      ];
+      const metadata = ["--metadata-file", at("metadata"), "--iidfile", at("iid")];
+      await build(...outputs.flatMap((each) => ["-o", each]), ...metadata, context("places"));
+      expect(readFileSync(at("out/out/f"), "utf8")).toBe("made\n");
+      expect(readFileSync(at("out/file"), "utf8")).toBe("of the context");
+      expect(statSync(at("out/bin/busybox")).mode & 0o111).toBe(0o111);
+      const { stdout } = await engine.lading(["build", "-o", "-", context("places")]);
+      expect(stdout).toBe(readFileSync(at("files.tar"), "utf8"));
+      const { "containerimage.config.digest": id } = JSON.parse(
+        readFileSync(at("metadata"), "utf8"),
+      );
+      expect(readFileSync(at("iid"), "utf8")).toBe(id);
+      expect(await engine.ok(["images", "-aq"])).toBe(before);
+      // Elsewhere, later, without the cache: the same archive.
+      await build("--no-cache", "-o", `type=oci,dest=${at("again.tar")}`, context("elsewhere"));
+      expect(readFileSync(at("again.tar"))).toEqual(readFileSync(at("oci.tar")));
+      const wrong = await engine.lading(["build", "-o", at("iid"), context("places")]);
+      expect(wrong.stderr).toContain("is a file, not a folder");
+    });
+
+    test("have the compression, media types and annotations that were asked for", async () => {
+      const layout = join(engine.folder, "layout");
+      const keys = "compression=zstd,force-compression=true,annotation-manifest-descriptor.d=e";
+      const output = `type=oci,tar=false,dest=${layout},${keys},name=some/app:1`;
+      await build("--annotation", "a=b", "-o", output, context("zstd"));
+      const [root] = JSON.parse(readFileSync(join(layout, "index.json"), "utf8")).manifests;
+      expect(root.annotations).toEqual({
+        d: "e",
+        "io.containerd.image.name": "docker.io/some/app:1",
+        "org.opencontainers.image.ref.name": "1",
+      });
+      const manifest = JSON.parse(inLayout(layout, root.digest).toString());
+      expect(manifest.annotations).toEqual({ a: "b" });
+      const types = manifest.layers.map(({ mediaType }: { mediaType: string }) => mediaType);
+      expect(types).toEqual(Array(3).fill("application/vnd.oci.image.layer.v1.tar+zstd"));
+      const zstd = Bun.zstdDecompressSync(inLayout(layout, manifest.layers[2].digest));
+      expect(zstd.toString("latin1")).toContain("of the context");
+      const archive = join(engine.folder, "docker.tar");
+      await build(
+        "-o",
+        `type=docker,dest=${archive},oci-mediatypes=false`,
+        "-t",
+        "a/b:2",
+        context("zstd"),
+      );
+      expect(await engine.ok(["load", "-i", archive])).toBe("Loaded image: a/b:2");
+    });
+
+    test("are pushed: plain, packed otherwise, by digest", async () => {
+      const name = `127.0.0.1:${port}/team/app`;
+      await build("--push", "-t", `${name}:plain`, context("push"));
+      await build("-o", `type=registry,name=${name}:zstd,compression=zstd`, context("push"));
+      const byDigest = `type=image,name=${name},push-by-digest=true,annotation.k=v`;
+      const file = join(engine.folder, "pushed");
+      await build("-o", byDigest, "--metadata-file", file, context("push"));
+      const digest = JSON.parse(readFileSync(file, "utf8"))["containerimage.digest"];
+      const fetched = async (reference: string) =>
+        (await (
+          await fetch(`http://127.0.0.1:${port}/v2/team/app/manifests/${reference}`)
+        ).json()) as {
+          annotations: unknown;
+          layers: { mediaType: string }[];
+        };
+      expect((await fetched(digest)).annotations).toEqual({ k: "v" });
+      const types = (await fetched("zstd")).layers.map(({ mediaType }) => mediaType.slice(-4));
+      expect(types).toEqual(["zstd", "zstd", "zstd"]);
+      await engine.ok(["rmi", "-f", `${name}:plain`, `${name}:zstd`]);
+      expect(await engine.ok(["run", "--rm", `${name}:zstd`, "cat", "/out/f"])).toBe("made");
+    });
+
+    test("are for curl too: outputs= of POST /build, and GET /build/results", async () => {
+      const tar = await command(["tar", "c", "-C", context("curl"), "."]).then(() =>
+        Bun.spawnSync(["tar", "c", "-C", context("curl"), "."]),
+      );
+      const unix = engine.host.slice("unix://".length);
+      const outputs = encodeURIComponent('[{"Type":"tar","Attrs":{}}]');
+      const url = `http://engine/build?outputs=${outputs}`;
+      const answer = await fetch(url, { unix, method: "POST", body: tar.stdout });
+      const lines = (await answer.text())
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line));
+      const [{ Handle }] = lines.findLast(({ aux }) => aux?.Results)!.aux.Results;
+      const get = () => fetch(`http://engine/build/results/${Handle}`, { unix });
+      const fetched = await get();
+      expect(fetched.headers.get("content-type")).toBe("application/x-tar");
+      expect(Buffer.from(await fetched.arrayBuffer()).toString("latin1")).toContain(
+        "of the context",
+      );
+      expect((await get()).status).toBe(404);
+      const work = join(engine.dataRoot, "build/work");
+      expect(existsSync(work) ? readdirSync(work) : []).toEqual([]);
+    });
+  },
+);
