@@ -97,6 +97,8 @@ describe("the build cache", () => {
     ]);
     const none = await at.builder.prune({ all: false, keepBytes: 1000 });
     expect(none).toEqual({ ids: [], reclaimedBytes: 0 });
+    const other = { all: true, keepBytes: 0, isAsked: () => false };
+    expect(await at.builder.prune(other)).toEqual({ ids: [], reclaimedBytes: 0 });
     const freed = await at.builder.prune({ all: false, keepBytes: 0 });
     expect(freed).toEqual({ ids: [image.config.rootfs.diff_ids.at(-1)!], reclaimedBytes: 100 });
     await buildIn(at, "FROM base\nRUN a\nRUN b");

@@ -36,7 +36,7 @@ export function listCache(tools: Tools): Listed[] {
  */
 export async function pruneCache(
   tools: Tools,
-  { all, keepBytes }: { all: boolean; keepBytes: number },
+  { all, keepBytes, isAsked = () => true }: Parameters<Builder["prune"]>[0],
 ): Promise<{ ids: string[]; reclaimedBytes: number }> {
   const inImages = layersOfImages(tools);
   const listed = listCache(tools).sort((a, b) => a.lastUsedMs - b.lastUsedMs);
@@ -47,14 +47,14 @@ export async function pruneCache(
   for (const row of listed) {
     const isPinned = tools.pins.has(row.id as Digest);
     const mayForget = isFree(row) ? keepBytes === 0 || held > keepBytes : all && keepBytes === 0;
-    if (isPinned || !mayForget) continue;
+    if (isPinned || !mayForget || !isAsked(row)) continue;
     const freed = await forget(tools, row, isFree(row));
     if (freed === undefined) continue;
     ids.push(row.id);
     reclaimedBytes += freed;
     held -= freed;
   }
-  if (keepBytes === 0) forgetPlainSteps(tools, all);
+  if (keepBytes === 0) forgetPlainSteps(tools, all && listed.every(isAsked));
   return { ids, reclaimedBytes };
 }
 

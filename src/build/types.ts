@@ -180,9 +180,11 @@ export interface Builder {
     lastUsedMs: number;
     inUse: boolean;
   }[];
+  /** `isAsked` picks what may go; all by default. */
   prune(options: {
     all: boolean;
     keepBytes: number;
+    isAsked?: (row: { id: string; lastUsedMs: number; inUse: boolean }) => boolean;
   }): Promise<{ ids: string[]; reclaimedBytes: number }>;
   reconcile(): Promise<string[]>;
 }

@@ -84,6 +84,11 @@ async function discard(
 }
 
 function resolveImage(core: Core, { config, platform }: CreateRequest): Image {
+  if (config.Image === "") {
+    throw new Failure("invalid", "config cannot be empty in order to create a container", {
+      hint: "Name an image",
+    });
+  }
   const image = core.images.resolve(config.Image);
   const [os, architecture] = (platform ?? "").split("/");
   const isOther =

@@ -43,8 +43,12 @@ export function planEndpoints(core: Core, request: CreateRequest): EndpointSpec[
     return { spec: isMode ? { ...spec, network: mode } : spec, id };
   });
   const first = asked.find(({ id }) => id === primary.id)?.spec ?? { network: mode };
-  const others = asked.filter(({ id }) => id !== primary.id).map(({ spec }) => spec);
-  if (others.length > 0 && (mode === "host" || mode === "none")) {
+  const others = asked.filter(({ id }) => id !== primary.id);
+  const closed = core.networks
+    .list()
+    .filter(({ driver }) => driver === "host" || driver === "null");
+  const isClosed = (id: string) => closed.some((network) => network.id === id);
+  if (others.length > 0 && [primary.id, ...others.map(({ id }) => id)].some(isClosed)) {
     throw new Failure(
       "invalid",
       `conflicting options: cannot attach both user-defined and non-user-defined network-modes`,
@@ -52,7 +56,7 @@ export function planEndpoints(core: Core, request: CreateRequest): EndpointSpec[
   }
   const mac = request.config.MacAddress;
   const isMacAsked = mac !== undefined && mac !== "" && !first.macAddress;
-  return [isMacAsked ? { ...first, macAddress: mac } : first, ...others];
+  return [isMacAsked ? { ...first, macAddress: mac } : first, ...others.map(({ spec }) => spec)];
 }
 
 export function sandboxSpec(core: Core, container: Container): SandboxSpec {

@@ -153,6 +153,11 @@ for (const [said, code, exitCode, part] of words) {
   });
 }
 
+test("refusal() of a program without a name says that it was not found", () => {
+  const failure = refusal("open executable: Is a directory", { program: "", action: "run" });
+  expect(failure).toMatchObject({ code: "not_found", exitCode: 127 });
+});
+
 test("parseEvents() reads what has come so far", () => {
   expect(parseEvents("")).toEqual({ pid: undefined });
   expect(parseEvents("123")).toEqual({ pid: 123 });

@@ -26,7 +26,8 @@ function classify(
   program: string,
 ): { code: Code; exitCode: ExitCode; reason?: string } {
   const start = `exec failed: unable to start container process: exec: "${program}"`;
-  if (/^executable file .* not found/.test(words)) {
+  // For an empty name, the runtime tries the folder itself.
+  if (program === "" || /^executable file .* not found/.test(words)) {
     const isPath = program.includes("/");
     const why = isPath
       ? `stat ${program}: no such file or directory`
