@@ -294,7 +294,9 @@ class S3Store implements BlobStore {
     } catch (cause) {
       if (cause instanceof Failure) throw cause;
       const { code = "", message = "" } = cause as { code?: string; message?: string };
-      const isDenied = /AccessDenied|InvalidAccessKey|SignatureDoesNotMatch/.test(code);
+      // Later it is the registry's own trouble, and no answer to whoever asks it for a blob.
+      const isDenied =
+        verb === "list" && /AccessDenied|InvalidAccessKey|SignatureDoesNotMatch/.test(code);
       const why = `${code}${message ? `: ${message}` : ""}`.slice(0, 300);
       throw new Failure(
         isDenied ? "denied" : "unavailable",

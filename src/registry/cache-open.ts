@@ -32,7 +32,7 @@ export interface Cache {
   close(): void;
 }
 
-type Source = (name: string) => Repository | undefined;
+type Source = (name: string, isImpatient?: boolean) => Repository | undefined;
 
 /**
  * Opens the cache of the `rules`' registries. A tag is looked up there at most once a minute; when the
@@ -56,7 +56,8 @@ export async function openCache(
       const key = `${name}:${reference}`;
       if ((fresh.get(key) ?? 0) > Date.now()) return;
       const flight =
-        flights.get(key) ?? bring(store, source(name)!, { name, reference, signal: ending.signal });
+        flights.get(key) ??
+        bring(store, source(name, true)!, { name, reference, signal: ending.signal });
       flights.set(key, flight);
       await flight.finally(() => flights.delete(key));
       fresh.delete(key);
@@ -90,7 +91,7 @@ function sourceOf(rules: readonly UpstreamRule[]): Source {
   const client = openRegistryClient({ insecure: plain });
   // The longest prefix wins.
   const sorted = rules.toSorted((a, b) => b.prefix.length - a.prefix.length);
-  return (name) => {
+  return (name, isImpatient = false) => {
     const rule = sorted.find(
       ({ prefix }) => name.startsWith(prefix) && name.length > prefix.length,
     );
@@ -102,7 +103,7 @@ function sourceOf(rules: readonly UpstreamRule[]): Source {
     const { username, password } = rule;
     return client.repository(
       { domain: isHub ? "docker.io" : host, path },
-      { credentials: username && password ? { username, password } : {} },
+      { credentials: username && password ? { username, password } : {}, isImpatient },
     );
   };
 }

@@ -80,6 +80,35 @@ test("a tag that moved elsewhere moves here; one that is gone is not found", asy
   expect(await codeOf(absent)).toBe("404 BLOB_UNKNOWN");
 });
 
+test("a tag is served as it is here when the registry elsewhere has had enough of us, or is down", async () => {
+  await using upstream = await openLaboratory();
+  await upstream.push.image("app", "v1", "one");
+  let isTired = false;
+  const front = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    fetch(request) {
+      if (isTired) return new Response(null, { status: 429, headers: { "Retry-After": "60" } });
+      const { pathname, search } = new URL(request.url);
+      return fetch(`${upstream.server.address}${pathname}${search}`, request);
+    },
+  });
+  await using first = await openCopy(front.url.origin);
+  await pull(first.lab, "hub/app", "v1");
+  const rules = [{ prefix: "hub/", url: front.url.origin }];
+  const directory = first.folder.replace(/\/cache$/, "");
+  isTired = true;
+  for (const end of [() => {}, () => front.stop(true)]) {
+    await end();
+    const cache = await openCache(first.store, { rules, directory }); // it has asked nobody lately
+    await using lab = await openLaboratory({ parts: { store: first.store, cache } });
+    expect(await pull(lab, "hub/app", "v1")).toEqual(["one"]);
+    const absent = await lab.call("GET", "/v2/hub/app/manifests/v2");
+    expect(await codeOf(absent)).toBe("503 UNAVAILABLE");
+    cache.close();
+  }
+});
+
 test("a registry that lies is not believed: nothing wrong is stored or given as whole", async () => {
   const right = "right ".repeat(50_000);
   const wrong = "wrong ".repeat(50_000);

@@ -13,11 +13,12 @@ import type { Credentials } from "./client-token.ts";
 export interface RegistryClient {
   /**
    * A repository of a registry, or where the table of routes leads instead. The credentials are for the
-   * registry that was named, and shown to no other. With "push", tokens are asked for both.
+   * registry that was named, and shown to no other. With "push", tokens are asked for both. One that is
+   * impatient neither waits nor asks twice: whoever asks has something else, or asks again.
    */
   repository(
     name: { readonly domain: string; readonly path: string },
-    options: { credentials: Credentials; push?: boolean },
+    options: { credentials: Credentials; push?: boolean; isImpatient?: boolean },
   ): Repository;
   /** The names of the repositories that a registry lists for us. @throws Failure "denied" | … */
   catalog(domain: string, credentials: Credentials, signal: AbortSignal): Promise<string[]>;
@@ -50,14 +51,18 @@ const sessionsMax = 64;
 export function openRegistryClient(settings: RegistrySettings = {}): RegistryClient {
   let sessions = new Sessions(settings);
   return {
-    repository: (name, { credentials, push }) => {
+    repository: (name, { credentials, push, isImpatient = false }) => {
       const { routes = noRoutes } = sessions.settings;
       const own = placeOf(name, routes);
       const at = ({ domain, path }: Place, isMirror: boolean) => {
         const known = routes.credentials.get(domain) ?? {};
         const shown = domain === name.domain && hasSecret(credentials) ? credentials : known;
         const actions = push && !isMirror ? ["pull", "push"] : ["pull"];
-        return new RemoteRepository(sessions.of(domain, shown, isMirror), path, actions);
+        return new RemoteRepository(
+          sessions.of(domain, shown, isMirror || isImpatient),
+          path,
+          actions,
+        );
       };
       const mirrors = mirrorsOf(own, routes).map((place) => at(place, true));
       const repository = at(own, false);

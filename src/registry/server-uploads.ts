@@ -12,6 +12,7 @@ import { empty } from "./server-answer.ts";
 import { digestCodes } from "./server-blobs.ts";
 import type { Call, Tell } from "./server-call.ts";
 import type { Policy } from "./server-policy.ts";
+import type { CheckRoom } from "./store-blobs.ts";
 import type { RepositoryId } from "./store-names.ts";
 import type { RegistryStore } from "./store-open.ts";
 
@@ -82,12 +83,9 @@ async function receive(
   const length = request.headers.get("Content-Length");
   const range = request.headers.get("Content-Range");
   if (range !== null) checkRange(range, { name, id, sizeBytes, length });
+  const checkRoom = roomFor({ store, policy }, name, repository);
+  checkRoom(sizeBytes + Number(length ?? 0));
   const sizeBytesMax = policy.blobBytesMax(name, () => store.blobs.sizeOf(repository));
-  if (sizeBytes + Number(length ?? 0) > sizeBytesMax) {
-    throw new Refusal("SIZE_INVALID", `Cannot take the blob: over ${sizeBytesMax} bytes`, {
-      status: 413,
-    });
-  }
   if (request.body === null || length === "0") return sizeBytes;
   return await store.uploads.append(id, request.body, { sizeBytesMax });
 }
@@ -110,15 +108,30 @@ function checkRange(
   }
 }
 
+/** What is asked before a repository gets more. @throws Refusal SIZE_INVALID */
+function roomFor(
+  { store, policy }: Pick<Parts, "store" | "policy">,
+  name: string,
+  repository: RepositoryId,
+): CheckRoom {
+  return (sizeBytes) => {
+    const sizeBytesMax = policy.blobBytesMax(name, () => store.blobs.sizeOf(repository));
+    if (sizeBytes <= sizeBytesMax) return;
+    const message = `Cannot take the blob: over ${sizeBytesMax} bytes`;
+    throw new Refusal("SIZE_INVALID", message, { status: 413 });
+  };
+}
+
 async function finish(
-  { store, tell }: Parts,
+  { store, policy, tell }: Parts,
   { name, repository, id, digest }: Target & { readonly digest: Digest },
   { who, peer }: Call,
 ): Promise<Response> {
   let sizeBytes = 0;
   await store.uploads.finish(id, digest, async (file) => {
     sizeBytes = file.sizeBytes;
-    await store.blobs.adopt(repository, digest, file);
+    const checkRoom = roomFor({ store, policy }, name, repository);
+    await store.blobs.adopt(repository, digest, { ...file, checkRoom });
   });
   const event = { kind: "blob", repository: name, digest, sizeBytes } as const;
   tell({ ...event, action: "push", who: who.name, peer });
@@ -127,7 +140,7 @@ async function finish(
 
 /** `?mount=<digest>&from=<name>`: undefined when there is nothing to mount, and an upload begins. */
 async function mount(
-  { store, tell }: Parts,
+  { store, policy, tell }: Parts,
   name: string,
   { query, who, peer }: Call,
 ): Promise<Response | undefined> {
@@ -140,7 +153,9 @@ async function mount(
   if (!isRepositoryName(source) || !who.may(source, "pull")) return undefined;
   const found = store.names.find(source);
   if (found === undefined) return undefined;
-  if (!(await store.blobs.mount(found, store.names.ensure(name), digest))) return undefined;
+  const to = store.names.ensure(name);
+  const checkRoom = roomFor({ store, policy }, name, to);
+  if (!(await store.blobs.mount({ from: found, to, checkRoom }, digest))) return undefined;
   tell({ action: "mount", kind: "blob", repository: name, digest, who: who.name, peer });
   return stored(name, digest);
 }

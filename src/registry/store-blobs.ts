@@ -20,6 +20,8 @@ type Parts = {
   readonly touchEveryMs: number;
 };
 
+export type CheckRoom = (sizeBytes: number) => void;
+
 /** Which repository has which blob. The bytes are in the content store, once. */
 export class Blobs {
   readonly #parts: Parts;
@@ -64,22 +66,31 @@ export class Blobs {
       .run(repository, digest, sizeBytes, Date.now());
   }
 
-  /** Takes a whole, verified file into the store and gives it to the repository. */
+  /**
+   * Takes a whole, verified file into the store and gives it to the repository. `checkRoom` throws when
+   * the repository may not have so much more; what others brought meanwhile counts.
+   */
   async adopt(
     repository: RepositoryId,
     digest: Digest,
-    file: { path: string; sizeBytes: number },
+    { path, sizeBytes, checkRoom }: { path: string; sizeBytes: number; checkRoom?: CheckRoom },
   ): Promise<void> {
     await this.#parts.locks.run(digest, async () => {
-      await this.#parts.content.adopt(file.path, { expected: digest, trusted: true });
-      this.link(repository, digest, file.sizeBytes);
+      if (!this.find(repository, digest)) checkRoom?.(sizeBytes); // before the bytes move
+      await this.#parts.content.adopt(path, { expected: digest, trusted: true });
+      if (!this.find(repository, digest)) checkRoom?.(sizeBytes);
+      this.link(repository, digest, sizeBytes);
     });
   }
 
   /** Gives a blob that repository `from` has to `to` as well; false when `from` lacks it. */
-  async mount(from: RepositoryId, to: RepositoryId, digest: Digest): Promise<boolean> {
+  async mount(
+    { from, to, checkRoom }: { from: RepositoryId; to: RepositoryId; checkRoom: CheckRoom },
+    digest: Digest,
+  ): Promise<boolean> {
     return await this.#parts.locks.run(digest, () => {
       const row = this.find(from, digest);
+      if (row && !this.find(to, digest)) checkRoom(row.sizeBytes);
       if (row) this.link(to, digest, row.sizeBytes);
       return row !== undefined;
     });
