@@ -78,8 +78,14 @@ export class OwnRegistry {
   address = "";
   #child: ReturnType<typeof Bun.spawn> | undefined;
 
-  static async open(): Promise<OwnRegistry> {
+  /** `config` as the manual has it; its paths are seen from `folder`, which `prepare` may fill. */
+  static async open(
+    config: object = {},
+    prepare: (folder: string) => Promise<void> = async () => {},
+  ): Promise<OwnRegistry> {
     const registry = new OwnRegistry();
+    await prepare(registry.folder);
+    writeFileSync(join(registry.folder, "config.json"), JSON.stringify(config));
     await registry.start();
     return registry;
   }
@@ -87,11 +93,15 @@ export class OwnRegistry {
   /** At the address that it had, if it ran before. */
   async start(): Promise<void> {
     const address = this.address || "127.0.0.1:0";
-    const argv = ["registry", "serve", "--addr", address, "--data-root", join(this.folder, "data")];
+    const [root, config] = [join(this.folder, "data"), join(this.folder, "config.json")];
+    const argv = [
+      ...["registry", "serve", "--addr", address],
+      ...["--data-root", root, "--config", config],
+    ];
     const child = Bun.spawn([lading, ...argv], { stdout: "pipe", stderr: "ignore" });
     this.#child = child;
     for await (const chunk of child.stdout) {
-      this.address = /http:\/\/(\S+)/.exec(Buffer.from(chunk).toString())?.[1] ?? "";
+      this.address = /https?:\/\/(\S+)/.exec(Buffer.from(chunk).toString())?.[1] ?? "";
       if (this.address) return;
     }
     throw new Error("lading registry serve did not start");
