@@ -145,6 +145,28 @@ describe.skipIf(whyNot !== undefined)(
       );
     });
 
+    test("a Dockerfile can be asked without being built", async () => {
+      const context = folder({
+        Dockerfile: "# one the first\nFROM busybox AS one\nARG N=1\nMAINTAINER me\nCOPY a.log /",
+        ".dockerignore": "*.log",
+      });
+      const ask = (...args: string[]) => engine.lading(["build", ...args, context]);
+      const checked = await ask("--check");
+      expect(checked.code).toBe(1);
+      expect(checked.stdout).toContain("Check complete, 2 warnings have been found!");
+      expect(checked.stdout).toContain("Dockerfile:4\n--------------------\n");
+      expect(checked.stdout).toContain("   4 | >>> MAINTAINER me\n");
+      const json = await ask("--call=check,format=json,ignorestatus=true");
+      expect(json.code).toBe(0);
+      expect(JSON.parse(json.stdout).warnings[1].ruleName).toBe("CopyIgnoredFile");
+      expect((await ask("--call=targets")).stdout).toContain("one (default)   the first");
+      expect((await ask("--call=outline")).stdout).toContain("N           1\n");
+      expect((await ask("--call=other")).stderr).toContain("unsupported call: other");
+      const clean = folder({ Dockerfile: "FROM busybox" });
+      const fine = await engine.lading(["build", "--check", clean]);
+      expect(fine).toMatchObject({ code: 0, stdout: "Check complete, no warnings found.\n" });
+    });
+
     test("limits act in RUN, with both clients", async () => {
       const look = [
         "FROM busybox",

@@ -2,6 +2,7 @@
 import type {
   AuditAnswer,
   AuthBody,
+  BuildAnswer,
   BuildQuery,
   DiskUsage,
   EndpointSettings,
@@ -115,6 +116,12 @@ export function imageCalls(transport: Transport) {
       json<{ Id: string }>("POST", "/build/secrets", {
         body,
         headers: { "Content-Type": "application/octet-stream" },
+      }),
+    /** Asks about a Dockerfile, and builds nothing: `query.call` says what. */
+    call: (query: BuildQuery, body: Bytes | undefined) =>
+      json<BuildAnswer>("POST", "/build", {
+        query: buildQuery(query),
+        ...(body ? { body, headers: { "Content-Type": "application/x-tar" } } : {}),
       }),
     /** Sends a folder as tar ahead of its build; its handle is for one build. */
     keepContext: (body: Bytes) =>

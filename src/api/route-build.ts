@@ -1,6 +1,6 @@
 /** The endpoints of builds. */
 import { Failure } from "../base/mod.ts";
-import type { BuildRequest, RegistryLogin } from "../build/mod.ts";
+import { type BuildCall, type BuildRequest, buildCalls, type RegistryLogin } from "../build/mod.ts";
 import { familiarReference, parseReference, withDefaultTag } from "../oci/mod.ts";
 import { parseLimits } from "./build-limits.ts";
 import { buildTexts } from "./build-text.ts";
@@ -28,6 +28,11 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
   await using cleanup = new AsyncDisposableStack();
   const given = { ...asked, ...parts, signal };
   const opened = await openContexts(exchange, context, { asked: given, cleanup });
+  const call = callOf(query);
+  if (call) {
+    exchange.json(200, await context.builder.call(call, { ...given, ...opened }));
+    return;
+  }
   const answer = new ProgressAnswer(exchange);
   const isQuiet = flag(query, "q");
   const isLive = flag(query, "events");
@@ -63,6 +68,17 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
     if (isQuiet) answer.send({ stream: `${outcome.id}\n` });
     else if (isStored(results.outputs))
       for (const tag of asked.tags) answer.send({ stream: `Successfully tagged ${named(tag)}\n` });
+  });
+}
+
+/** `call=check`, `outline` or `targets`; a build is no call. @throws Failure "invalid" */
+function callOf(query: URLSearchParams): BuildCall | undefined {
+  const text = query.get("call") ?? "";
+  if (text === "" || text === "build") return undefined;
+  const found = buildCalls.find((each) => each === text);
+  if (found) return found;
+  throw new Failure("invalid", `Cannot call "${text.slice(0, 100)}" of a Dockerfile`, {
+    hint: `Known are ${buildCalls.join(", ")}`,
   });
 }
 

@@ -108,6 +108,8 @@ export interface BuildQuery {
   readonly t?: readonly string[];
   readonly dockerfile?: string;
   readonly remote?: string;
+  /** Build nothing, answer a question about the Dockerfile: `check`, `outline` or `targets`. */
+  readonly call?: string;
   /** `docker-image://…`, `target:…`, an address, or `upload:` and what `POST /build/contexts` said. */
   readonly contexts?: Readonly<Record<string, string>>;
   /** What `POST /build/contexts` answered to a lone Dockerfile. */
@@ -152,6 +154,39 @@ export interface BuildQuery {
   readonly verify?: boolean;
   /** When the context's newest commit was made, seconds since 1970. */
   readonly committime?: number;
+}
+
+/** Where something stands in a Dockerfile; lines count from 1. */
+export interface BuildLocation {
+  readonly ranges?: readonly { readonly start: { line: number }; readonly end: { line: number } }[];
+}
+
+/** What `POST /build?call=…` answers, by the call. */
+export interface BuildAnswer {
+  readonly sources: readonly { readonly fileName: string; readonly data: string }[];
+  readonly warnings?: readonly {
+    readonly ruleName: string;
+    readonly description: string;
+    readonly url: string;
+    readonly detail: string;
+    readonly location: BuildLocation;
+  }[];
+  /** Why what was checked cannot be built. */
+  readonly buildError?: { readonly message: string };
+  readonly targets?: readonly {
+    readonly name?: string;
+    readonly default?: boolean;
+    readonly description?: string;
+  }[];
+  readonly name?: string;
+  readonly description?: string;
+  readonly args?: readonly {
+    readonly name: string;
+    readonly value?: string;
+    readonly description?: string;
+  }[];
+  readonly secrets?: readonly { readonly name: string; readonly required?: boolean }[];
+  readonly ssh?: readonly { readonly name: string; readonly required?: boolean }[];
 }
 
 export interface NetworkCreateBody {

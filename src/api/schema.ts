@@ -295,6 +295,7 @@ export interface ExecInspect {
 export type {
   AuditAnswer,
   AuthBody,
+  BuildAnswer,
   BuildCacheRecord,
   BuildOutput,
   BuildQuery,

@@ -9,7 +9,8 @@ import {
   parsePlatform,
 } from "../oci/mod.ts";
 import { emptyState, findImage, stateOf } from "./base-image.ts";
-import { checkDockerfile, findingText, refuseFindings } from "./checks.ts";
+import { checkArgument, checkBuild, foreignSyntax } from "./calls.ts";
+import { findingText, refuseFindings } from "./checks.ts";
 import { type ConfigureOptions, configure, resolveWorkdir, word } from "./configure.ts";
 import type { Context } from "./context.ts";
 import { copyStep } from "./copy-step.ts";
@@ -78,12 +79,7 @@ export class Build implements AsyncDisposable {
     this.#report = given.report;
     this.times = timesOf(request);
     this.#platform = parsePlatform(request.platform);
-    this.plan = plan(given.context.dockerfile, {
-      buildArgs: request.buildArgs,
-      platformArgs: platformArgs(this.#platform),
-      target: request.target,
-      contexts: request.contexts,
-    });
+    this.plan = planOf(given.context, request);
     this.places = new Places(this);
     this.signal = AbortSignal.any([request.signal, this.#abort.signal]);
     const { globals, stages, used } = this.plan;
@@ -109,9 +105,13 @@ export class Build implements AsyncDisposable {
 
   /** Does all steps. What it gives is pinned until the build is disposed of. */
   async run(): Promise<Built> {
-    for (const text of this.context.dockerfile.warnings) this.#report({ kind: "warning", text });
-    const findings = checkDockerfile(this.context.dockerfile);
-    refuseFindings(this.context.dockerfile, findings);
+    const { plan, context } = this;
+    const { dockerfile } = context;
+    const { buildArgs } = this.request;
+    const checked = { plan, context, images: this.tools.images, buildArgs };
+    refuseFindings(dockerfile, checkBuild(checked), checkArgument(buildArgs));
+    const syntax = foreignSyntax(dockerfile, buildArgs);
+    if (syntax) this.#report({ kind: "warning", text: syntax });
     this.#tellGlobals();
     for (const stage of this.plan.stages) {
       if (this.plan.used.has(stage.index)) continue;
@@ -120,7 +120,9 @@ export class Build implements AsyncDisposable {
     }
     const state = await this.#runStages();
     // After the steps, where they are seen.
-    for (const each of findings) this.#report({ kind: "warning", text: findingText(each) });
+    for (const each of checkBuild(checked)) {
+      this.#report({ kind: "warning", text: findingText(each) });
+    }
     const built = await this.#finish(state);
     this.tools.cache.touch(this.used);
     this.tools.records.trim();
@@ -253,7 +255,7 @@ export class Build implements AsyncDisposable {
         instruction,
         slot: isTrigger ? undefined : this.#slot(stage, state, number),
         forced: this.#forced(stage),
-        options: this.#configureOptions(tell, instruction),
+        options: this.#configureOptions(),
         cached: () => {
           if (!isTrigger) tell({ kind: "cached", number });
           clock.settle("cached", []);
@@ -294,18 +296,12 @@ export class Build implements AsyncDisposable {
       : undefined;
   }
 
-  #configureOptions(tell: (event: BuildEvent) => void, instruction: Instruction): ConfigureOptions {
+  #configureOptions(): ConfigureOptions {
     return {
       escape: this.context.dockerfile.directives.escape,
       buildArgs: this.request.buildArgs,
       globalArgs: this.plan.globalArgs,
       platformArgs: platformArgs(this.#platform),
-      unset: (names) => {
-        for (const name of names) {
-          const text = `Usage of undefined variable '$${name}' on line ${instruction.range.start.line}`;
-          tell({ kind: "warning", text });
-        }
-      },
     };
   }
 
@@ -422,6 +418,16 @@ export class Build implements AsyncDisposable {
     const { platform } = state;
     return { platform, config, id, same, stages, materials: this.materials };
   }
+}
+
+/** The stages of a context's Dockerfile as a request wants them. @throws Failure "invalid" */
+export function planOf({ dockerfile }: Context, request: BuildRequest): Plan {
+  return plan(dockerfile, {
+    buildArgs: request.buildArgs,
+    platformArgs: platformArgs(parsePlatform(request.platform)),
+    target: request.target,
+    contexts: request.contexts,
+  });
 }
 
 /** The twelve digits that classic clients show. */

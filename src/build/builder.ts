@@ -9,7 +9,10 @@ import { type Digest, parseReference } from "../oci/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
 import { unmountNow } from "../sys/mod.ts";
+import { planOf } from "./build.ts";
 import { StepCache } from "./cache.ts";
+import { answerCall } from "./calls.ts";
+import { readContext } from "./context.ts";
 import { Flights } from "./flight.ts";
 import { Folders } from "./folders.ts";
 import { History } from "./history.ts";
@@ -118,6 +121,11 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       return make({ ...request, outputs: request.outputs ?? defaultOutputs(request.tags) }, report);
     },
     fetch: (handle) => tools.outbox.fetch(handle),
+    call: async (call, request) => {
+      const context = readContext(request);
+      const asked = { context, images, buildArgs: request.buildArgs };
+      return answerCall(call, { ...asked, plan: () => planOf(context, request) });
+    },
     cache: () => listCache(tools),
     prune: (how) => pruneCache(tools, how),
     reconcile: () => reconcile(tools),

@@ -25,7 +25,6 @@ const options: ConfigureOptions = {
   buildArgs: {},
   globalArgs: new Map(),
   platformArgs: {},
-  unset: () => undefined,
 };
 
 /**

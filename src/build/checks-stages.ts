@@ -2,6 +2,7 @@
 import type { Finding } from "./checks.ts";
 import type { FromInstruction, Instruction } from "./instruction.ts";
 import { platformArgs } from "./platform.ts";
+import { nearest } from "./source.ts";
 
 type From = FromInstruction & Instruction;
 
@@ -37,51 +38,53 @@ function partsOf(instructions: readonly Instruction[]): Part[] {
 }
 
 function ofFrom(from: From, declared: ReadonlySet<string>): Finding[] {
-  const { line } = from.range.start;
+  const { range } = from;
   const found: Finding[] = [];
   const names = [...`${from.image} ${from.platform}`.matchAll(/\\.|\$\{?(\w+)/g)];
   for (const [, name] of names) {
     if (name === undefined || declared.has(name)) continue;
-    const message = `FROM argument '${name.slice(0, 200)}' is not declared`;
-    found.push({ check: "UndefinedArgInFrom", message, line });
+    const near = nearest(name, [...declared]);
+    const hint = near ? ` (did you mean ${near}?)` : "";
+    const message = `FROM argument '${name.slice(0, 200)}' is not declared${hint}`;
+    found.push({ check: "UndefinedArgInFrom", message, range });
   }
   const platform = from.platform;
   if (platform === "$TARGETPLATFORM" || platform === "${TARGETPLATFORM}") {
     const message = `Setting platform to predefined ${platform} in FROM is redundant as this is the default behavior`;
-    found.push({ check: "RedundantTargetPlatform", message, line });
+    found.push({ check: "RedundantTargetPlatform", message, range });
   }
   // A stage that is named after its platform is one of several, on purpose.
   const isNamedAfter = platform.split("/").some((word) => word !== "" && from.name.includes(word));
   if (platform !== "" && !platform.includes("$") && !isNamedAfter) {
     const message = `FROM --platform flag should not use constant value "${platform.slice(0, 200)}"`;
-    found.push({ check: "FromPlatformFlagConstDisallowed", message, line });
+    found.push({ check: "FromPlatformFlagConstDisallowed", message, range });
   }
   return found;
 }
 
 function ofName(from: From, seen: Set<string>): Finding[] {
   if (from.name === "") return [];
-  const { line } = from.range.start;
+  const { range } = from;
   const found: Finding[] = [];
   const words = from.text.split(/\s+/);
   const [keyword = "", as = "", name = ""] = [words[0], words.at(-2), words.at(-1)];
   if (name !== from.name) {
     const message = `Stage name '${name.slice(0, 200)}' should be lowercase`;
-    found.push({ check: "StageNameCasing", message, line });
+    found.push({ check: "StageNameCasing", message, range });
   }
   const isLower = (word: string) => word === word.toLowerCase();
   const isUpper = (word: string) => word === word.toUpperCase();
   if ((isLower(keyword) && !isLower(as)) || (isUpper(keyword) && !isUpper(as))) {
     const message = `'${as}' and '${keyword}' keywords' casing do not match`;
-    found.push({ check: "FromAsCasing", message, line });
+    found.push({ check: "FromAsCasing", message, range });
   }
   if (from.name === "scratch" || from.name === "context") {
     const message = `Stage name should not use the same name as reserved stage "${from.name}"`;
-    found.push({ check: "ReservedStageName", message, line });
+    found.push({ check: "ReservedStageName", message, range });
   }
   if (seen.has(from.name)) {
     const message = `Duplicate stage name "${from.name.slice(0, 200)}", stage names should be unique`;
-    found.push({ check: "DuplicateStageName", message, line });
+    found.push({ check: "DuplicateStageName", message, range });
   }
   seen.add(from.name);
   return found;
@@ -99,14 +102,13 @@ function ofCommands({ instructions }: Part): Finding[] {
     const earlier = last.get(kind);
     if (earlier) {
       const message = `Multiple ${word} instructions should not be used in the same stage because only the last one will be used`;
-      const { line } = earlier.range.start;
-      found.push({ check: "MultipleInstructionsDisallowed", message, line });
+      found.push({ check: "MultipleInstructionsDisallowed", message, range: earlier.range });
     }
     last.set(kind, each);
     // Whoever sets SHELL wants the shell form.
     if (kind === "healthcheck" || each.command.form === "exec" || hasShell) continue;
     const message = `JSON arguments recommended for ${word} to prevent unintended behavior related to OS signals`;
-    found.push({ check: "JSONArgsRecommended", message, line: each.range.start.line });
+    found.push({ check: "JSONArgsRecommended", message, range: each.range });
   }
   return found;
 }
@@ -122,7 +124,7 @@ function ofWorkdirs({ from, instructions }: Part, rooted: Set<string>): Finding[
     if (/^([/\\$]|[a-z]:)/i.test(path)) isKnown = true;
     if (isKnown) continue;
     const message = `Relative workdir "${each.path.slice(0, 200)}" can have unexpected results if the base image changes`;
-    found.push({ check: "WorkdirRelativePath", message, line: each.range.start.line });
+    found.push({ check: "WorkdirRelativePath", message, range: each.range });
   }
   if (isKnown && from.name !== "") rooted.add(from.name);
   return found;

@@ -1,9 +1,21 @@
 import { describe, expect, test } from "bun:test";
 import { checkDockerfile, findingText, readCheckDirective, refuseFindings } from "./checks.ts";
+import { compileIgnore } from "./ignore.ts";
 import { parseDockerfile } from "./parse.ts";
+import { plan } from "./stages.ts";
 
-const found = (text: string) =>
-  checkDockerfile(parseDockerfile(text)).map(({ check, line }) => `${check}:${line}`);
+/** Findings in a Dockerfile whose base images have no variables but PATH. */
+const found = (text: string, ignored: string[] = []) => {
+  const dockerfile = parseDockerfile(text);
+  const facts = {
+    plan: plan(dockerfile, { buildArgs: {}, platformArgs: {}, target: "" }),
+    environmentOf: () => ["PATH"],
+    ignore: compileIgnore(ignored),
+  };
+  return checkDockerfile(dockerfile, facts).map(
+    ({ check, range }) => `${check}:${range.start.line}`,
+  );
+};
 
 const cases: readonly [check: string, text: string, line: number][] = [
   ["StageNameCasing", "FROM a AS Base", 1],
@@ -28,6 +40,13 @@ const cases: readonly [check: string, text: string, line: number][] = [
   ["SecretsUsedInArgOrEnv", "FROM a\nARG NPM_TOKEN", 2],
   ["SecretsUsedInArgOrEnv", "FROM a\nENV DB_PASSWORD=x", 2],
   ["ExposeProtoCasing", "FROM a\nEXPOSE 80/TCP", 2],
+  ["NoEmptyContinuation", "FROM a\nRUN x \\\n\n  y", 3],
+  ["UndefinedVar", "FROM a\nCOPY $x /", 2],
+  ["UndefinedVar", "FROM a AS b\nENV x=1\nFROM b\nENV y=$x z=$y", 4],
+  ["UndefinedVar", "FROM a\nARG x=$z", 2],
+  ["UndefinedVar", "FROM a\nRUN --mount=target=/$x cat /y", 2],
+  ["InvalidDefaultArgInFrom", "ARG T\nFROM a:$T", 2],
+  ["InvalidDefaultArgInFrom", "ARG I=a::b\nFROM ${I}", 2],
   ["ExposeInvalidFormat", "FROM a\nEXPOSE 127.0.0.1:80:80", 2],
 ];
 
@@ -46,12 +65,52 @@ describe("checkDockerfile()", () => {
     "FROM --platform=linux/arm64 a AS build-arm64",
     "ARG TAG=1\nFROM a:${TAG:-2}",
     "FROM a AS b\nWORKDIR /app\nWORKDIR x\nFROM b\nWORKDIR y",
-    "FROM a\nWORKDIR $HOME/app",
+    "FROM a\nWORKDIR $PATH/app",
     "FROM a\nENV PUBLIC_KEY=x MONKEY=y KEYBOARD=z",
     'FROM a\nENV a="b c" d=e\nLABEL "x y"=z',
-    "FROM a\nEXPOSE 80/tcp $PORT 8000-8010/udp",
+    "FROM a\nARG PORT\nEXPOSE 80/tcp $PORT 8000-8010/udp",
+    "FROM a\nENV PATH=$PATH:/x\nRUN echo $any\nCOPY ${y:-z} /",
+    "ARG T=1\nFROM a:$T\nARG T\nLABEL t=$T",
+    "FROM a\nARG x\nENV y=$x\nWORKDIR $y",
+    "FROM a AS unused\nCOPY $x /\nFROM a",
+    "# anything\nFROM a\n# anything\nARG x",
   ])("finds nothing in %j", (text) => {
     expect(found(text)).toEqual([]);
+  });
+
+  test("suggests what a variable may have been", () => {
+    const text = "ARG VERSION\nFROM a:${VERSIN}\nENV NAME=x\nLABEL n=$NAM";
+    const dockerfile = parseDockerfile(text);
+    const facts = { plan: undefined as never, environmentOf: () => [] };
+    const planned = {
+      ...facts,
+      plan: plan(dockerfile, { buildArgs: {}, platformArgs: {}, target: "" }),
+    };
+    expect(checkDockerfile(dockerfile, planned).map(({ message }) => message)).toEqual([
+      "FROM argument 'VERSIN' is not declared (did you mean VERSION?)",
+      "Usage of undefined variable '$NAM' (did you mean $NAME?)",
+    ]);
+  });
+
+  test("finds what is copied although the ignore file leaves it out", () => {
+    const copied = (word: string) =>
+      found(`FROM a\nCOPY ${word} /x/`, ["out", "!out/but", "*.log"]);
+    expect(copied("out")).toEqual(["CopyIgnoredFile:2"]);
+    expect(copied("a.log")).toEqual(["CopyIgnoredFile:2"]);
+    expect(copied("in . out/but *.log")).toEqual([]);
+    expect(found("FROM a\nADD http://x/a.log /", ["*.log"])).toEqual([]);
+    expect(found("FROM a AS b\nFROM a\nCOPY --from=b out /", ["out"])).toEqual([]);
+  });
+
+  test("looks at descriptions only when that is asked for", () => {
+    const text = "# bla\nFROM a AS b\n# other\nARG x\n# y is good\nARG y";
+    expect(found(text)).toEqual([]);
+    const all = ["InvalidDefinitionDescription:2", "InvalidDefinitionDescription:4"];
+    expect(
+      found(`# check=experimental=all\n${text}`).map((each) =>
+        each.replace(/\d$/, (n) => `${Number(n) - 1}`),
+      ),
+    ).toEqual(all);
   });
 
   test("leaves out what the check directive names, in any case", () => {

@@ -3,47 +3,83 @@
  * those of https://docs.docker.com/reference/build-checks/. Pure functions over the parsed Dockerfile;
  * a check that would have to guess what a variable holds stays silent.
  */
+import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
+import { experimentalRules, type RuleName } from "./checks-rules.ts";
 import { stageChecks } from "./checks-stages.ts";
+import {
+  defaultChecks,
+  descriptionChecks,
+  type EnvironmentOf,
+  variableChecks,
+} from "./checks-variables.ts";
+import type { Ignore } from "./ignore.ts";
 import type { Instruction } from "./instruction.ts";
 import { splitQuoted } from "./lines.ts";
 import type { Dockerfile } from "./parse.ts";
+import type { Range } from "./source.ts";
+import type { Plan } from "./stages.ts";
 
-/** One finding; `line` counts from 1. */
+/** One finding and where it is. */
 export interface Finding {
-  readonly check: string;
+  readonly check: RuleName;
   readonly message: string;
-  readonly line: number;
+  readonly range: Range;
+}
+
+/** What some checks need to know beyond the Dockerfile. */
+export interface Facts {
+  readonly plan?: Plan;
+  readonly environmentOf?: EnvironmentOf;
+  readonly ignore?: Ignore;
+  /** In place of the `# check=` line. */
+  readonly directive?: string | undefined;
 }
 
 /** Findings that are told; a hostile Dockerfile could have a million. */
 const findingsMax = 100;
 
 /** What the checks find, in the order of the lines, without what `# check=skip=…` leaves out. */
-export function checkDockerfile(dockerfile: Dockerfile): Finding[] {
-  const { skip } = readCheckDirective(dockerfile.directives.check ?? "");
+export function checkDockerfile(dockerfile: Dockerfile, facts: Facts = {}): Finding[] {
+  const directive = facts.directive ?? dockerfile.directives.check ?? "";
+  const { skip, experimental } = readCheckDirective(directive);
   if (skip.has("all")) return [];
-  const { instructions } = dockerfile;
+  const { instructions, emptyContinuations } = dockerfile;
   const escaper = dockerfile.directives.escape;
+  const { plan, environmentOf, ignore } = facts;
+  const isTold = (name: RuleName) => {
+    const key = name.toLowerCase();
+    if (skip.has(key)) return false;
+    if (!experimentalRules.includes(name)) return true;
+    return experimental.has("all") || experimental.has(key);
+  };
   return [
+    ...emptyContinuations.map(emptyContinuation),
     ...casing(instructions),
     ...instructions.flatMap((each) => ofInstruction(each, escaper)),
     ...stageChecks(instructions),
+    ...defaultChecks(dockerfile),
+    ...descriptionChecks(instructions),
+    ...(plan && environmentOf ? variableChecks(plan, environmentOf) : []),
+    ...(ignore ? instructions.flatMap((each) => ignoredFiles(each, ignore)) : []),
   ]
-    .filter(({ check }) => !skip.has(check.toLowerCase()))
-    .sort((a, b) => a.line - b.line)
+    .filter(({ check }) => isTold(check))
+    .sort((a, b) => a.range.start.line - b.range.start.line)
     .slice(0, findingsMax);
 }
 
 /** A finding as a build tells it: `MaintainerDeprecated: … (line 3)`. */
-export function findingText({ check, message, line }: Finding): string {
-  return `${check}: ${message} (line ${line})`;
+export function findingText({ check, message, range }: Finding): string {
+  return `${check}: ${message} (line ${range.start.line})`;
 }
 
-/** @throws Failure "invalid" when `# check=error=true` stands in the file and something was found */
-export function refuseFindings(dockerfile: Dockerfile, findings: readonly Finding[]): void {
-  if (findings.length === 0) return;
-  if (!readCheckDirective(dockerfile.directives.check ?? "").isError) return;
+/** @throws Failure "invalid" when `error=true` is asked for and something was found */
+export function refuseFindings(
+  dockerfile: Dockerfile,
+  findings: readonly Finding[],
+  directive = dockerfile.directives.check ?? "",
+): void {
+  if (findings.length === 0 || !readCheckDirective(directive).isError) return;
   const names = [...new Set(findings.map(({ check }) => check))].join(", ");
   const texts = findings.map(findingText).join("\n");
   throw new Failure("invalid", `lint violation found for rules: ${names}\n${texts}`, {
@@ -51,16 +87,42 @@ export function refuseFindings(dockerfile: Dockerfile, findings: readonly Findin
   });
 }
 
+function emptyContinuation(line: number): Finding {
+  const at = { line, column: 1 };
+  const range = { start: at, end: at };
+  return { check: "NoEmptyContinuation", message: "Empty continuation line", range };
+}
+
+/** What a COPY or ADD wants of the context although `.dockerignore` leaves it out. */
+function ignoredFiles(instruction: Instruction, ignore: Ignore): Finding[] {
+  if (instruction.kind !== "copy" || instruction.from !== "") return [];
+  const { isAdd, sources, range } = instruction;
+  const isPlain = (word: string) => !/[$*?[]/.test(word) && !(isAdd && /^\w+:\/\//.test(word));
+  return sources.filter(isPlain).flatMap((word): Finding[] => {
+    const path = posix.normalize(word).replace(/^\/+|\/+$/g, "");
+    if (path === "" || path === "." || !ignore.excludes(path)) return [];
+    // An exception below a folder may still bring something.
+    if (word.endsWith("/") && !ignore.prunes(path)) return [];
+    const verb = isAdd ? "Add" : "Copy";
+    const message = `Attempting to ${verb} file "${short(path)}" that is excluded by .dockerignore`;
+    return [{ check: "CopyIgnoredFile", message, range }];
+  });
+}
+
 /** `skip=A,B;error=true`, the value of `# check=`. Names are in lower case. */
-export function readCheckDirective(text: string): { skip: ReadonlySet<string>; isError: boolean } {
+export function readCheckDirective(text: string) {
   const options = new Map<string, string>();
   for (const part of text.split(";")) {
     const [key = "", value = ""] = part.split("=", 2);
     options.set(key.trim().toLowerCase(), value.trim().toLowerCase());
   }
-  const skip = (options.get("skip") ?? "").split(",").map((name) => name.trim());
+  const names = (key: string): ReadonlySet<string> => {
+    const all = (options.get(key) ?? "").split(",").map((name) => name.trim());
+    return new Set(all.filter((name) => name !== ""));
+  };
   return {
-    skip: new Set(skip.filter((name) => name !== "")),
+    skip: names("skip"),
+    experimental: names("experimental"),
     isError: options.get("error") === "true",
   };
 }
@@ -79,7 +141,7 @@ function casing(instructions: readonly Instruction[]): Finding[] {
     if (word === (isLower ? word.toLowerCase() : word.toUpperCase())) return [];
     const majority = isLower ? "lowercase" : "uppercase";
     const message = `Command '${word}' should match the case of the command majority (${majority})`;
-    return [{ check: "ConsistentInstructionCasing", message, line: instruction.range.start.line }];
+    return [{ check: "ConsistentInstructionCasing", message, range: instruction.range }];
   });
 }
 
@@ -89,8 +151,8 @@ const publicName = /(?:_|^)public(?:_|$)/i;
 
 function ofInstruction(instruction: Instruction, escaper: string): Finding[] {
   const found: Finding[] = [];
-  const { line } = instruction.range.start;
-  const tell = (check: string, message: string) => found.push({ check, message, line });
+  const { range } = instruction;
+  const tell: Tell = (check, message) => found.push({ check, message, range });
   const keyword = keywordOf(instruction).toUpperCase();
   if (instruction.kind === "maintainer") {
     tell("MaintainerDeprecated", "Maintainer instruction is deprecated in favor of using label");
@@ -113,12 +175,14 @@ function ofInstruction(instruction: Instruction, escaper: string): Finding[] {
   return found;
 }
 
+type Tell = (check: RuleName, message: string) => void;
+
 function variableNames(instruction: Instruction): string[] {
   if (instruction.kind === "env") return instruction.pairs.map(({ name }) => name);
   return instruction.kind === "arg" ? instruction.args.map(({ name }) => name) : [];
 }
 
-function checkPort(word: string, tell: (check: string, message: string) => void): void {
+function checkPort(word: string, tell: Tell): void {
   if (word.includes("$")) return;
   const protocol = /\/([a-z]+)$/i.exec(word)?.[1] ?? "";
   if (protocol !== protocol.toLowerCase()) {

@@ -10,8 +10,6 @@ export interface ConfigureOptions {
   readonly buildArgs: Readonly<Record<string, string | null>>;
   readonly globalArgs: ReadonlyMap<string, string>;
   readonly platformArgs: Readonly<Record<string, string>>;
-  /** Told about variables without a value. */
-  readonly unset: (names: ReadonlySet<string>) => void;
 }
 
 /** Actions that change the image's config and no file. */
@@ -90,9 +88,7 @@ function change(state: StageState, action: ConfigAction, options: ConfigureOptio
 
 /** One word with its variables expanded and its quotes taken away. */
 export function word(state: StageState, text: string, options: ConfigureOptions): string {
-  const result = expand(text, { escape: options.escape, lookup: lookupIn(state) });
-  options.unset(result.unset);
-  return result.text;
+  return expand(text, { escape: options.escape, lookup: lookupIn(state) }).text;
 }
 
 function words(state: StageState, texts: readonly string[], options: ConfigureOptions): string[] {

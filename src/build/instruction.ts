@@ -87,6 +87,11 @@ export type Action =
   | { readonly kind: "onbuild"; readonly trigger: string };
 
 /** One parsed instruction with its text as written (continuations joined) and its place. */
-export type Instruction = Action & { readonly text: string; readonly range: Range };
+export type Instruction = Action & {
+  readonly text: string;
+  readonly range: Range;
+  /** The comment lines right above it. */
+  readonly comments: readonly string[];
+};
 
 export type Kind = Action["kind"];

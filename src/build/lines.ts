@@ -18,6 +18,8 @@ export interface LogicalLine {
   /** The whole of it, heredocs included. */
   readonly range: Range;
   readonly heredocs: readonly Heredoc[];
+  /** The comment lines right above, without "#" and the space after it. */
+  readonly comments: readonly string[];
 }
 
 /** The `# name=value` lines at the top. */
@@ -25,13 +27,16 @@ export interface Directives {
   readonly escape: "\\" | "`";
   readonly syntax?: string;
   readonly check?: string;
+  /** How many lines they take. */
+  readonly lines: number;
 }
 
 export interface Document {
   readonly source: Source;
   readonly directives: Directives;
   readonly lines: readonly LogicalLine[];
-  readonly warnings: readonly string[];
+  /** Numbers of lines with nothing on them inside an instruction. */
+  readonly emptyContinuations: readonly number[];
 }
 
 /** Bytes in a Dockerfile; BuildKit has the same bound. */
@@ -82,7 +87,8 @@ function readDirectives(source: Source): Directives {
     }
     found[name] = value!;
   }
-  return { ...found, escape: (found["escape"] ?? "\\") as Directives["escape"] };
+  const lines = Object.keys(found).length;
+  return { ...found, lines, escape: (found["escape"] ?? "\\") as Directives["escape"] };
 }
 
 function wholeLine(source: Source, line: number): Range {
@@ -99,7 +105,7 @@ class Splitter {
   readonly #source: Source;
   readonly #directives: Directives;
   readonly #continued: RegExp;
-  readonly #warnings: string[] = [];
+  readonly #emptyContinuations: number[] = [];
   #next = 0;
 
   constructor(source: Source, directives: Directives) {
@@ -110,16 +116,24 @@ class Splitter {
 
   split(): Document {
     const lines: LogicalLine[] = [];
+    let comments: string[] = [];
     while (this.#next < this.#source.lines.length) {
       const line = this.#source.lines[this.#next]!;
-      if (line.trim() === "" || isComment(line)) this.#next++;
-      else lines.push(this.#logicalLine());
+      if (line.trim() === "" || isComment(line)) {
+        this.#next++;
+        if (line.trim() === "" || this.#next <= this.#directives.lines) comments = [];
+        else comments.push(line.replace(/^\s*#\s?/, "").trim());
+      } else {
+        lines.push({ ...this.#logicalLine(), comments });
+        comments = [];
+      }
     }
-    const { directives, warnings } = { directives: this.#directives, warnings: this.#warnings };
-    return { source: this.#source, directives, lines, warnings };
+    const directives = this.#directives;
+    const emptyContinuations = this.#emptyContinuations;
+    return { source: this.#source, directives, lines, emptyContinuations };
   }
 
-  #logicalLine(): LogicalLine {
+  #logicalLine(): Omit<LogicalLine, "comments"> {
     const first = this.#next;
     const pieces: LogicalLine["pieces"][number][] = [];
     let text = "";
@@ -129,7 +143,7 @@ class Splitter {
       const isFirst = pieces.length === 0;
       if (!isFirst && isComment(line)) continue;
       if (!isFirst && line.trim() === "") {
-        this.#warnings.push(`Empty continuation line on line ${this.#next}`);
+        this.#emptyContinuations.push(this.#next);
         continue;
       }
       more = this.#continued.test(line);

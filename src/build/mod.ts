@@ -17,9 +17,11 @@ export { CommandFailure } from "./source.ts";
 export { agentOver } from "./ssh-agent.ts";
 export type { Pull } from "./tools.ts";
 export {
+  type BuildCall,
   type BuildEvent,
   type Builder,
   type BuildRequest,
+  buildCalls,
   type Entitlement,
   entitlements,
   type Produced,

@@ -4,7 +4,9 @@ import { type Dockerfile, parseDockerfile } from "./parse.ts";
 
 /** The instructions without their text and place. */
 function actions(text: string): unknown[] {
-  return parseDockerfile(text).instructions.map(({ text: _, range: __, ...action }) => action);
+  return parseDockerfile(text).instructions.map(
+    ({ text: _, range: __, comments: ___, ...action }) => action,
+  );
 }
 
 function failureOf(text: string): Failure {
@@ -222,11 +224,17 @@ describe("parseDockerfile()", () => {
     ]);
   });
 
+  test("keeps the comments right above an instruction", () => {
+    const file = parseDockerfile("# syntax=x\n# no\n\n# a one\n#  two\nFROM a\n# x\n\nRUN b");
+    expect(file.instructions.map(({ comments }) => comments)).toEqual([["a one", "two"], []]);
+  });
+
   test("reads the directives", () => {
     const { directives } = parseDockerfile(
       "# syntax = docker/dockerfile:1\n# check=skip=all\nFROM a",
     );
-    expect(directives).toEqual({ syntax: "docker/dockerfile:1", check: "skip=all", escape: "\\" });
+    const found = { syntax: "docker/dockerfile:1", check: "skip=all" };
+    expect(directives).toEqual({ ...found, escape: "\\", lines: 2 });
   });
 });
 

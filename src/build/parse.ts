@@ -106,7 +106,8 @@ function parseLine(line: LogicalLine, document: Omit<Document, "lines">): Instru
   if (rest === "" && keyword !== "FROM") {
     throw context.fail(`${keyword} requires ${argumentsNeeded(keyword)}`);
   }
-  return { ...rule.read(context), text: line.text, range: line.range };
+  const { text, range, comments } = line;
+  return { ...rule.read(context), text, range, comments };
 }
 
 function argumentsNeeded(keyword: string): string {

@@ -17,6 +17,7 @@ export async function openStores(directory: string, bridge: string) {
   const database = new Database(`${directory}/state.sqlite`);
   database.run("PRAGMA journal_mode = WAL");
   database.run("PRAGMA synchronous = NORMAL");
+  database.run("PRAGMA busy_timeout = 5000");
   const content = await openContentStore({ directory: `${directory}/content` });
   const snapshots = await openSnapshotStore({ directory: `${directory}/snapshot`, database });
   const images = await openImageStore({ database, content, snapshots });

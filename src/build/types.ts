@@ -144,6 +144,10 @@ export interface Produced {
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 
+/** What can be asked of a Dockerfile without a build. */
+export const buildCalls = ["check", "outline", "targets"] as const;
+export type BuildCall = (typeof buildCalls)[number];
+
 /** An uploaded context, unpacked; gone when it is disposed of. */
 export interface TakenContext extends AsyncDisposable {
   readonly path: string;
@@ -172,6 +176,8 @@ export interface Builder {
   produce(request: BuildRequest, report: (event: BuildEvent) => void): Promise<Produced>;
   /** The bytes of a result that waits, once. @throws "not_found" */
   fetch(handle: string): AsyncIterable<Uint8Array>;
+  /** Answers a question about the Dockerfile, and builds nothing. @throws Failure as `build` */
+  call(call: BuildCall, request: BuildRequest): Promise<object>;
   /** Bytes and count of the cache, for `system df`; `prune` empties it. */
   cache(): readonly {
     id: string;

@@ -18,7 +18,9 @@ export function unusedArgsText(
     ...Object.keys(platformArgs(hostPlatform())),
     "SOURCE_DATE_EPOCH",
   ]);
-  const unused = Object.keys(buildArgs).filter((name) => !known.has(name));
+  // Those of BuildKit's name are for the builder.
+  const isOurs = (name: string) => known.has(name) || name.startsWith("BUILDKIT_");
+  const unused = Object.keys(buildArgs).filter((name) => !isOurs(name));
   return unused.length === 0
     ? ""
     : `One or more build-args [${unused.join(" ")}] were not consumed`;

@@ -10,6 +10,8 @@ export interface ContextOptions {
   readonly dockerfile: string;
   /** Files from elsewhere, by their path in the context. */
   readonly extra?: ReadonlyMap<string, Uint8Array>;
+  /** Only the Dockerfile, its ignore file and `extra`. */
+  readonly isLone?: boolean;
 }
 
 /** Files up to this size are read at once. */
@@ -18,12 +20,15 @@ const smallBytesMax = 1 << 20;
 /** @throws Failure "invalid" (a pattern) | "not_found" | "denied" (a file) */
 export async function* packContext(
   folder: string,
-  { dockerfile, extra = new Map() }: ContextOptions,
+  { dockerfile, extra = new Map(), isLone = false }: ContextOptions,
 ): AsyncGenerator<Uint8Array> {
   const ignore = readIgnore(folder, dockerfile);
   const isOurs = (path: string) => extra.has(path);
   function* entries(): Generator<TarInput> {
-    for (const entry of walk(folder, "", { ignore, isOurs, seen: new Map() })) {
+    const all = isLone
+      ? loneFiles(folder, dockerfile)
+      : walk(folder, "", { ignore, isOurs, seen: new Map() });
+    for (const entry of all) {
       // Whole seconds, as a layer has them: a fraction would take two blocks more for each file.
       yield { ...entry, header: { ...entry.header, mtimeNanoseconds: 0 } };
     }
@@ -72,6 +77,13 @@ export async function* packPath(
     }
   }
   yield* writeTar(entries());
+}
+
+function* loneFiles(folder: string, dockerfile: string): Generator<TarInput> {
+  for (const path of [dockerfile, `${dockerfile}.dockerignore`, ".dockerignore"]) {
+    const stat = lstatSync(`${folder}/${path}`, { throwIfNoEntry: false });
+    if (stat?.isFile()) yield { header: { path }, body: readFileSync(`${folder}/${path}`) };
+  }
 }
 
 function readIgnore(folder: string, dockerfile: string): IgnoreFile {

@@ -32,7 +32,13 @@ export const buildFlags = {
   },
   builder: { kind: "string", about: "Taken for compatibility", hidden: true },
   "cache-from": { kind: "list", about: "Images that may serve as cache" },
+  call: {
+    kind: "string",
+    default: "build",
+    about: "Ask about the Dockerfile instead of building: check, outline or targets[,format=json]",
+  },
   "cgroup-parent": { kind: "string", about: "Parent of the cgroup of RUN" },
+  check: { kind: "bool", about: "Shorthand for --call=check" },
   compress: { kind: "bool", about: "Taken for compatibility", hidden: true },
   "cpu-period": { kind: "int", about: "Period of the CFS quota of RUN, microseconds" },
   "cpu-quota": { kind: "int", about: "CFS quota of RUN in a period, microseconds" },

@@ -17,8 +17,12 @@ export interface BuildSource {
 
 const dockerfileBytesMax = 16 << 20;
 
-/** @throws Failure "not_found" | "invalid" */
-export async function openContext(place: string, file: string): Promise<BuildSource> {
+/** `isLone`: nothing but the Dockerfile and its ignore file is needed. @throws "not_found" | "invalid" */
+export async function openContext(
+  place: string,
+  file: string,
+  isLone = false,
+): Promise<BuildSource> {
   if (place === "-" && file === "-") {
     throw new Failure(
       "invalid",
@@ -32,8 +36,9 @@ export async function openContext(place: string, file: string): Promise<BuildSou
   if (isAddress(place)) {
     return { context: undefined, query: { remote: place, ...(file ? { dockerfile: file } : {}) } };
   }
+  const source = await fromFolder(place, file, isLone);
+  if (isLone) return source;
   const { commitTime } = require("./git-time.ts") as typeof import("./git-time.ts");
-  const source = await fromFolder(place, file);
   const committime = await commitTime(place);
   return committime === undefined ? source : { ...source, query: { ...source.query, committime } };
 }
@@ -42,26 +47,26 @@ function isAddress(place: string): boolean {
   return /^(https?|git|ssh|file):\/\//.test(place) || /^(git@|github\.com\/)/.test(place);
 }
 
-async function fromFolder(place: string, file: string): Promise<BuildSource> {
+async function fromFolder(place: string, file: string, isLone: boolean): Promise<BuildSource> {
   const folder = realFolder(place);
   if (file === "-") {
     const text = await stdinText();
-    return withForeignFile(folder, text);
+    return withForeignFile(folder, text, isLone);
   }
   const path = file === "" ? `${folder}/Dockerfile` : resolve(file);
   if (path.startsWith(`${folder}/`)) {
     const dockerfile = path.slice(folder.length + 1);
     requireDockerfile(path);
-    return { context: packContext(folder, { dockerfile }), query: { dockerfile } };
+    return { context: packContext(folder, { dockerfile, isLone }), query: { dockerfile } };
   }
-  return withForeignFile(folder, Buffer.from(await readText(path)));
+  return withForeignFile(folder, Buffer.from(await readText(path)), isLone);
 }
 
 /** The Dockerfile travels in the context under a name that nothing else has. */
-function withForeignFile(folder: string, text: Uint8Array): BuildSource {
+function withForeignFile(folder: string, text: Uint8Array, isLone: boolean): BuildSource {
   const dockerfile = `.dockerfile.${Bun.hash(text).toString(16).padStart(16, "0")}`;
   const extra = new Map([[dockerfile, text]]);
-  return { context: packContext(folder, { dockerfile, extra }), query: { dockerfile } };
+  return { context: packContext(folder, { dockerfile, extra, isLone }), query: { dockerfile } };
 }
 
 function realFolder(place: string): string {

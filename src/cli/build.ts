@@ -1,4 +1,5 @@
 import type { ProgressMessage } from "../api/schema.ts";
+import { parseCall, showAnswer } from "./build-call.ts";
 import { buildFlags, buildQuery } from "./build-flags.ts";
 import { sendContexts } from "./build-named.ts";
 import { buildOutputs, receive } from "./build-outputs.ts";
@@ -19,7 +20,8 @@ export const command = defineCommand({
   async run({ flags, args, globals }) {
     const outputs = buildOutputs(flags);
     const toStdout = outputs.some(({ dest }) => dest === "-");
-    const source = await openContext(args[0]!, flags.file);
+    const call = parseCall(flags.check ? "check" : flags.call);
+    const source = await openContext(args[0]!, flags.file, call.method !== "build");
     const engine = engineOf(globals);
     await using parts = await sendParts(engine, flags);
     const { SecurityOpt } = await securityRequest(flags["security-opt"]);
@@ -33,6 +35,10 @@ export const command = defineCommand({
       outputs.length > 0 ? { outputs: outputs.map(({ Type, Attrs }) => ({ Type, Attrs })) } : {};
     const own = { ...buildQuery(flags), ...security, ...named, ...file, ...wanted, events };
     const query = { ...own, ...source.query, ...parts.query };
+    if (call.method !== "build") {
+      const asked = { ...query, call: call.method, events: false };
+      return showAnswer(call, await engine.images.call(asked, source.context));
+    }
     const registries = await allAuths(configFolder(globals));
     const messages = await engine.images.build(query, source.context, { registries });
     let last: NonNullable<ProgressMessage["aux"]> = {};
