@@ -13,6 +13,7 @@ import {
 import type { Mount } from "../sys/mod.ts";
 import { defaultPath } from "./base-image.ts";
 import { proxyArgs } from "./configure.ts";
+import { foreignFailure } from "./emulator.ts";
 import type { Listener } from "./flight.ts";
 import type { Action, Command } from "./instruction.ts";
 import type { LayerWork } from "./layer-step.ts";
@@ -277,9 +278,16 @@ async function carryOut(
     if (signal.aborted) kill();
     try {
       const query = { stdout: true, stderr: true, from: "start", follow: true } as const;
-      for await (const { stream, bytes } of process.read(query)) tell(stream, bytes);
+      let last = "";
+      for await (const { stream, bytes } of process.read(query)) {
+        tell(stream, bytes);
+        last = Buffer.from(bytes.subarray(-200)).toString();
+      }
       const { exitCode, oomKilled } = await process.exited;
-      if (exitCode !== 0) throw failed(words, exitCode, oomKilled);
+      if (exitCode === 0) return;
+      // crun's words, when the kernel does not know the program's format.
+      const foreign = /exec format error\s*$/i.test(last) && foreignFailure(scope.state.platform);
+      throw foreign || failed(words, exitCode, oomKilled);
     } finally {
       signal.removeEventListener("abort", kill);
     }
