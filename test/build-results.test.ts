@@ -184,5 +184,82 @@ COPY file /file`;
       const work = join(engine.dataRoot, "build/work");
       expect(existsSync(work) ? readdirSync(work) : []).toEqual([]);
     });
+
+    const cross = `FROM --platform=$BUILDPLATFORM busybox AS build
+ARG TARGETARCH
+RUN echo "for $TARGETARCH" > /app
+FROM scratch
+COPY --from=build /app /app`;
+
+    test("are an index for several platforms, a folder for each, or a clear refusal", async () => {
+      const both = ["--platform", "linux/amd64,linux/arm64"];
+      const folder = join(engine.folder, "cross");
+      await build(...both, "-o", folder, context("cross-context", cross));
+      for (const name of ["amd64", "arm64"]) {
+        expect(readFileSync(join(folder, `linux_${name}/app`), "utf8")).toBe(`for ${name}\n`);
+      }
+      const name = `127.0.0.1:${port}/team/cross:1`;
+      await build(...both, "--push", "-t", name, context("cross-context", cross));
+      const answer = await fetch(`http://127.0.0.1:${port}/v2/team/cross/manifests/1`, {
+        headers: { accept: "application/vnd.oci.image.index.v1+json" },
+      });
+      const { manifests } = (await answer.json()) as { manifests: { platform: object }[] };
+      expect(manifests.map(({ platform }) => platform)).toEqual([
+        { architecture: "amd64", os: "linux" },
+        { architecture: "arm64", os: "linux" },
+      ]);
+      const foreign = "FROM scratch\nCOPY --chmod=755 program /bin/sh\nRUN true";
+      const place = context("foreign", foreign);
+      const elf = Buffer.alloc(64);
+      elf.write("\x7fELF\x02\x01\x01", "latin1");
+      elf.writeUInt16LE(2, 16);
+      elf.writeUInt16LE(22, 18); // s390x
+      writeFileSync(join(place, "program"), elf);
+      const refused = await engine.lading(["build", "--platform", "linux/s390x", place]);
+      expect(refused.code).toBe(1);
+      expect(refused.stderr).toContain("Cannot run a command of linux/s390x on linux/");
+      expect(refused.stderr).toContain("qemu-s390x");
+    });
+
+    test("carry provenance and a list of software, the same each time", async () => {
+      const layout = join(engine.folder, "attested");
+      const text = "FROM busybox\nARG v\nCOPY package.json /node_modules/x/package.json\nRUN true";
+      const place = context("attest", text);
+      writeFileSync(join(place, "package.json"), '{"name":"x","version":"1.2.3"}');
+      const flags = ["--provenance=mode=max", "--sbom=true", "--build-arg", "v=1", "-t", "a:1"];
+      await build(...flags, "-o", `type=oci,tar=false,dest=${layout}`, place);
+      const [root] = JSON.parse(readFileSync(join(layout, "index.json"), "utf8")).manifests;
+      const [image, attached] = JSON.parse(inLayout(layout, root.digest).toString()).manifests;
+      expect(attached.annotations).toEqual({
+        "vnd.docker.reference.digest": image.digest,
+        "vnd.docker.reference.type": "attestation-manifest",
+      });
+      expect(attached.platform).toEqual({ architecture: "unknown", os: "unknown" });
+      const { layers } = JSON.parse(inLayout(layout, attached.digest).toString());
+      const kinds = layers.map((layer: { annotations: Record<string, string> }) => {
+        return layer.annotations["in-toto.io/predicate-type"];
+      });
+      expect(kinds).toEqual(["https://spdx.dev/Document", "https://slsa.dev/provenance/v1"]);
+      const [sbom, made] = layers.map(({ digest }: { digest: string }) =>
+        JSON.parse(inLayout(layout, digest).toString()),
+      );
+      expect(sbom.subject).toEqual([
+        {
+          name: "pkg:docker/a@1?platform=linux%2Famd64",
+          digest: { sha256: image.digest.slice(7) },
+        },
+      ]);
+      const names = sbom.predicate.packages.map(({ name }: { name: string }) => name);
+      expect(names).toEqual(["image", "x"]);
+      const { buildDefinition } = made.predicate;
+      expect(buildDefinition.externalParameters.request.args).toEqual({ "build-arg:v": "1" });
+      expect(buildDefinition.resolvedDependencies[0].uri).toStartWith("pkg:docker/busybox@latest");
+      const again = join(engine.folder, "attested-again");
+      await build(...flags, "-o", `type=oci,tar=false,dest=${again}`, context("attest", text));
+      const index = (folder: string) => readFileSync(join(folder, "index.json"), "utf8");
+      expect(index(again)).toBe(index(layout));
+      await build(...flags, place);
+      expect(await engine.ok(["images", "-q", "a:1"])).not.toBe("");
+    });
   },
 );

@@ -146,13 +146,14 @@ export function imageCalls(transport: Transport) {
   };
 }
 
-function buildQuery({ rm, outputs, ...query }: BuildQuery) {
+function buildQuery({ rm, outputs, attests, ...query }: BuildQuery) {
   return {
     ...query,
     rm: rm === false ? "0" : "1",
     // Extra hosts go as one list in JSON would not be understood: the name is repeated.
     extrahosts: query.extrahosts ?? [],
     t: query.t ?? [],
+    ...(attests?.length ? { attests: JSON.stringify(attests) } : {}),
     ...(outputs ? { outputs: JSON.stringify(outputs) } : {}),
   };
 }

@@ -4,6 +4,7 @@ import {
   type Output as BuildOutput,
   type BuildRequest,
   type Produced,
+  parseAttests,
   parseOutput,
 } from "../build/mod.ts";
 import type { Context } from "./context.ts";
@@ -19,7 +20,7 @@ const outputsMax = 32;
 export function resultsOf(
   query: URLSearchParams,
   tags: readonly string[],
-): Pick<BuildRequest, "outputs" | "verify" | "keepTimes" | "commitSeconds"> {
+): Pick<BuildRequest, "outputs" | "verify" | "keepTimes" | "commitSeconds" | "attest"> {
   const given = readOutputs(query);
   const outputs = given.map(({ type, attributes }) => parseOutput(type, attributes, tags));
   const kept = given.map(({ attributes }) => attributes["rewrite-timestamp"] === "false");
@@ -30,6 +31,7 @@ export function resultsOf(
   return {
     ...(given.length > 0 ? { outputs } : {}),
     verify: flag(query, "verify"),
+    attest: parseAttests(readAttests(query)),
     keepTimes: kept.includes(true),
     ...(commitSeconds === undefined ? {} : { commitSeconds }),
   };
@@ -55,6 +57,17 @@ function readOutputs(query: URLSearchParams): GivenOutput[] {
     // A folder or an archive always goes to who asks: it needs no word for that here.
     const attributes = fields.record("Attrs", textOf) ?? {};
     return { type, attributes };
+  });
+}
+
+/** `attests=[{"type":"provenance","mode":"max"}]` */
+function readAttests(query: URLSearchParams): Record<string, string>[] {
+  const parsed = parseJson(query.get("attests") || "[]");
+  if (!Array.isArray(parsed) || parsed.length > outputsMax) {
+    throw new Failure("invalid", `invalid attests: not a list of at most ${outputsMax}`);
+  }
+  return parsed.map((value: unknown) => {
+    return new Fields({ attest: value }, "attests").record("attest", textOf) ?? {};
   });
 }
 

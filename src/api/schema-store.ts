@@ -150,6 +150,8 @@ export interface BuildQuery {
   /** Say of each step why it was not in the cache. */
   readonly explain?: boolean;
   readonly outputs?: readonly BuildOutput[];
+  /** `{ type: "provenance", mode: "max" }` */
+  readonly attests?: readonly Readonly<Record<string, string>>[];
   /** Build twice and compare. */
   readonly verify?: boolean;
   /** When the context's newest commit was made, seconds since 1970. */

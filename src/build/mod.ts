@@ -4,6 +4,7 @@
  * Reference: https://docs.docker.com/reference/dockerfile/
  */
 
+export { type Attest, parseAttests } from "./attest.ts";
 export { type BuilderOptions, openBuilder } from "./builder.ts";
 export { applyChanges } from "./change.ts";
 export type { PastBuild, PastStep } from "./history.ts";

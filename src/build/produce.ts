@@ -3,12 +3,13 @@ import { mkdir, rm } from "node:fs/promises";
 import { tarEnd } from "../archive/mod.ts";
 import { Failure } from "../base/mod.ts";
 import type { Image } from "../image/mod.ts";
-import { formatPlatform, parseReference } from "../oci/mod.ts";
+import { familiarName, formatPlatform, parseReference } from "../oci/mod.ts";
 import type { Repository } from "../registry/mod.ts";
 import { packTar, unpackTar } from "../snapshot/mod.ts";
+import { provenance, softwareList } from "./attest.ts";
 import { Build } from "./build.ts";
 import { type Context, readContext } from "./context.ts";
-import { type ImageTree, makeTree } from "./image-tree.ts";
+import { type Attestation, type ImageTree, makeTree } from "./image-tree.ts";
 import { pushTree, writeLayout } from "./layout.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Output, Packing } from "./output.ts";
@@ -70,6 +71,7 @@ class Producer {
   readonly #stack: AsyncDisposableStack;
   readonly #trees = new Map<string, Promise<ImageTree>>();
   #built: Built[] = [];
+  #attestations: Promise<readonly (readonly Attestation[])[]> | undefined;
   #folder: string | undefined;
 
   constructor(
@@ -163,7 +165,7 @@ class Producer {
     const { packing, annotations, ociTypes, push, store, names, byDigest } = output;
     const isPlain =
       this.#built.length === 1 && !packing && annotations.length === 0 && ociTypes && !byDigest;
-    if (isPlain && store) {
+    if (isPlain && !this.#isAttested && store) {
       const image = await this.#store(this.#built[0]!, names);
       if (push) for (const name of names) await this.#push(name);
       return { image, tree: undefined };
@@ -240,9 +242,34 @@ class Producer {
     await mkdir(folder);
     const { images } = this.#tools;
     const options = { images, folder, packing: packed, annotations, ociTypes };
-    const tree = makeTree(this.#built, { ...options, attestations: [], name: names[0] ?? "" });
+    const attestations = await this.#attest();
+    const tree = makeTree(this.#built, { ...options, attestations, name: familiar(names[0]) });
     this.#trees.set(key, tree);
     return await tree;
+  }
+
+  get #isAttested(): boolean {
+    const { provenance: how, sbom } = this.#request.attest ?? {};
+    return how !== undefined || sbom === true;
+  }
+
+  /** The statements about each image, made once. */
+  async #attest(): Promise<readonly (readonly Attestation[])[]> {
+    const { attest = {}, signal } = this.#request;
+    const given = { request: this.#request, context: this.#context };
+    this.#attestations ??= Promise.all(
+      this.#built.map(async (built) => {
+        const list: Attestation[] = [];
+        if (attest.sbom) {
+          await using scratch = await openScratch(this.#tools, built.config.rootfs.diff_ids);
+          const packages = await this.#tools.trees.run("packages", { path: scratch.root }, signal);
+          list.push(softwareList(built, packages));
+        }
+        if (attest.provenance) list.push(provenance(built, attest.provenance, given));
+        return list;
+      }),
+    );
+    return await this.#attestations;
   }
 
   /** The files of the images as one tar; those of several platforms each in a folder of its name. */
@@ -280,6 +307,13 @@ class Producer {
       ...(names.length > 0 ? { "image.name": [...new Set(names)].join(",") } : {}),
     };
   }
+}
+
+/** `busybox@1` for `docker.io/library/busybox:1`: as package URLs have it. */
+function familiar(name: string | undefined): string {
+  if (name === undefined) return "";
+  const reference = parseReference(name);
+  return `${familiarName(reference)}@${reference.tag ?? "latest"}`;
 }
 
 /** An archive less the blocks that say that it is over. */

@@ -1,5 +1,6 @@
 import type { Image, Progress } from "../image/mod.ts";
 import type { Digest } from "../oci/mod.ts";
+import type { Attest } from "./attest.ts";
 import type { History } from "./history.ts";
 import type { NamedContext } from "./named-context.ts";
 import type { Output } from "./output.ts";
@@ -41,6 +42,8 @@ export interface BuildRequest {
   readonly allow?: readonly Entitlement[];
   /** Where the results go. Absent: an image in the store with the tags. */
   readonly outputs?: readonly Output[];
+  /** Statements that go along with the image. */
+  readonly attest?: Attest;
   /** Build twice, without the cache, and fail unless both are the same. */
   readonly verify?: boolean;
   /** Files keep the times at which they were written: Docker's images, and not reproducible. */

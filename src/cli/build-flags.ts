@@ -4,6 +4,7 @@ import { Failure } from "../base/mod.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 import { toMap } from "./key-values.ts";
 import { checkUlimit, parseUlimit } from "./limit-flags.ts";
+import { csvFields } from "./mount-flags.ts";
 
 function checkProgress(value: string): void {
   if (!["auto", "plain", "tty", "quiet", "json", "rawjson", "none"].includes(value)) {
@@ -21,6 +22,7 @@ export const buildFlags = {
     kind: "list",
     about: "Annotate the image: [TYPE[PLATFORM]:]KEY=VALUE",
   },
+  attest: { kind: "list", about: "Attach a statement: type=provenance,mode=max or type=sbom" },
   "build-arg": {
     kind: "list",
     about: "Value of an ARG: NAME=VALUE, or NAME to pass the environment's on",
@@ -89,12 +91,12 @@ export const buildFlags = {
     about: "How progress is shown: auto, plain, tty, json or quiet",
     check: checkProgress,
   },
-  provenance: { kind: "string", about: "Taken for compatibility", hidden: true },
+  provenance: { kind: "string", about: "Tell how the image was made: true, false or mode=min|max" },
   pull: { kind: "bool", about: "Look for newer base images first" },
   push: { kind: "bool", about: "Push the image: -o type=registry" },
   quiet: { kind: "bool", short: "q", about: "Print the image's ID alone" },
   rm: { kind: "bool", default: true, about: "Taken for compatibility", hidden: true },
-  sbom: { kind: "string", about: "Taken for compatibility", hidden: true },
+  sbom: { kind: "string", about: "Tell what software is in the image: true or false" },
   secret: {
     kind: "list",
     word: "secret",
@@ -133,6 +135,7 @@ export function buildQuery(flags: FlagValues<typeof buildFlags>): BuildQuery {
     networkmode: flags.network,
     platform: flags.platform.join(","),
     verify: flags.verify,
+    attests: attestsOf(flags),
     q: flags.quiet,
     extrahosts: flags["add-host"].map((host) => host.replace("=", ":")),
     ...(flags.allow.length > 0 ? { allow: flags.allow } : {}),
@@ -162,6 +165,34 @@ function limitsOf(flags: FlagValues<typeof buildFlags>): Partial<BuildQuery> {
   };
   const isSet = (value: unknown) => value !== 0 && value !== "";
   return Object.fromEntries(Object.entries(all).filter(([, value]) => isSet(value)));
+}
+
+/** `--provenance=mode=max` is `--attest type=provenance,mode=max`; "false" takes one back. */
+function attestsOf(flags: {
+  readonly attest: readonly string[];
+  readonly provenance: string;
+  readonly sbom: string;
+}): Record<string, string>[] {
+  const short = (type: string, value: string): string[] => {
+    if (value === "") return [];
+    if (["true", "1"].includes(value)) return [`type=${type}`];
+    if (["false", "0"].includes(value)) return [`type=${type},disabled=true`];
+    return [`type=${type},${value}`];
+  };
+  const all = [
+    ...flags.attest,
+    ...short("provenance", flags.provenance),
+    ...short("sbom", flags.sbom),
+  ];
+  return all.map((text) =>
+    Object.fromEntries(
+      csvFields(text).map((field) => {
+        const at = field.indexOf("=");
+        if (at > 0) return [field.slice(0, at).trim(), field.slice(at + 1)];
+        throw new Failure("invalid", `invalid value ${field}: expected key=value`);
+      }),
+    ),
+  );
 }
 
 /** A bare NAME takes this process's value; without one it stays what the Dockerfile says. */
