@@ -1,6 +1,6 @@
 /** The main job through the official docker client: a Dockerfile, an image, a container, and back. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Answer, openSpec, specPath } from "../src/api/spec-check.ts";
 import { TestEngine, whyNot } from "./engine.ts";
@@ -242,6 +242,21 @@ describe.skipIf(whyNot !== undefined)(
         "Could not find the file /no/such in container files",
       );
       await ok("rm", "files");
+    });
+
+    test("cp copies the root of a running container, without what the kernel shows in it", async () => {
+      await ok("run", "-d", "--name", "whole", "-v", "whole:/vol", "busybox", "sleep", "1000");
+      await ok("exec", "whole", "touch", "/vol/kept");
+      const target = join(engine.folder, "whole");
+      await ok("cp", "whole:/", target);
+      expect(readdirSync(target)).toContain("bin");
+      expect(readdirSync(join(target, "vol"))).toEqual(["kept"]);
+      for (const name of ["proc", "sys"]) expect(readdirSync(join(target, name))).toEqual([]);
+      const content = join(engine.folder, "content");
+      expect((await engine.lading(["cp", "whole:/vol/.", content])).code).toBe(0);
+      expect(readdirSync(content)).toEqual(["kept"]);
+      expect((await engine.lading(["rm", "-f", "-v", "whole", "absent"])).code).toBe(0);
+      await ok("volume", "rm", "whole");
     });
 
     test("save and load keep every digest", async () => {

@@ -57,7 +57,8 @@ interface Copy {
 
 async function unpackTo(tar: AsyncIterable<Uint8Array>, copy: Copy): Promise<number> {
   const { folder, name } = destination(copy);
-  const root = copy.stat.name;
+  // For `dir/.` the archive's names begin in the folder, whatever its own name is.
+  const root = copiesContent(copy.source) ? "/" : copy.stat.name;
   const unpacker = new Unpacker(folder, { keepsOwners: copy.keepsOwners });
   for await (const { header, body } of readTar(tar, { end: "optional" })) {
     await unpacker.add({ ...header, path: renamed(header.path, root, name) }, body, (link) =>
@@ -78,14 +79,18 @@ export function renamed(path: string, root: string, name: string): string {
   return rest === "" ? name : `${name}/${rest}`;
 }
 
+/** Whether a source ends in `/.`: the content of a folder then, without the folder. */
+export function copiesContent(source: string): boolean {
+  return /(^|\/)\.$/.test(source);
+}
+
 /** Where it goes and under which name, by the rules of `docker cp`. @throws Failure "invalid" */
 function destination({ stat, source, target }: Copy): { folder: string; name: string } {
   const isFolder = hasBit(stat.mode, modeFolder);
-  const copiesContent = /(^|\/)\.$/.test(source);
   const path = resolve(target);
   const there = kindOf(path);
   if (there === "folder") {
-    return { folder: path, name: copiesContent ? "" : baseName(stat.name) };
+    return { folder: path, name: copiesContent(source) ? "" : baseName(stat.name) };
   }
   if (there === "file") {
     if (isFolder) throw new Failure("invalid", "cannot copy directory");

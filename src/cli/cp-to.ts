@@ -3,7 +3,7 @@ import { lstatSync, readlinkSync, statSync } from "node:fs";
 import type { PathStat } from "../api/schema.ts";
 import { Failure, isFailure } from "../base/mod.ts";
 import { packPath } from "./build-context.ts";
-import { type CopyOptions, hasBit, modeFolder, modeLink } from "./cp-from.ts";
+import { type CopyOptions, copiesContent, hasBit, modeFolder, modeLink } from "./cp-from.ts";
 import type { Client } from "./engine.ts";
 import { baseName, folderOf, resolve } from "./paths.ts";
 
@@ -29,7 +29,8 @@ export async function copyTo(
     return counted.total();
   }
   const { folder, name, from } = plan(source, { ...target, asked: path, followsLink });
-  const counted = counting(packPath(from, { name, keepsOwners }));
+  // With --archive, the engine gives them to the container's user; without, they stay whose they are.
+  const counted = counting(packPath(from, { name, keepsOwners: true }));
   await engine.containers.writeArchive(container, query(folder), counted.bytes);
   return counted.total();
 }
@@ -81,9 +82,8 @@ interface Plan {
 function plan(source: string, target: Target & { asked: string; followsLink: boolean }): Plan {
   const from = localSource(source, target.followsLink);
   const isFolder = lstatSync(from).isDirectory();
-  const copiesContent = /(^|\/)\.$/.test(source);
   if (target.isFolder) {
-    const name = copiesContent ? "" : baseName(resolve(source));
+    const name = copiesContent(source) ? "" : baseName(resolve(source));
     return { folder: target.path, name, from };
   }
   if (target.exists && isFolder) throw new Failure("invalid", "cannot copy directory");

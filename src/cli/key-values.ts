@@ -72,6 +72,8 @@ export async function readLabels(
       lines.push(line);
     }
   }
+  const odd = flags.find((flag) => flag.startsWith("=") || flag === "");
+  if (odd !== undefined) throw new Failure("invalid", `invalid label '${odd}': empty name`);
   return toMap([...lines, ...flags]);
 }
 

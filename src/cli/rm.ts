@@ -1,6 +1,8 @@
+import { isFailure } from "../base/mod.ts";
 import { defineCommand } from "./command.ts";
-import { forEachName } from "./complaint.ts";
+import { complaintText, forEachName } from "./complaint.ts";
 import { engineOf } from "./engine.ts";
+import { complain } from "./output.ts";
 
 /** At most this many containers are removed at a time, as with Docker's client. */
 const widthMax = 50;
@@ -18,7 +20,13 @@ export const command = defineCommand({
     const query = { force: flags.force, link: flags.link, v: flags.volumes };
     const remove = async (name: string) => {
       const bare = name.replace(/^\/+|\/+$/g, "");
-      await engine.containers.remove(bare, query);
+      try {
+        await engine.containers.remove(bare, query);
+      } catch (error) {
+        if (!flags.force || !isFailure(error, "not_found")) throw error;
+        complain(complaintText(error)); // and it is gone, as was asked
+        return undefined;
+      }
       return name;
     };
     return forEachName(args, remove, { width: widthMax });

@@ -131,6 +131,9 @@ const names: [path: string, root: string, name: string, result: string][] = [
   ["./etc/hosts", "etc", "new", "new/hosts"],
   ["/bin/ls", "/", "root", "root/bin/ls"],
   ["etcetera/x", "etc", "new", "etcetera/x"],
+  ["./", "/", "new", "new"],
+  ["./hosts", "/", "new", "new/hosts"],
+  ["./hosts", "/", "", "hosts"],
 ];
 for (const [path, top, name, result] of names) {
   test(`renamed() makes ${path} in ${top} ${result} under "${name}"`, () => {

@@ -7,6 +7,9 @@ import { baseName, findPath } from "./path-stat.ts";
 import { locate, partsOf, readOnlyReason } from "./paths.ts";
 import type { Container, PathStat } from "./types.ts";
 
+/** What the kernel shows there is no file of the container's, and much of it cannot be read. */
+const kernelFolders = ["proc", "sys", "dev"];
+
 /** As `Engine.statPath`. */
 export async function statPath(core: Core, id: string, path: string): Promise<PathStat> {
   const container = core.records.get(id);
@@ -23,7 +26,7 @@ export async function copyOut(
   const { place, stat } = await withMounted(core, id, () => findPath(core, container, path));
   const base = baseName(path);
   const as = base === "/" ? "." : base;
-  const rules = { path: place.path.slice(1), as, nanoseconds: true };
+  const rules = { path: place.path.slice(1), as, nanoseconds: true, bare: kernelFolders };
   const tar = whileMounted(core, id, () => packTar(place.part.source, rules));
   core.events.container(container, "archive-path", { path });
   return { stat, tar };

@@ -41,6 +41,8 @@ export interface PackRules {
   readonly whiteouts?: boolean;
   /** Paths that are left out with all below them, each `a/b` in the root. */
   readonly exclude?: readonly string[];
+  /** Directories that are packed without what is in them, each `a/b` in the root. */
+  readonly bare?: readonly string[];
   /** An entry "." for the root itself comes first. */
   readonly withRoot?: boolean;
   /** No modification time is later than this: seconds since 1970. */
@@ -122,6 +124,7 @@ export class Packer {
   }
 
   #directory(path: string, as: string): void {
+    if (this.#rules.bare?.includes(path)) return;
     let folder: number;
     const how = { flags: open.readOnly | open.directory, resolve: resolve.inRoot };
     try {
