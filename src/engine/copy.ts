@@ -24,8 +24,8 @@ export async function copyOut(
 ): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array> }> {
   const container = core.records.get(id);
   const { place, stat } = await withMounted(core, id, () => findPath(core, container, path));
-  const base = baseName(path);
-  const as = base === "/" ? "." : base;
+  // Clients put another name in front of what begins with "/" when they are asked for the root.
+  const as = baseName(path);
   const rules = { path: place.path.slice(1), as, nanoseconds: true, bare: kernelFolders };
   const tar = whileMounted(core, id, () => packTar(place.part.source, rules));
   core.events.container(container, "archive-path", { path });

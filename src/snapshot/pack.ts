@@ -326,7 +326,8 @@ const noStat: Stat = {
   deviceMinor: 0,
 };
 
-const join = (folder: string, name: string) => (folder === "" ? name : `${folder}/${name}`);
+const join = (folder: string, name: string) =>
+  folder === "" || folder === "/" ? folder + name : `${folder}/${name}`;
 const byCodeUnit = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 const isGone = (error: unknown) =>
   ["ENOENT", "ENOTDIR", "ELOOP", "ENXIO", "ESTALE"].includes(errnoOf(error) ?? "");
