@@ -1,6 +1,6 @@
 /**
  * Measures an engine through the official docker client, in turns with a peer when one is given:
- * `npm run bench -- [--against unix:///other.sock] [--against-pid PID] [--only WORD] [--host unix:///…]`.
+ * `npm run bench -- [--against unix:///other.sock] [--against-pid PID] [--only WORD] [--host unix:///…] [--registry]`.
  * Without --host it starts an engine of its own. Prints medians, and ratios (above 1: Lading is better).
  */
 import { parseArgs } from "node:util";
@@ -35,6 +35,7 @@ const { values: flags } = parseArgs({
     "against-pid": { type: "string" },
     host: { type: "string" },
     only: { type: "string" },
+    registry: { type: "boolean" },
   },
 });
 if (whyNot) {
@@ -49,7 +50,9 @@ if (flags.against) {
 }
 for (const target of targets) await prepare(target);
 console.log(`${"".padEnd(40)}${targets.map(({ name }) => name.padStart(9)).join(" ")}    ratio`);
-const wanted = jobs.filter(({ name }) => name.includes(flags.only ?? ""));
+const isWanted = ({ name }: Job) => name.includes(flags.only ?? "");
+const all = flags.registry ? (await import("./bench-registry.ts")).registryJobs : jobs;
+const wanted = all.filter(isWanted);
 for (const job of wanted) {
   try {
     const medians = await measure(job, targets);
@@ -62,7 +65,7 @@ for (const job of wanted) {
     console.log(`${job.name.padEnd(48)} failed: ${(error as Error).message.trim().slice(0, 300)}`);
   }
 }
-for (const job of ownJobs.filter(({ name }) => name.includes(flags.only ?? ""))) {
+for (const job of flags.registry ? [] : ownJobs.filter(isWanted)) {
   const [ours] = await measure(job, [targets[0]!]);
   console.log(`${`${job.name} (ms)`.padEnd(48)}${show(ours!)}`);
 }
