@@ -1,5 +1,5 @@
 import type { Database } from "bun:sqlite";
-import { type Digest, isDigest, parseDigest } from "../oci/mod.ts";
+import { type Descriptor, type Digest, isDigest, parseDigest, parseManifest } from "../oci/mod.ts";
 import type { Kept } from "./layers.ts";
 
 /** An index that an image came by, as it came. */
@@ -12,10 +12,18 @@ export interface KeptIndex {
 const tables = [
   `CREATE TABLE IF NOT EXISTS image_indexes (id TEXT PRIMARY KEY, digest TEXT NOT NULL,
     media_type TEXT NOT NULL, bytes BLOB NOT NULL)`,
+  `CREATE TABLE IF NOT EXISTS image_attached (id TEXT NOT NULL, digest TEXT NOT NULL,
+    media_type TEXT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (id, digest))`,
   "CREATE TABLE IF NOT EXISTS image_fetched (digest TEXT PRIMARY KEY, at_ms INTEGER NOT NULL)",
   `CREATE TABLE IF NOT EXISTS image_compressed (diff_id TEXT PRIMARY KEY, digest TEXT NOT NULL,
     size INTEGER NOT NULL)`,
 ];
+
+/** All that a manifest names. */
+export function blobsOf(manifest: Uint8Array): readonly Descriptor[] {
+  const { config, layers } = parseManifest(manifest);
+  return [config, ...layers];
+}
 
 /** What was fetched for a pull that failed is kept that long for the next try. */
 const fetchedMsMax = 24 * 3_600_000;
@@ -32,7 +40,9 @@ export class Origins {
     this.#database = database;
     for (const table of tables) database.run(table);
     database.run("DELETE FROM image_fetched WHERE at_ms < ?", [Date.now() - fetchedMsMax]);
-    database.run("DELETE FROM image_indexes WHERE id NOT IN (SELECT id FROM image_images)");
+    for (const table of ["image_indexes", "image_attached"]) {
+      database.run(`DELETE FROM ${table} WHERE id NOT IN (SELECT id FROM image_images)`);
+    }
     database.run(
       `DELETE FROM image_compressed WHERE rowid <=
         (SELECT max(rowid) FROM image_compressed) - ${compressedMax}`,
@@ -43,7 +53,13 @@ export class Origins {
 
   /** Layers and blobs of pulls that have not come to their end. */
   kept(): Kept {
-    return { layers: this.#fetched, blobs: this.#fetched };
+    const rows = this.#database
+      .query<{ bytes: Uint8Array }, []>(
+        "SELECT bytes FROM image_attached WHERE id IN (SELECT id FROM image_images)",
+      )
+      .all();
+    const attached = rows.flatMap(({ bytes }) => blobsOf(bytes).map(({ digest }) => digest));
+    return { layers: this.#fetched, blobs: new Set([...this.#fetched, ...attached]) };
   }
 
   /** Before the first byte comes: what comes then outlives a crash. */
@@ -77,6 +93,20 @@ export class Origins {
     if (!found) return undefined;
     const { digest, media_type: mediaType, bytes } = found;
     return { digest: parseDigest(digest), mediaType, bytes };
+  }
+
+  /** What a builder attached to an image: manifests whose blobs are here. */
+  attached(id: Digest, digest: Digest): KeptIndex | undefined {
+    const query = "SELECT media_type, bytes FROM image_attached WHERE id = ? AND digest = ?";
+    const found = this.#database
+      .query<{ media_type: string; bytes: Uint8Array }, [string, string]>(query)
+      .get(id, digest);
+    return found ? { digest, mediaType: found.media_type, bytes: found.bytes } : undefined;
+  }
+
+  setAttached(id: Digest, { digest, mediaType, bytes }: KeptIndex): void {
+    const values = [id, digest, mediaType, bytes];
+    this.#database.run("INSERT OR REPLACE INTO image_attached VALUES (?, ?, ?, ?)", values);
   }
 
   setIndex(id: Digest, index: KeptIndex | undefined): void {

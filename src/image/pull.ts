@@ -5,11 +5,14 @@ import {
   familiarReference,
   fullReference,
   hexOf,
+  hostPlatform,
+  matchesPlatform,
   type Platform,
   parseReference,
   type Reference,
 } from "../oci/mod.ts";
 import type { Credentials, RegistryClient, Repository } from "../registry/mod.ts";
+import { fetchAttached } from "./attached.ts";
 import type { Downloads } from "./download.ts";
 import type { Origins } from "./origins.ts";
 import { fetchRoot, inDockersWords, type PullPlan, planPull } from "./pull-manifest.ts";
@@ -87,7 +90,7 @@ async function pullOne(
   const { store } = transfer;
   const id = reference.digest ?? reference.tag ?? "";
   const tell = () => report({ status: `Pulling from ${reference.path}`, id });
-  const known = await upToDate(store, { repository, reference }, options);
+  const known = await upToDate(transfer, { repository, reference }, options);
   if (known) {
     tell();
     report({ status: `Digest: ${known.root}` });
@@ -100,6 +103,7 @@ async function pullOne(
   const names = namesOf(reference, plan.root);
   const isNew = names.some((name) => store.idOf(name) !== plan.id);
   const image = await fetchImage(transfer, plan, { repository, names, options });
+  await fetchAttached(transfer, { plan, repository, signal });
   report({ status: `Digest: ${plan.root}` });
   return { image, isNew };
 }
@@ -112,7 +116,7 @@ function namesOf({ domain, path, tag, digest }: Reference, root: Digest): string
 
 /** One question: a tag that still stands for what we have needs no more. */
 async function upToDate(
-  store: Store,
+  { store, origins }: Transfer,
   { repository, reference }: Named,
   { platform, signal }: PullOptions,
 ): Promise<{ image: Image; root: Digest } | undefined> {
@@ -123,7 +127,9 @@ async function upToDate(
   const root = await repository.head(tag, signal);
   if (!root || store.idOf(fullReference({ domain, path, digest: root })) !== id) return undefined;
   const image = store.whole(id);
-  return image && { image, root };
+  // Of an index, another platform may have been asked for the last time.
+  const isOther = image && origins.index(id) && !matchesPlatform(hostPlatform(), image.config);
+  return image && !isOther ? { image, root } : undefined;
 }
 
 interface FetchOptions {

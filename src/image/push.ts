@@ -15,6 +15,7 @@ import {
   type Reference,
 } from "../oci/mod.ts";
 import type { Repository } from "../registry/mod.ts";
+import { pushAttached } from "./attached.ts";
 import { type PullOptions, shortOf, type Transfer } from "./pull.ts";
 import { type KeptLayer, type PushWork, pushKept, pushMade } from "./push-layers.ts";
 import { type ImageRow, isCanonical, repositoryOf } from "./records.ts";
@@ -224,7 +225,7 @@ async function pushSiblings(work: PushWork, id: Digest, own: Ready): Promise<Rea
   for (const descriptor of manifests) {
     if (descriptor.digest === own.digest) {
       await repository.putManifest(own.digest, own, signal);
-    } else if (!(await pushSibling(work, descriptor))) {
+    } else if (!(await pushSibling(work, id, descriptor))) {
       const has = descriptor.platform ? formatPlatform(descriptor.platform) : descriptor.digest;
       const text = `Note: of the index ${kept.digest} only this platform is pushed: ${has} is not here`;
       report({ status: text });
@@ -234,9 +235,10 @@ async function pushSiblings(work: PushWork, id: Digest, own: Ready): Promise<Rea
   return kept;
 }
 
-async function pushSibling(work: PushWork, descriptor: Descriptor): Promise<boolean> {
+async function pushSibling(work: PushWork, id: Digest, descriptor: Descriptor): Promise<boolean> {
   const { transfer, repository, signal } = work;
   if ((await repository.head(descriptor.digest, signal)) === descriptor.digest) return true;
+  if (await pushAttached(work, id, descriptor.digest)) return true;
   const { records } = transfer.store.inner;
   const row = [...records.rows()].find(({ manifest }) => manifest?.digest === descriptor.digest);
   if (!row || !(await keptLayers(work, row))) return false;
