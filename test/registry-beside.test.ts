@@ -1,9 +1,9 @@
 /** A registry in the engine's own process: `lading daemon --registry`. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { command, lading, TestEngine, whyNot } from "./engine.ts";
+import { busyboxTar, command, lading, TestEngine, whyNot } from "./engine.ts";
 
 describe.skipIf(whyNot !== undefined)(
   `a registry beside the engine${whyNot ? ` (skipped: ${whyNot})` : ""}`,
@@ -85,6 +85,54 @@ describe.skipIf(whyNot !== undefined)(
       ]);
       expect(await ok("run", "--rm", name, "wc", "-c", "/noise")).toContain("100000");
       await ok("tag", name, "busybox");
+    });
+
+    test("an image known by sha512 is pulled, run, saved, loaded and pushed as it is", async () => {
+      const hash = (bytes: string | Uint8Array, how = "sha512") =>
+        `${how}:${createHash(how).update(bytes).digest("hex")}`;
+      const type = (what: string) => `application/vnd.oci.image.${what}`;
+      const url = `http://${at}/v2/team/long`;
+      const blob = async (mediaType: string, body: string | Uint8Array<ArrayBuffer>) => {
+        const digest = hash(body);
+        const answer = await fetch(`${url}/blobs/uploads/?digest=${digest}`, {
+          method: "POST",
+          body,
+        });
+        expect(answer.status).toBe(201);
+        return { mediaType, digest, size: Buffer.byteLength(body) };
+      };
+      const tar = Uint8Array.from(busyboxTar());
+      const rootfs = { type: "layers", diff_ids: [hash(tar, "sha256")] };
+      const about = { architecture: process.arch === "x64" ? "amd64" : "arm64", os: "linux" };
+      const config = JSON.stringify({ ...about, config: { Cmd: ["echo", "long"] }, rootfs });
+      const manifest = JSON.stringify({
+        ...{ schemaVersion: 2, mediaType: type("manifest.v1+json") },
+        config: await blob(type("config.v1+json"), config),
+        layers: [await blob(type("layer.v1.tar"), tar)],
+      });
+      const digest = hash(manifest);
+      const headers = { "Content-Type": type("manifest.v1+json") };
+      const put = await fetch(`${url}/manifests/${digest}?tag=v1`, {
+        method: "PUT",
+        body: manifest,
+        headers,
+      });
+      expect(put.status).toBe(201);
+      const name = `${at}/team/long`;
+      await ok("rmi", "busybox"); // its layer is the same
+      expect(await ok("run", "--rm", `${name}:v1`)).toBe("long");
+      expect(await ok("inspect", "-f", "{{.Id}} {{index .RepoDigests 0}}", `${name}:v1`)).toBe(
+        `${hash(config, "sha256")} ${name}@${digest}`,
+      );
+      const archive = join(engine.folder, "long.tar");
+      await ok("save", "-o", archive, `${name}:v1`);
+      await ok("rmi", `${name}:v1`);
+      await ok("load", "-i", archive);
+      await ok("tag", `${name}:v1`, `${at}/team/again:v1`);
+      await ok("push", `${at}/team/again:v1`);
+      await ok("pull", `${name}@${digest}`);
+      expect(await ok("run", "--rm", `${name}@${digest}`)).toBe("long");
+      await ok("tag", `${name}:v1`, "busybox");
     });
 
     test("kill -9 in the middle of pushes: both go on with what they have, and the next push ends", async () => {

@@ -51,7 +51,7 @@ function referenceOf(repo: string, tag: string): string {
   if (repo === "")
     throw new Failure("invalid", "invalid reference format: the repository is empty");
   if (tag === "") return repo;
-  return tag.startsWith("sha256:") ? `${repo}@${tag}` : `${repo}:${tag}`;
+  return /^sha(256|512):/.test(tag) ? `${repo}@${tag}` : `${repo}:${tag}`;
 }
 
 async function remove(

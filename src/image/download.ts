@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { Failure, Gate, isFailure } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
-import { type Descriptor, type Digest, hexOf } from "../oci/mod.ts";
+import { algorithmOf, type Descriptor, type Digest, DigestHasher, hexOf } from "../oci/mod.ts";
 import { RegistryFailure, type Repository } from "../registry/mod.ts";
 import { diskFailure } from "../sys/mod.ts";
 
@@ -199,7 +199,7 @@ function damaged(digest: Digest, { domain, path }: Repository): Failure {
 /** A file that grows, with the hash of what is in it. Writes go on while the next piece is gathered. */
 class Partial {
   readonly #file: FileHandle;
-  #hasher = new Bun.CryptoHasher("sha256");
+  #hasher: DigestHasher;
   /** One is filled while the other is written. */
   #piece = Buffer.allocUnsafe(pieceBytes);
   #other = Buffer.allocUnsafe(pieceBytes);
@@ -207,12 +207,13 @@ class Partial {
   #writing: Promise<unknown> = Promise.resolve();
   sizeBytes = 0;
 
-  private constructor(file: FileHandle) {
+  private constructor(file: FileHandle, digest: Digest) {
     this.#file = file;
+    this.#hasher = new DigestHasher(algorithmOf(digest));
   }
 
-  static async of(file: FileHandle, { size }: Descriptor): Promise<Partial> {
-    const partial = new Partial(file);
+  static async of(file: FileHandle, { size, digest }: Descriptor): Promise<Partial> {
+    const partial = new Partial(file, digest);
     if ((await file.stat()).size > size) await file.truncate(0);
     const piece = Buffer.allocUnsafe(pieceBytes);
     for (;;) {
@@ -251,12 +252,12 @@ class Partial {
   /** The registry begins at the start again. */
   async restart(): Promise<void> {
     await this.#file.truncate(0);
-    this.#hasher = new Bun.CryptoHasher("sha256");
+    this.#hasher = new DigestHasher(this.#hasher.algorithm);
     this.sizeBytes = 0;
   }
 
-  digest(): string {
-    return `sha256:${this.#hasher.digest("hex")}`;
+  digest(): Digest {
+    return this.#hasher.digest();
   }
 }
 

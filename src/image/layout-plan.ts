@@ -7,6 +7,7 @@ import {
   formatPlatform,
   hostPlatform,
   isAttestation,
+  isDigestOf,
   isImageConfigType,
   type Manifest,
   type Platform,
@@ -127,7 +128,7 @@ class Walk {
 
   async #verified(descriptor: Descriptor, sizeBytesMax: number): Promise<Uint8Array> {
     const bytes = await this.#archive.bytes(this.#entryOf(descriptor), sizeBytesMax);
-    if (digestOf(bytes) === descriptor.digest) return bytes;
+    if (isDigestOf(descriptor.digest, bytes)) return bytes;
     throw new Failure("corrupt", `Cannot load the archive: blob ${descriptor.digest} is damaged`);
   }
 

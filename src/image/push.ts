@@ -11,6 +11,7 @@ import {
   mediaTypes,
   type Platform,
   parseIndex,
+  parseManifest,
   parseReference,
   type Reference,
 } from "../oci/mod.ts";
@@ -131,8 +132,9 @@ async function pushImage(
     const layer = kept?.[at] ?? (await fileOf(transfer, diffId));
     return layer ? await pushKept(inner, layer) : await pushMade(inner, diffId);
   });
-  await pushConfig(work, id, config);
   const keptBytes = kept && records.manifestBytes(id);
+  const configDigest = keptBytes ? parseManifest(keptBytes).config.digest : id;
+  await pushConfig(work, configDigest, config);
   if (keptBytes && row.manifest) {
     const { mediaType, digest } = row.manifest;
     return { mediaType, digest, bytes: keptBytes };
@@ -202,14 +204,14 @@ async function each<Value>(
 
 async function pushConfig(
   { repository, signal }: PushWork,
-  id: Digest,
+  digest: Digest,
   config: Uint8Array,
 ): Promise<void> {
-  if (await repository.hasBlob(id, signal)) return;
+  if (await repository.hasBlob(digest, signal)) return;
   async function* read(offset: number) {
     yield config.subarray(offset);
   }
-  await repository.upload({ digest: id, sizeBytes: config.length, read, signal });
+  await repository.upload({ digest, sizeBytes: config.length, read, signal });
 }
 
 /**

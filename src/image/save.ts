@@ -13,6 +13,7 @@ import {
   matchesPlatform,
   mediaTypes,
   type Platform,
+  parseManifest,
   parseReference,
 } from "../oci/mod.ts";
 import { findImage, isIdOf } from "./find.ts";
@@ -169,6 +170,12 @@ async function keptManifest(
     if (blob?.digest !== digest || blob.sizeBytes !== size) return undefined;
     blobs.push(blob);
   }
+  const { digest, size: sizeBytes } = parseManifest(bytes).config;
+  const config = tools.records.configBytes(id);
+  async function* read() {
+    if (config) yield config;
+  }
+  if (digest !== id) blobs.push({ digest, sizeBytes, read }); // it is known by sha512
   return { manifest: { bytes, descriptor: row.manifest }, layers: row.manifestLayers, blobs };
 }
 
