@@ -1,6 +1,6 @@
 /** The main job through the official docker client: a Dockerfile, an image, a container, and back. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Answer, openSpec, specPath } from "../src/api/spec-check.ts";
 import { TestEngine, whyNot } from "./engine.ts";
@@ -261,6 +261,11 @@ describe.skipIf(whyNot !== undefined)(
 
     test("save and load keep every digest", async () => {
       const archive = join(engine.folder, "saved.tar");
+      for (const place of ["/dev/full", engine.folder, join(engine.folder, "no/such")]) {
+        const ran = await engine.lading(["save", "-o", place, "busybox"]);
+        expect([ran.code, ran.stderr]).toEqual([1, expect.stringContaining("invalid output path")]);
+      }
+      expect(statSync("/dev/full").isCharacterDevice()).toBe(true);
       await ok("save", "-o", archive, "busybox", "kept:1");
       const id = await ok("inspect", "-f", "{{.Id}}", "kept:1");
       await ok("rmi", "kept:1");

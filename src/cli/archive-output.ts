@@ -20,6 +20,7 @@ export async function writeArchive(path: string, open: () => Promise<Bytes>): Pr
     return;
   }
   const { rename, rm } = require("node:fs/promises") as typeof import("node:fs/promises");
+  await checkOutput(path);
   const bytes = await open();
   const temporary = `${path}.${process.pid}.partial`;
   const sink = Bun.file(temporary).writer();
@@ -37,6 +38,21 @@ export async function writeArchive(path: string, open: () => Promise<Bytes>): Pr
       throw new Failure("invalid", `Cannot write "${path}": ${message}`, { cause });
     }
     throw cause;
+  }
+}
+
+/** A rename would put a file in a device's place. @throws Failure "invalid" in Docker's words */
+async function checkOutput(path: string): Promise<void> {
+  const { stat } = require("node:fs/promises") as typeof import("node:fs/promises");
+  const { dirname } = require("node:path") as typeof import("node:path");
+  const found = await stat(path).catch(() => undefined);
+  if (found && !found.isFile()) {
+    throw new Failure("invalid", `invalid output path: "${path}" must be a regular file`);
+  }
+  const folder = dirname(path);
+  const above = await stat(folder).catch(() => undefined);
+  if (!above?.isDirectory()) {
+    throw new Failure("invalid", `invalid output path: directory "${folder}" does not exist`);
   }
 }
 
