@@ -77,6 +77,16 @@ test("createBody() names a file that is absent", async () => {
   await expect(absent).rejects.toThrow("open /no/such/file: no such file or directory");
 });
 
+for (const [args, words] of [
+  [["--network-alias", "a"], "only supported for user-defined networks"],
+  [["--network", "name=host,alias=a"], "only supported for user-defined networks"],
+  [["-l", "=b"], "invalid label '=b': empty name"],
+] as const) {
+  test(`createBody() refuses ${args.join(" ")}`, async () => {
+    await expect(bodyOf([...args, "busybox"])).rejects.toThrow(words);
+  });
+}
+
 test("createBody() makes a relative source of a bind absolute", async () => {
   const body = await bodyOf(["-v", "./x:/y", "-v", "../z:/w:ro", "busybox"]);
   const parent = process.cwd().replace(/\/[^/]*$/, "");

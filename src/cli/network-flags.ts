@@ -123,6 +123,12 @@ function addShorthands(first: Wanted, flags: NetworkFlags): void {
     throw conflict("link-local-ip", "link-local IP addresses");
   }
   first.aliases.push(...aliases);
+  if (first.aliases.length > 0 && !isUserDefined(first.target)) {
+    throw new Failure(
+      "invalid",
+      "network-scoped aliases are only supported for user-defined networks",
+    );
+  }
   if (isUserDefined(first.target)) first.links.push(...flags.link);
   first.linkLocal.push(...flags["link-local-ip"]);
   first.ipv4 ||= flags.ip;
