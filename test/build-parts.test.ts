@@ -52,7 +52,11 @@ RUN --mount=type=secret,id=one --mount=type=secret,id=two,required=true \\
       ["--secret", "id=one,src=token", "--secret", "id=two,env=TOKEN"],
       { TOKEN: inVariable! },
     );
-    while (!/sleep 1\.5/.test(commandLines())) await Bun.sleep(20);
+    let hasEnded = false;
+    running.finally(() => {
+      hasEnded = true;
+    });
+    while (!hasEnded && !/sleep 1\.5/.test(commandLines())) await Bun.sleep(20);
     expect(commandLines()).not.toMatch(/S3cr-(file|variable)-\d/);
     const words = [inFile!, inVariable!];
     expect(await holders(engine.dataRoot, words)).toEqual([]);
