@@ -13,6 +13,7 @@ import type { Image } from "../image/mod.ts";
 import { digestOf } from "../oci/mod.ts";
 import { run } from "../sys/mod.ts";
 import { linesOf, requestOf } from "./fakes.ts";
+import { Intake } from "./intake.ts";
 import { importBusybox, openStores, type Stores } from "./real-stores.ts";
 import type { BuildEvent, BuildRequest } from "./types.ts";
 
@@ -223,8 +224,10 @@ RUN cat /d/f.txt /e; stat -c '%a %Y' /d/f.txt`;
       readFileSync("/proc/self/mountinfo", "utf8").includes(` ${path} `);
     const seen: [string, boolean][] = [];
     const paths: string[] = [];
+    const bounds = { uploadBytesMax: 10 << 20, tmpfsBytesMax: 64 << 20 };
+    const intake = new Intake(`${directory}/build`, bounds);
     const take = async (body: AsyncIterable<Uint8Array>) => {
-      await using taken = await stores.builder.takeContext(body, signal);
+      await using taken = await intake.take(body, signal);
       paths.push(taken.path);
       const text = Bun.file(`${taken.path}/small`);
       const large = Bun.file(`${taken.path}/noise`);

@@ -1,4 +1,5 @@
-import { mkdir, rm } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { Failure, isFailure, limits } from "../base/mod.ts";
 import { unpackTar } from "../snapshot/mod.ts";
 import { unmountNow } from "../sys/mod.ts";
@@ -6,21 +7,41 @@ import { mountTmpfs } from "./memory-folder.ts";
 import { newId } from "./tools.ts";
 import type { TakenContext } from "./types.ts";
 
-/** An upload of at most this size is unpacked in memory: small files cost a disk much, memory little. */
-const uploadBytesMax = 8 << 20;
+/** What came of it is kept meanwhile, for when it turns out larger: so much in memory, the rest in a file. */
+const keptBytesMax = 8 << 20;
 const pieceBytes = 256 << 10;
-/** What such a context may take unpacked; one that grows beyond goes to the disk. */
-const tmpfsOptions = "size=64m,nr_inodes=32768,mode=755";
+/** Of the memory that is available, a context in memory takes at most this part. */
+const memoryShare = 1 / 8;
+const filesMax = 262_144;
 /** Contexts in memory at a time. */
 const inMemoryMax = 2;
+
+/** What is unpacked in memory: small files cost a disk much, memory little. */
+export interface IntakeBounds {
+  /** As it comes, packed. */
+  readonly uploadBytesMax: number;
+  /** Unpacked; one that grows beyond goes to the disk. */
+  readonly tmpfsBytesMax: number;
+}
+
+const boundsOfDaemon = { uploadBytesMax: 256 << 20, tmpfsBytesMax: 512 << 20 };
+
+async function tmpfsOptions({ tmpfsBytesMax }: IntakeBounds): Promise<string> {
+  const text = await Bun.file("/proc/meminfo").text();
+  const available = Number(/^MemAvailable:\s*(\d+)/m.exec(text)?.[1] ?? 0) * 1024;
+  const bytes = Math.max(16 << 20, Math.min(tmpfsBytesMax, Math.floor(available * memoryShare)));
+  return `size=${bytes},nr_inodes=${filesMax},mode=755`;
+}
 
 /** Unpacks uploaded build contexts under `work/`; in memory when they are small. */
 export class Intake {
   readonly #directory: string;
+  readonly #bounds: IntakeBounds;
   #inMemory = 0;
 
-  constructor(directory: string) {
+  constructor(directory: string, bounds: IntakeBounds = boundsOfDaemon) {
     this.#directory = directory;
+    this.#bounds = bounds;
   }
 
   /**
@@ -40,18 +61,20 @@ export class Intake {
     };
     const dispose = async () => {
       await close();
+      await rm(`${path}.spool`, { force: true });
       await rm(path, { recursive: true, force: true, maxRetries: 3 });
     };
     try {
-      const upload = new Upload(body);
+      const upload = new Upload(body, `${path}.spool`);
       if (await upload.isEmpty()) return { path, [Symbol.asyncDispose]: dispose };
       const options = { signal, sizeBytesMax: limits.layerBytesMax };
       if (this.#inMemory < inMemoryMax) {
         this.#inMemory++;
         isMounted = true;
-        mountTmpfs(path, tmpfsOptions);
+        mountTmpfs(path, await tmpfsOptions(this.#bounds));
         try {
-          await unpackTar(upload.small(uploadBytesMax), path, options);
+          await unpackTar(upload.small(this.#bounds.uploadBytesMax), path, options);
+          await upload.forget();
           return { path, [Symbol.asyncDispose]: dispose };
         } catch (error) {
           if (!isFailure(error, "exhausted")) throw error;
@@ -73,13 +96,17 @@ export class Intake {
  */
 class Upload {
   readonly #reader: AsyncIterator<Uint8Array>;
-  /** What was taken as of a small one. */
+  readonly #spoolPath: string;
+  /** What was taken as of a small one: its beginning, and a file with what followed. */
   #kept: Uint8Array[] = [];
+  #spool: FileHandle | undefined;
+  #takenBytes = 0;
   #rest: Uint8Array | undefined;
   #reading: Promise<unknown> = Promise.resolve();
 
-  constructor(body: AsyncIterable<Uint8Array>) {
+  constructor(body: AsyncIterable<Uint8Array>, spoolPath: string) {
     this.#reader = body[Symbol.asyncIterator]();
+    this.#spoolPath = spoolPath;
   }
 
   async isEmpty(): Promise<boolean> {
@@ -88,12 +115,11 @@ class Upload {
 
   /** @throws Failure "exhausted" when more than `sizeBytesMax` came */
   async *small(sizeBytesMax: number): AsyncGenerator<Uint8Array, void> {
-    let sizeBytes = 0;
-    for (let at = 0; ; at++) {
-      const piece = this.#kept[at] ?? (await this.#keepNext());
+    yield* this.#kept.slice();
+    for (;;) {
+      const piece = await this.#keepNext();
       if (!piece) return;
-      sizeBytes += piece.length;
-      if (sizeBytes > sizeBytesMax) {
+      if (this.#takenBytes > sizeBytesMax) {
         throw new Failure("exhausted", `Cannot unpack more than ${sizeBytesMax} bytes in memory`);
       }
       yield piece;
@@ -104,16 +130,36 @@ class Upload {
   async *all(): AsyncGenerator<Uint8Array, void> {
     await this.#reading; // what `small` had asked for last
     for (let piece = this.#kept.shift(); piece; piece = this.#kept.shift()) yield piece;
+    if (this.#spool) yield* createReadStream(this.#spoolPath, { highWaterMark: pieceBytes });
+    await this.forget();
     for (let piece = await this.#next(); piece; piece = await this.#next()) yield piece;
   }
 
+  /** Lets go of what was kept. */
+  async forget(): Promise<void> {
+    this.#kept = [];
+    await this.#spool?.close();
+    if (this.#spool) await rm(this.#spoolPath, { force: true });
+    this.#spool = undefined;
+  }
+
   #keepNext(): Promise<Uint8Array | undefined> {
-    const reading = this.#next().then((piece) => {
-      if (piece) this.#kept.push(piece);
+    const reading = this.#next().then(async (piece) => {
+      if (piece) await this.#keep(piece);
       return piece;
     });
     this.#reading = reading.catch(() => {}); // who asked hears of it
     return reading;
+  }
+
+  async #keep(piece: Uint8Array): Promise<void> {
+    this.#takenBytes += piece.length;
+    if (!this.#spool && this.#takenBytes <= keptBytesMax) {
+      this.#kept.push(piece);
+      return;
+    }
+    this.#spool ??= await open(this.#spoolPath, "wx", 0o600);
+    await this.#spool.writeFile(piece);
   }
 
   async #next(): Promise<Uint8Array | undefined> {
