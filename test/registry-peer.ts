@@ -139,6 +139,8 @@ export class FaultProxy {
   cutAfterBytes: number | undefined;
   /** How many connections are still to be cut. */
   cuts = Number.POSITIVE_INFINITY;
+  /** All connections are cut, once, when so many bytes have passed in both directions. */
+  breakAtBytes: number | undefined;
   /** Bytes a second towards us; undefined unbounded. */
   bytesPerSecond: number | undefined;
 
@@ -171,6 +173,11 @@ export class FaultProxy {
       from.on("data", (bytes) => {
         count += bytes.length;
         told(bytes.length);
+        if (this.receivedBytes + this.sentBytes > (this.breakAtBytes ?? Number.POSITIVE_INFINITY)) {
+          this.breakAtBytes = undefined;
+          for (const socket of this.#sockets) socket.resetAndDestroy();
+          return;
+        }
         if (this.cutAfterBytes !== undefined && count > this.cutAfterBytes && this.cuts > 0) {
           this.cuts--;
           near.resetAndDestroy();
@@ -193,6 +200,13 @@ export class FaultProxy {
     pass(far, near, (bytes) => {
       this.receivedBytes += bytes;
     });
+  }
+
+  /** Counts from 0 again, and breaks as said. */
+  reset(breakAtBytes?: number): void {
+    this.receivedBytes = 0;
+    this.sentBytes = 0;
+    this.breakAtBytes = breakAtBytes;
   }
 
   close(): void {

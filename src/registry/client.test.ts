@@ -5,7 +5,7 @@ import { parseChallenge } from "./client-challenge.ts";
 import { endpointsOf, isInsecure } from "./client-host.ts";
 import { openRegistryClient } from "./client-open.ts";
 import { retryAfterMs } from "./client-retry.ts";
-import { isRelated } from "./client-token.ts";
+import { fetchToken, isRelated } from "./client-token.ts";
 
 type Handler = (request: Request, url: URL) => Response | Promise<Response>;
 const servers: Bun.Server<undefined>[] = [];
@@ -152,6 +152,15 @@ describe("a token", () => {
     const failing = at(registry.address, alice).manifest("1", signal);
     await expect(failing).rejects.toThrow("it sends logins to 127.9.9.9:9");
     await expect(failing).rejects.toMatchObject({ code: "denied" });
+  });
+
+  test("is not asked for without TLS where the registry has it, nor from what is no address", async () => {
+    const registry = new URL("https://reg.example.com");
+    const about = { service: "", scopes: [], credentials: alice, registry, tls: {}, signal };
+    for (const realm of ["http://reg.example.com/token", "file:///etc/passwd", "token", ""]) {
+      const failing = fetchToken({ ...about, realm });
+      await expect(failing).rejects.toThrow("Cannot log in to reg.example.com: its realm is");
+    }
   });
 
   test("that never comes is a Failure that names the host", async () => {

@@ -37,6 +37,12 @@ const codeOf: Record<string, Code> = {
   ETIMEDOUT: "timeout",
 };
 
+/** What users meet, as the C library and Docker say it. */
+const wordsOf: Record<string, string> = {
+  ENOSPC: "no space left on device",
+  EDQUOT: "disk quota exceeded",
+};
+
 /** errno of the last libc call on this thread. Read it at once: the next call may overwrite it. */
 export function lastErrno(): number {
   return read.i32(symbols.__errno_location()!, 0);
@@ -51,7 +57,8 @@ export function errnoName(errno: number): string {
 export function failureOf(call: string, errno: number, subject: string): Failure {
   const name = errnoName(errno);
   const cause = Object.assign(new Error(name), { code: name, errno });
-  return new Failure(codeOf[name] ?? "internal", `Cannot ${call} "${subject}": ${name}`, { cause });
+  const text = `Cannot ${call} "${subject}": ${wordsOf[name] ?? name}`;
+  return new Failure(codeOf[name] ?? "internal", text, { cause });
 }
 
 /** Turns libc's -1 into a Failure; any other result is returned as it is. */
