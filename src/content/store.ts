@@ -214,25 +214,31 @@ class DiskStore implements ContentStore {
     const theirs = `${this.#beside}/${blobPath(digest)}`;
     const found = await statOf(theirs);
     if (!found || found.ino === (await stat(path)).ino) return;
-    const name = `${this.#ingest}/${randomUUID()}`;
-    await link(path, name);
-    await rename(name, theirs); // removed there meanwhile: it is collected there as nobody's
+    const name = await this.#linkTo(path);
+    if (name) await rename(name, theirs); // removed there meanwhile: it is collected as nobody's
   }
 
   /** The file of the store beside in place of this one, which is not synced yet. */
   async #takeFromBeside(path: string, digest: Digest): Promise<void> {
     if (!this.#beside) return;
-    const name = `${this.#ingest}/${randomUUID()}`;
-    try {
-      await link(`${this.#beside}/${blobPath(digest)}`, name);
-    } catch (error) {
-      if (errnoOf(error) === "ENOENT") return;
-      throw error;
-    }
+    const name = await this.#linkTo(`${this.#beside}/${blobPath(digest)}`);
+    if (!name) return;
     const [mine, other] = await Promise.all([stat(path), stat(name)]);
     if (other.size !== mine.size) return await rm(name);
     await utimes(name, mine.atime, mine.mtime); // it is as young as what it stands for
     await rename(name, path);
+  }
+
+  /** Another name for a file; undefined when it is absent, or can have none: each keeps its own then. */
+  async #linkTo(path: string): Promise<string | undefined> {
+    const name = `${this.#ingest}/${randomUUID()}`;
+    try {
+      await link(path, name);
+      return name;
+    } catch (error) {
+      if (["ENOENT", "EXDEV", "EMLINK", "EPERM"].includes(errnoOf(error) ?? "")) return undefined;
+      throw error;
+    }
   }
 
   /** Syncs the blobs' directories; callers that come while one sync runs share the next. */

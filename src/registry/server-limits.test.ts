@@ -46,6 +46,21 @@ test("a manifest counts for its repository's quota", async () => {
   await expect(pushed).rejects.toThrow("403");
 });
 
+test("immutable tags of the configuration are set once, in the repositories that match", async () => {
+  const policy = policyOf({ immutable: [{ repositories: ["releases/*"], tags: ["v*"] }] });
+  await using lab = await openLaboratory({ parts: { policy } });
+  for (const name of ["releases/app", "team/app"]) {
+    await lab.push.image(name, "v1", "one");
+    await lab.push.image(name, "latest", "one");
+    await lab.push.image(name, "latest", "two");
+  }
+  await lab.push.image("releases/app", "v1", "one"); // the same again
+  await expect(lab.push.image("releases/app", "v1", "two")).rejects.toThrow("403");
+  await lab.push.image("team/app", "v1", "two");
+  const gone = await lab.call("DELETE", "/v2/releases/app/manifests/v1");
+  expect(await codeOf(gone)).toBe("403 DENIED");
+});
+
 test("limitRate() lets a client save up five seconds, and each client on its own", () => {
   const limit = limitRate(2);
   for (let count = 0; count < 10; count++) limit("one");
