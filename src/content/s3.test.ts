@@ -67,6 +67,16 @@ test("S3 store: link() gives an address that opens without keys, and only as it 
   expect((await fetch(url.replace("Expires=1200", "Expires=9200"))).status).toBe(403);
 });
 
+test("openS3Store() waits for a service only so long", async () => {
+  const silent = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Promise(() => {}) });
+  const storage = { ...lab.storage, endpoint: silent.url.origin };
+  await expect(openS3Store(storage, { timeoutMs: 50 })).rejects.toMatchObject({
+    code: "unavailable",
+    message: expect.stringContaining("no answer within"),
+  });
+  await silent.stop(true);
+});
+
 test("openS3Store() refuses wrong keys and an absent bucket", async () => {
   const wrong = { ...lab.storage, secretAccessKey: "guess" };
   await expect(openS3Store(wrong)).rejects.toMatchObject({ code: "denied" });

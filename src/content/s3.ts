@@ -30,6 +30,9 @@ export interface Storage {
 const partBytes = 8 << 20;
 const partsAtOnce = 2;
 const retries = 3;
+const answerTimeoutMs = 60_000;
+/** Below 100 kB/s nobody waits for. */
+const slowestBytesPerMs = 100;
 const linkSeconds = 1_200;
 const keysPerList = 1_000;
 
@@ -121,7 +124,7 @@ function invalid(text: string, why: string): Failure {
  */
 export async function openS3Store(
   storage: Storage,
-  { ownerPath }: { ownerPath?: string } = {},
+  { ownerPath, timeoutMs = answerTimeoutMs }: { ownerPath?: string; timeoutMs?: number } = {},
 ): Promise<BlobStore> {
   const { bucket, endpoint, region, accessKeyId, secretAccessKey, sessionToken } = storage;
   const client = new Bun.S3Client({
@@ -130,7 +133,7 @@ export async function openS3Store(
     ...(region ? { region } : {}),
     ...(sessionToken ? { sessionToken } : {}),
   });
-  const store = new S3Store(client, storage);
+  const store = new S3Store(client, storage, timeoutMs);
   await store.list().next();
   if (ownerPath !== undefined) await store.claim(ownerPath);
   return store;
@@ -140,10 +143,12 @@ class S3Store implements BlobStore {
   readonly #client: Bun.S3Client;
   readonly #prefix: string;
   readonly #bucket: string;
+  readonly #timeoutMs: number;
   readonly link?: (digest: Digest) => string;
 
-  constructor(client: Bun.S3Client, { prefix, bucket, redirects }: Storage) {
+  constructor(client: Bun.S3Client, { prefix, bucket, redirects }: Storage, timeoutMs: number) {
     this.#client = client;
+    this.#timeoutMs = timeoutMs;
     this.#prefix = prefix;
     this.#bucket = bucket;
     if (redirects) {
@@ -207,9 +212,11 @@ class S3Store implements BlobStore {
 
   async #send(path: string, digest: Digest, sizeBytes: number): Promise<void> {
     const options = { partSize: partBytes, queueSize: partsAtOnce, retry: retries };
-    await this.#asking("store", digest, async () => {
+    const timeoutMs = this.#timeoutMs + sizeBytes / slowestBytesPerMs;
+    const send = async () => {
       await this.#client.write(this.#key(digest), Bun.file(path), options);
-    });
+    };
+    await this.#asking("store", digest, send, timeoutMs);
     const found = await this.size(digest);
     if (found === sizeBytes) return;
     const why = `${found ?? "none"} of ${sizeBytes} bytes arrived`;
@@ -288,9 +295,22 @@ class S3Store implements BlobStore {
   }
 
   /** What the service refuses, in our words; never with the keys. */
-  async #asking<Value>(verb: string, what: string, task: () => Promise<Value>): Promise<Value> {
+  async #asking<Value>(
+    verb: string,
+    what: string,
+    task: () => Promise<Value>,
+    timeoutMs = this.#timeoutMs,
+  ): Promise<Value> {
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      const why = `no answer within ${Math.round(timeoutMs / 1000)} seconds`;
+      const message = `Cannot ${verb} ${what} in "${this.#bucket}": ${why}`;
+      late.reject(new Failure("unavailable", message));
+    }, timeoutMs);
+    const asked = task();
+    asked.catch(() => {}); // whoever waits sees it; after the time-out nobody does
     try {
-      return await task();
+      return await Promise.race([asked, late.promise]);
     } catch (cause) {
       if (cause instanceof Failure) throw cause;
       const { code = "", message = "" } = cause as { code?: string; message?: string };
@@ -303,6 +323,8 @@ class S3Store implements BlobStore {
         `Cannot ${verb} ${what} in "${this.#bucket}": ${why}`,
         { cause },
       );
+    } finally {
+      clearTimeout(timer);
     }
   }
 }
