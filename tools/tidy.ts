@@ -11,7 +11,7 @@ const rows = [
   ["registry", "snapshot", "runtime", "network", "volume"],
   ["image"],
   ["build", "scan", "sign"],
-  ["engine"],
+  ["engine", "buildkit"],
   ["api"],
   ["compose"],
   ["cli", "ui"],

@@ -230,6 +230,20 @@ export class ServerConnection {
   }
 
   /**
+   * Writes `head`, and leaves the socket to another protocol's code.
+   * @throws Failure "invalid" — the client has sent something already
+   */
+  surrender(head: string): Socket {
+    if (this.#pending.length > 0 || this.#queuedBytes > 0) {
+      throw new Failure("invalid", "Cannot change the protocol: the client did not wait for it");
+    }
+    this.#decoder = undefined;
+    for (const event of ["data", "drain", "end"]) this.socket.removeAllListeners(event);
+    this.socket.write(head);
+    return this.socket;
+  }
+
+  /**
    * Ends our side and lets what was written arrive: a close with unread input would make the kernel
    * throw away the output on its way.
    */

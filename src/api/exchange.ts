@@ -1,4 +1,5 @@
 /** One request and its answer. */
+import type { Socket } from "node:net";
 import { Readable } from "node:stream";
 import { Failure, limits, log, toFailure } from "../base/mod.ts";
 import { answerHead, errorAnswer } from "./answers.ts";
@@ -243,6 +244,16 @@ export class Exchange {
   /** Makes the connection a stream by 101 with these headers. */
   hijackAs(headers: string): Stream {
     return this.#open(`${answerHead(101)}${headers}\r\n`, true);
+  }
+
+  /** Answers 101 and gives the socket away, for a protocol of its own. @throws Failure "invalid" */
+  surrender(protocol: string): Socket {
+    if (this.#state !== "open") throw new Error("Broken invariant: answered twice");
+    const headers = `Connection: Upgrade\r\nUpgrade: ${protocol}\r\n`;
+    const socket = this.#connection.surrender(`${answerHead(101)}${headers}\r\n`);
+    this.#state = "done";
+    this.isHijacked = true;
+    return socket;
   }
 
   #open(head: string, isRaw: boolean): Stream {

@@ -1,4 +1,4 @@
-/** Endpoints of what Lading has not: swarm, plugins, BuildKit's sessions. They say so in Docker's words. */
+/** Endpoints of what Lading has not: swarm, plugins. They say so in Docker's words. */
 import { Failure } from "../base/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
@@ -30,16 +30,6 @@ function noSuchPlugin(_: Exchange, __: Context, [name = ""]: readonly string[]):
 
 function noPluginSupport(): void {
   throw new Failure("unsupported", "Cannot install a plugin: Lading runs none");
-}
-
-function noSession(): void {
-  throw new Failure(
-    "invalid",
-    "Cannot open a BuildKit session: this engine builds by POST /build",
-    {
-      hint: "Set DOCKER_BUILDKIT=0",
-    },
-  );
 }
 
 /** List, make, look at, change and remove: a node outside a swarm refuses each alike. */
@@ -74,6 +64,4 @@ export const routes: readonly Route[] = [
   ["POST", "/plugins/{name}/push", noSuchPlugin],
   ["POST", "/plugins/{name}/set", noSuchPlugin],
   ["DELETE", "/plugins/{name}", noSuchPlugin],
-  ["POST", "/session", noSession],
-  ["POST", "/grpc", noSession],
 ];

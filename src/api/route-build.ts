@@ -104,9 +104,9 @@ function refuseUnsupported(query: URLSearchParams): void {
   if (query.get("version") === "2") {
     throw new Failure(
       "unsupported",
-      "Cannot build with BuildKit's protocol: this engine has none",
+      "Cannot build by version=2 of POST /build: BuildKit's clients use POST /grpc and /session",
       {
-        hint: "Set DOCKER_BUILDKIT=0: the engine's own builder does what BuildKit's Dockerfiles need",
+        hint: "Install the buildx plugin of Docker's client, or set DOCKER_BUILDKIT=0",
       },
     );
   }

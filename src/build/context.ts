@@ -17,8 +17,9 @@ export interface Context {
 export function readContext(request: BuildRequest): Context {
   const root = request.contextPath;
   if ("text" in request.dockerfile) {
-    const dockerfile = parseDockerfile(request.dockerfile.text);
-    return { root, dockerfile, ignore: readIgnore(root, ["Dockerfile"]) };
+    const { text, path = "Dockerfile", ignore } = request.dockerfile;
+    const dockerfile = parseDockerfile(text, path);
+    return { root, dockerfile, ignore: ignore ? parseIgnore(ignore) : readIgnore(root, [path]) };
   }
   const asked = request.dockerfile.path || "Dockerfile";
   const path = asked.replace(/^\/+/, "");

@@ -15,7 +15,7 @@ export { secretBytesMax } from "./parts.ts";
 export type { OpenRepository, PushImage } from "./produce.ts";
 export { type Reason, reasonText } from "./reasons.ts";
 export { CommandFailure } from "./source.ts";
-export { agentOver } from "./ssh-agent.ts";
+export { type Agent, agentOver } from "./ssh-agent.ts";
 export type { Pull } from "./tools.ts";
 export {
   type BuildCall,

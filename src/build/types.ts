@@ -14,8 +14,10 @@ import type { Uploads } from "./uploads.ts";
 export interface BuildRequest {
   /** The unpacked context folder. Read only; hostile: never followed out of itself. */
   readonly contextPath: string;
-  /** Path of the Dockerfile inside the context, or its text. */
-  readonly dockerfile: { readonly path: string } | { readonly text: string };
+  /** Path of the Dockerfile inside the context, or its text, with the ignore rules that go with it. */
+  readonly dockerfile:
+    | { readonly path: string }
+    | { readonly text: string; readonly path?: string; readonly ignore?: string };
   readonly tags: readonly string[];
   readonly buildArgs: Readonly<Record<string, string | null>>;
   readonly labels: Readonly<Record<string, string>>;

@@ -58,7 +58,7 @@ describe("with somebody swapping a folder for a link out of the root", () => {
       expect(readdirSync(`${place}/victim`)).toEqual(["in"]);
       expect(readdirSync(`${place}/victim/in`)).toEqual([]);
     }
-  }, 60_000); // two threads at full speed: on a busy machine it takes long
+  });
 
   test("packTar() reads nothing outside", async () => {
     const place = swapRoot();

@@ -23,7 +23,7 @@ export class Fixture {
     afterAll(() => {
       for (const target of this.mounts(this.base)) unmountNow(target, { detach: true });
       rmSync(this.base, { recursive: true, force: true });
-    }, 60_000); // thousands of files
+    });
   }
 
   /** The mount points below a directory. */

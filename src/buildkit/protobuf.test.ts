@@ -1,0 +1,58 @@
+import { expect, test } from "bun:test";
+import { message } from "./protobuf.ts";
+
+const all = message({
+  name: [1, "text"],
+  sizes: [2, "texts"],
+  body: [3, "bytes"],
+  parts: [4, "blobs"],
+  isDone: [5, "flag"],
+  count: [6, "whole"],
+  labels: [7, "map"],
+  data: [16, "blobMap"],
+});
+
+test("message() gives back what it was given", () => {
+  const value = {
+    name: "é",
+    sizes: ["a", "", "b"],
+    body: Buffer.from([0, 255]),
+    parts: [Buffer.from("x"), Buffer.from("")],
+    isDone: true,
+    count: 2 ** 40 + 1,
+    labels: new Map([["k", "v"]]),
+    data: new Map([["k", Buffer.from("v")]]),
+  };
+  const back = all.decode(all.encode(value));
+  expect({
+    ...back,
+    body: [...back.body],
+    parts: back.parts.map(String),
+    data: String(back.data.get("k")),
+  }).toEqual({
+    ...value,
+    body: [0, 255],
+    parts: ["x", ""],
+    data: "v",
+  } as never);
+});
+
+test("message() writes the bytes that the specification gives", () => {
+  expect(Buffer.from(message({ a: [1, "whole"] }).encode({ a: 150 })).toString("hex")).toBe(
+    "089601",
+  );
+  const text = message({ b: [2, "text"] }).encode({ b: "testing" });
+  expect(Buffer.from(text).toString("hex")).toBe("120774657374696e67");
+});
+
+test("message() passes unknown fields over, and keeps negative numbers", () => {
+  const other = message({ x: [9, "text"], count: [6, "whole"] });
+  const back = all.decode(other.encode({ x: "?", count: -2 }));
+  expect([back.count, back.name]).toEqual([-2, ""]);
+});
+
+test("message() refuses what is cut short, and wire types of groups", () => {
+  for (const hex of ["0a05", "08", "0b", "0aff"]) {
+    expect(() => all.decode(Buffer.from(hex, "hex"))).toThrow(/Cannot read the message/);
+  }
+});

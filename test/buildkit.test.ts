@@ -1,0 +1,168 @@
+/** BuildKit's protocol: by a client of our own everywhere, and by buildx and Compose where they are installed. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Files, Laboratory } from "../src/buildkit/laboratory.ts";
+import { command, dockerPath, TestEngine, whyNot } from "./engine.ts";
+
+const buildx = dockerPath
+  ? Bun.spawnSync([dockerPath, "buildx", "version"], { stderr: "ignore" }).exitCode === 0
+  : false;
+const whyNotBuildx = whyNot ?? (buildx ? undefined : "needs the buildx plugin, Debian 13 has it");
+
+describe.skipIf(whyNot !== undefined)(`BuildKit${whyNot ? ` (skipped: ${whyNot})` : ""}`, () => {
+  let engine: TestEngine;
+  const socketPath = () => engine.host.slice("unix://".length);
+  const client = (files: Record<string, string>, more: { secrets?: Files; named?: Files } = {}) => {
+    const all = new Map(Object.entries(files));
+    const folders = new Map([
+      ["context", all],
+      ["dockerfile", all],
+      ...(more.named ? [["named", more.named] as const] : []),
+    ]);
+    return Laboratory.open(socketPath(), {
+      folders,
+      ...(more.secrets ? { secrets: more.secrets } : {}),
+    });
+  };
+
+  beforeAll(async () => {
+    engine = await TestEngine.open("bkit");
+    await engine.importBusybox();
+  });
+  afterAll(async () => {
+    expect(await engine.close()).toEqual([]);
+  });
+
+  test("builds from the client's folder, with arguments, labels and a target", async () => {
+    using laboratory = await client({
+      Dockerfile:
+        "FROM busybox AS one\nARG WHO\nCOPY . /in\nRUN echo hello $WHO && ls /in/deep\nFROM scratch\nRUN no\n",
+      "deep/": "",
+      "deep/file": "x".repeat(300_000),
+      empty: "",
+    });
+    const options = new Map([
+      ["target", "one"],
+      ["build-arg:WHO", "you"],
+      ["label:a", "b"],
+    ]);
+    const { id, log } = await laboratory.build(options, "built:1");
+    expect(log).toContain("hello you\nfile\n");
+    expect(log).toContain("RUN echo hello $WHO");
+    expect(await engine.ok(["inspect", "-f", "{{.Id}} {{.Config.Labels.a}}", "built:1"])).toContain(
+      `${id} b`,
+    );
+    expect(await engine.ok(["run", "--rm", "built:1", "wc", "-c", "/in/deep/file"])).toContain(
+      "300000",
+    );
+    const again = await laboratory.build(options, "built:2");
+    expect([again.id, again.log.includes("COPY . /in CACHED")]).toEqual([id, true]);
+  });
+
+  test("asks for a thousand files, more than are on their way at once", async () => {
+    const files = Object.fromEntries(
+      Array.from({ length: 1000 }, (_, at) => [`f${String(at).padStart(4, "0")}`, `${at}\n`]),
+    );
+    using laboratory = await client({
+      Dockerfile: "FROM busybox\nCOPY f* /f/\nRUN cat /f/* | md5sum\n",
+      ...files,
+    });
+    const { log } = await laboratory.build(new Map(), "many");
+    const all = Array.from({ length: 1000 }, (_, at) => `${at}\n`).join("");
+    expect(log).toContain(new Bun.CryptoHasher("md5").update(all).digest("hex"));
+  });
+
+  test("asks for secrets by name and keeps none; a named context is a folder of the client's", async () => {
+    const secrets = new Map([["token", "s3cr3t-of-the-client"]]);
+    const dockerfile =
+      "FROM busybox\nRUN --mount=type=secret,id=token wc -c < /run/secrets/token\nCOPY --from=shared /note /note\n";
+    using laboratory = await client(
+      { Dockerfile: dockerfile },
+      { secrets, named: new Map([["note", "from there"]]) },
+    );
+    const { log } = await laboratory.build(new Map([["context:shared", "local:named"]]), "parts");
+    expect(log).toContain("20\n");
+    expect(await engine.ok(["run", "--rm", "parts", "cat", "/note"])).toContain("from there");
+    const found = await command([
+      "grep",
+      "-rlaF",
+      "-D",
+      "skip",
+      "s3cr3t-of-the-client",
+      `${engine.folder}/data`,
+    ]);
+    expect(found.stdout).toBe("");
+  });
+
+  test("tells why a build failed, and goes on for the next", async () => {
+    using laboratory = await client({ Dockerfile: "FROM busybox\nRUN echo before; exit 7\n" });
+    await expect(laboratory.build(new Map(), "no")).rejects.toThrow(
+      /returned a non-zero code: 7[\s\S]*Dockerfile:2/,
+    );
+    await expect(laboratory.build(new Map([["filename", "Other"]]), "no")).rejects.toThrow(
+      /failed to read dockerfile: open Other: no such file/,
+    );
+    await expect(laboratory.build(new Map([["requestid", "x"]]), "no")).rejects.toThrow(
+      /unsupported request x/,
+    );
+    await expect(
+      laboratory.build(new Map([["platform", "linux/amd64,linux/arm64"]]), "no"),
+    ).rejects.toThrow(/Multi-platform/);
+    expect(await engine.ok(["images", "-q", "no"])).toBe("");
+  });
+
+  test("refuses what is no gRPC, and sessions of one name", async () => {
+    const ask = (path: string, ...more: string[]) =>
+      command([
+        "curl",
+        "-s",
+        "-X",
+        "POST",
+        "--unix-socket",
+        socketPath(),
+        ...more,
+        `http://d${path}`,
+      ]);
+    expect((await ask("/grpc")).stdout).toContain("no Upgrade: h2c");
+    const upgrade = ["-H", "Connection: Upgrade", "-H", "Upgrade: h2c"];
+    expect((await ask("/session", ...upgrade)).stdout).toContain("Session-Uuid is no name");
+    using laboratory = await client({ Dockerfile: "FROM scratch\n" });
+    const same = await ask(
+      "/session",
+      ...upgrade,
+      "-H",
+      `X-Docker-Expose-Session-Uuid: ${laboratory.session}`,
+    );
+    expect(same.stdout).toContain("is open already");
+  });
+
+  test.skipIf(whyNotBuildx !== undefined)(
+    `docker build builds by buildx${whyNotBuildx ? ` (skipped: ${whyNotBuildx})` : ""}`,
+    async () => {
+      const folder = join(engine.folder, "buildx");
+      mkdirSync(folder);
+      writeFileSync(
+        join(folder, "Dockerfile"),
+        "FROM busybox\nCOPY . /in\nRUN --mount=type=secret,id=t cat /in/a /run/secrets/t\n",
+      );
+      writeFileSync(join(folder, "a"), "of the context\n");
+      writeFileSync(join(folder, "secret"), "a secret\n");
+      const line = [
+        "build",
+        "--progress=plain",
+        "--secret",
+        `id=t,src=${folder}/secret`,
+        "-t",
+        "by-buildx",
+        folder,
+      ];
+      const ran = await command([dockerPath!, ...line], {
+        env: { DOCKER_HOST: engine.host, DOCKER_BUILDKIT: "1" },
+      });
+      expect(ran.stderr).toContain("of the context");
+      expect(ran.code).toBe(0);
+      expect(await engine.ok(["images", "-q", "by-buildx"])).not.toBe("");
+    },
+  );
+});
