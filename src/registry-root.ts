@@ -17,6 +17,7 @@ import {
   openRegistryStore,
   ownerAccess,
   parseConfig,
+  type RefusedAccess,
   type RegistryConfig,
   type RegistryEvent,
   retireBy,
@@ -123,6 +124,7 @@ async function openRegistry(
   const cache = rules.length > 0 ? await openCache(store, { rules, directory }) : undefined;
   const parts = {
     ...{ store, policy, tell, retention: config.retention, metrics, limitRate: limit },
+    tellRefused: (refused: RefusedAccess) => audit.tell(refused),
     ...(cache ? { cache } : {}),
   };
   return {

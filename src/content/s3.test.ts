@@ -50,7 +50,7 @@ test("S3 store: adopt() sends a large file in parts, and nothing is seen before 
 
 test("S3 store: a service that fails for long is told as unavailable, and a moment of it is not", async () => {
   const store = await open();
-  await writeFile(`${folder}/part`, Buffer.alloc(12 << 20));
+  await writeFile(`${folder}/part`, Buffer.alloc(6 << 20));
   lab.failing.requests = 1_000;
   const adopted = store.adopt(`${folder}/part`, {});
   await expect(adopted).rejects.toMatchObject({ code: "unavailable" });

@@ -18,7 +18,7 @@ export { Hooks } from "./hook-queue.ts";
 export { joinSettings, readTable } from "./routes-file.ts";
 export { adminPrefix, answerAdmin, retireBy } from "./server-admin.ts";
 export { Audit } from "./server-audit.ts";
-export type { RegistryEvent, Tell } from "./server-call.ts";
+export type { RefusedAccess, RegistryEvent, Tell } from "./server-call.ts";
 export { limitRate } from "./server-limits.ts";
 export { Metrics } from "./server-metrics.ts";
 export { type Listen, type RegistryServer, serveRegistry } from "./server-open.ts";

@@ -1,7 +1,7 @@
 import { appendFile, rename, stat } from "node:fs/promises";
 import { log } from "../base/mod.ts";
 import { errnoOf } from "../sys/mod.ts";
-import type { RegistryEvent } from "./server-call.ts";
+import type { RefusedAccess, RegistryEvent } from "./server-call.ts";
 
 const fileBytesMax = 64 << 20;
 const waitingMax = 10_000;
@@ -20,7 +20,7 @@ export class Audit {
     this.#path = path;
   }
 
-  tell(event: RegistryEvent): void {
+  tell(event: RegistryEvent | RefusedAccess): void {
     if (this.#lines.length >= waitingMax) this.#lost++;
     else this.#lines.push(`${JSON.stringify({ at: new Date().toISOString(), ...event })}\n`);
     this.#writing ??= this.#write();

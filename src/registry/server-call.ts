@@ -22,4 +22,15 @@ export interface RegistryEvent {
   readonly peer: string;
 }
 
+/** Somebody who asked for what is not allowed, or with credentials that are wrong: for the audit log. */
+export interface RefusedAccess {
+  readonly action: "refuse";
+  readonly code: string;
+  readonly method: string;
+  readonly path: string;
+  /** The name that was said, which nobody has shown to be right. */
+  readonly claims?: string;
+  readonly peer: string;
+}
+
 export type Tell = (event: RegistryEvent) => void;

@@ -1,10 +1,13 @@
 import { expect, test } from "bun:test";
 import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { basicAccess } from "./access-basic.ts";
+import { Passwords } from "./access-passwords.ts";
+import { compileRules } from "./access-rules.ts";
 import { Hooks } from "./hook-queue.ts";
 import { codeOf, openLaboratory } from "./laboratory.ts";
 import { Audit } from "./server-audit.ts";
-import type { RegistryEvent } from "./server-call.ts";
+import type { RefusedAccess, RegistryEvent } from "./server-call.ts";
 import { limitRate } from "./server-limits.ts";
 import { Metrics } from "./server-metrics.ts";
 
@@ -88,6 +91,26 @@ test("the audit log holds one line for each event, in order", async () => {
   const lines = readFileSync(path, "utf8").trimEnd().split("\n");
   expect(lines.length).toBe(101);
   expect(JSON.parse(lines[42]!)).toMatchObject({ ...event, tag: "v42" });
+});
+
+test("who is refused is told, but not each client that asks how to log in", async () => {
+  const refused: RefusedAccess[] = [];
+  const hash = Bun.password.hashSync("a", { algorithm: "bcrypt", cost: 4 });
+  const rules = [{ repositories: ["team/*"], who: ["anna"], actions: ["pull" as const] }];
+  const access = basicAccess(new Passwords(() => new Map([["anna", hash]])), compileRules(rules));
+  const tellRefused = (one: RefusedAccess) => void refused.push(one);
+  await using lab = await openLaboratory({ parts: { access, tellRefused } });
+  const as = (pair: string) => ({ headers: { Authorization: `Basic ${btoa(pair)}` } });
+  expect((await lab.call("GET", "/v2/")).status).toBe(401);
+  expect((await lab.call("GET", "/v2/", as("anna:guess"))).status).toBe(401);
+  expect((await lab.call("DELETE", "/v2/team/app/manifests/v1", as("anna:a"))).status).toBe(403);
+  expect((await lab.call("GET", "/v2/", as("anna:a"))).status).toBe(200);
+  const about = { action: "refuse", claims: "anna", peer: "127.0.0.1" };
+  expect(refused).toMatchObject([
+    { ...about, code: "UNAUTHORIZED", path: "/v2/", method: "GET" },
+    { ...about, code: "DENIED", path: "/v2/team/app/manifests/v1", method: "DELETE" },
+  ]);
+  expect(JSON.stringify(refused)).not.toContain("guess");
 });
 
 test("metrics count requests and events", async () => {

@@ -79,13 +79,33 @@ async function answer(parts: ServerParts, request: Request, peer: string): Promi
   const { path, query } = splitTarget(request.url);
   const startMs = performance.now();
   const response = await dispatch(parts, path, { request, query, peer }).catch((error) => {
-    if (error instanceof Refusal) return refused(error, request.method);
+    if (error instanceof Refusal) {
+      tellRefused(parts, error, { request, path, peer });
+      return refused(error, request.method);
+    }
     if (request.signal.aborted) return new Response(null, { status: 499 }); // nobody reads it
     return refused(broken(error, `${request.method} ${path}`), request.method);
   });
   const seconds = (performance.now() - startMs) / 1000;
   parts.metrics?.request(request.method, response.status, seconds);
   return response;
+}
+
+/**
+ * Tells of wrong passwords and of what is not allowed. To ask without credentials, or with a token that
+ * ran out, is how clients find out what it takes: that is no event.
+ */
+function tellRefused(
+  { tellRefused: tell }: ServerParts,
+  { wire }: Refusal,
+  { request, path, peer }: { request: Request; path: string; peer: string },
+): void {
+  const pair = /^basic (.+)$/i.exec(request.headers.get("Authorization") ?? "")?.[1] ?? "";
+  const isWrong = wire === "UNAUTHORIZED" && (pair !== "" || path === tokenPath);
+  if (!tell || (wire !== "DENIED" && !isWrong)) return;
+  const [claims] = Buffer.from(pair, "base64").toString().slice(0, 255).split(":");
+  const about = { code: wire, method: request.method, path: path.slice(0, 300), peer };
+  tell({ action: "refuse", ...about, ...(claims ? { claims } : {}) });
 }
 
 async function dispatch(

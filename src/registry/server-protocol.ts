@@ -4,7 +4,7 @@ import type { RetentionRule } from "./config.ts";
 import { Refusal } from "./refusal.ts";
 import { json } from "./server-answer.ts";
 import { answerBlob } from "./server-blobs.ts";
-import type { Call, Tell } from "./server-call.ts";
+import type { Call, RefusedAccess, Tell } from "./server-call.ts";
 import { listReferrers, listRepositories, listTags } from "./server-lists.ts";
 import { answerManifest } from "./server-manifests.ts";
 import type { Metrics } from "./server-metrics.ts";
@@ -22,6 +22,7 @@ export interface ServerParts {
   readonly metrics?: Metrics;
   /** Repositories that are copies of others. */
   readonly cache?: Cache;
+  readonly tellRefused?: (refused: RefusedAccess) => void;
   /** Throws a Refusal for clients that ask too often. */
   readonly limitRate?: (peer: string) => void;
 }

@@ -135,15 +135,18 @@ onEachStorage(
     let isOver = false;
     const collector = (async () => {
       let removed = 0;
+      let explained = 0;
       while (!isOver) {
         // For all that no running push has touched, a day passes; for all files, whoever needs them.
         const oldest = Math.min(...beganMs);
         const aged = `SET touched_ms = touched_ms - ${25 * hour} WHERE touched_ms < ${oldest}`;
         lab.store.database.run(`UPDATE registry_blob ${aged}`);
         await ageFiles(lab, 25 * hour);
+        const dry = await collect(lab.store, { dryRun: true, historyMs: -hour });
+        explained += dry.details.filter(({ why }) => why !== "").length;
         removed += (await collect(lab.store, { historyMs: -hour })).removed.blobs;
       }
-      return removed;
+      return { removed, explained };
     })();
     const pusher = async (who: number) => {
       for (let round = 0; round < rounds; round++) {
@@ -160,7 +163,9 @@ onEachStorage(
     await Promise.all(pushers.map(pusher)).finally(() => {
       isOver = true;
     });
-    expect(await collector).toBeGreaterThan(rounds); // else nothing was raced
+    const { removed, explained } = await collector;
+    expect(removed).toBeGreaterThan(rounds); // else nothing was raced
+    expect(explained).toBeGreaterThan(rounds);
     for (const who of pushers) {
       const got = await lab.call("GET", `/v2/r/manifests/t${who}`);
       const { layers } = (await got.json()) as ReturnType<typeof imageOf>;
