@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { openS3Laboratory } from "../src/content/s3-laboratory.ts";
 import { command, TestEngine, whyNot as whyNoEngine } from "./engine.ts";
 import { OwnRegistry, PeerRegistry, whyNoPeer } from "./registry-peer.ts";
 
@@ -208,5 +209,35 @@ describe.skipIf(whyNot !== undefined)(
       const out = await engine.docker(["pull", name]);
       expect([out.code, out.stderr]).toEqual([1, expect.stringContaining("denied")]);
     });
+
+    for (const redirect of ["", "&redirect=1"]) {
+      test(`docker and skopeo push and pull with the blobs in a bucket${redirect}`, async () => {
+        await using s3 = openS3Laboratory();
+        const { accessKeyId, secretAccessKey } = s3.keys;
+        const { bucket, endpoint } = s3.storage;
+        const storage = `s3://${bucket}/r?endpoint=${endpoint}&credentials=${engine.folder}/keys${redirect}`;
+        const keys = `aws_access_key_id=${accessKeyId}\naws_secret_access_key=${secretAccessKey}\n`;
+        writeFileSync(join(engine.folder, "keys"), keys);
+        const registry = await OwnRegistry.open({ storage });
+        try {
+          const name = `${registry.address}/app:v1`;
+          await engine.ok(["tag", "busybox", name]);
+          const pushed = await engine.ok(["push", name]);
+          await engine.ok(["rmi", name, "busybox"]);
+          expect(await engine.ok(["run", "--rm", name, "echo", "here"])).toBe("here");
+          const image = await engine.ok(["inspect", "-f", "{{index .RepoDigests 0}}", name]);
+          expect(pushed).toContain(image.split("@")[1]!);
+          await engine.ok(["tag", name, "busybox"]);
+          const plain = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+          const other = `docker://${registry.address}/again:v1`;
+          const copied = await skopeo("copy", "-q", ...plain, `docker://${name}`, other);
+          expect([copied.code, copied.stderr]).toEqual([0, ""]);
+          const isLinked = s3.told.some((line) => line.includes("X-Amz-Signature"));
+          expect(isLinked).toBe(redirect !== "");
+        } finally {
+          await registry.close();
+        }
+      });
+    }
   },
 );
