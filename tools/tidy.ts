@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 const rows = [
   ["base"],
   ["oci", "archive", "sys"],
-  ["content"],
+  ["content", "plugin"],
   ["registry", "snapshot", "runtime", "network", "volume"],
   ["image"],
   ["build", "scan", "sign"],
