@@ -261,5 +261,40 @@ COPY --from=build /app /app`;
       await build(...flags, place);
       expect(await engine.ok(["images", "-q", "a:1"])).not.toBe("");
     });
+
+    test("of all targets of a bake file come in one go, and shared steps are done once", async () => {
+      const folder = join(engine.folder, "bake");
+      mkdirSync(folder);
+      const file = `variable "N" { default = 1 }
+group "default" { targets = ["app", "many"] }
+target "base" { dockerfile-inline = "FROM busybox\\nRUN echo base > /base" }
+target "app" {
+  contexts = { base = "target:base" }
+  dockerfile-inline = "FROM base\\nARG V\\nRUN echo v$V >> /base"
+  args = { V = N + 1 }
+  tags = ["baked:app"]
+  output = ["type=docker", { type = "local", dest = "out" }]
+}
+target "many" {
+  name = "many-\${n}"
+  matrix = { n = ["a", "b", "c"] }
+  dockerfile-inline = "FROM busybox\\nRUN sleep 0.3; cat /proc/sys/kernel/random/uuid > /id"
+  tags = ["baked:\${n}"]
+}`;
+      writeFileSync(join(folder, "docker-bake.hcl"), file);
+      const options = { cwd: folder, env: { N: "4" } };
+      const shown = await engine.lading(["bake", "--print", "app"], options);
+      expect(JSON.parse(shown.stdout).target.app.args).toEqual({ V: "5" });
+      const ran = await engine.lading(["bake", "--metadata-file", "made.json"], options);
+      expect(ran.stderr).toBe("");
+      expect(ran.code).toBe(0);
+      expect(readFileSync(join(folder, "out/base"), "utf8")).toBe("base\nv5\n");
+      const made = JSON.parse(readFileSync(join(folder, "made.json"), "utf8"));
+      const ids = ["a", "b", "c"].map((n) => made[`many-${n}`]["containerimage.config.digest"]);
+      expect(new Set(ids).size).toBe(1);
+      expect(await engine.ok(["inspect", "-f", "{{.Id}}", "baked:b"])).toBe(ids[0]);
+      const wrong = await engine.lading(["bake", "ap"], options);
+      expect(wrong.stderr).toContain("failed to find target ap\nDid you mean app?");
+    });
   },
 );

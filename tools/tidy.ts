@@ -13,12 +13,13 @@ const rows = [
   ["build", "scan", "sign"],
   ["engine", "buildkit"],
   ["api"],
-  ["compose"],
+  ["bake", "compose"],
   ["cli", "ui"],
 ];
 const rowOf = new Map(rows.flatMap((names, row) => names.map((name) => [name, row] as const)));
-const clients = ["cli", "compose", "ui"];
+const clients = ["bake", "cli", "compose", "ui"];
 const clientDoors = [
+  "bake/mod.ts",
   "compose/mod.ts",
   "api/client.ts",
   "api/schema.ts",

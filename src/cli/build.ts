@@ -1,46 +1,35 @@
 import type { ProgressMessage } from "../api/schema.ts";
 import { parseCall, showAnswer } from "./build-call.ts";
-import { buildFlags, buildQuery } from "./build-flags.ts";
-import { sendContexts } from "./build-named.ts";
-import { buildOutputs, receive } from "./build-outputs.ts";
-import { sendParts } from "./build-parts.ts";
+import { buildFlags } from "./build-flags.ts";
+import { receive } from "./build-outputs.ts";
 import { shown, showOf } from "./build-progress.ts";
-import { openContext } from "./build-source.ts";
+import { prepareBuild } from "./build-query.ts";
 import { defineCommand } from "./command.ts";
 import { allAuths } from "./credentials.ts";
 import { configFolder, engineOf } from "./engine.ts";
 import { flushOutput, print, write } from "./output.ts";
 import { showProgress } from "./progress.ts";
-import { securityRequest } from "./security-flags.ts";
 
 export const command = defineCommand({
   usage: "[OPTIONS] PATH | URL | -",
   flags: buildFlags,
   arguments: { min: 1, max: 1 },
   async run({ flags, args, globals }) {
-    const outputs = buildOutputs(flags);
-    const toStdout = outputs.some(({ dest }) => dest === "-");
     const call = parseCall(flags.check ? "check" : flags.call);
-    const source = await openContext(args[0]!, flags.file, call.method !== "build");
     const engine = engineOf(globals);
-    await using parts = await sendParts(engine, flags);
-    const { SecurityOpt } = await securityRequest(flags["security-opt"]);
-    const security = SecurityOpt ? { securityopt: JSON.stringify(SecurityOpt) } : {};
-    const named = await sendContexts(engine, flags["build-context"]);
-    const ahead = source.ahead ? await engine.images.keepContext(source.ahead) : undefined;
-    const file = ahead ? { dockerfilecontext: ahead.Id } : {};
+    const isCall = call.method !== "build";
+    await using prepared = await prepareBuild(engine, flags, { place: args[0]!, isCall });
+    const { context, outputs } = prepared;
+    const toStdout = outputs.some(({ dest }) => dest === "-");
     const show = showOf(flags, isTerminal(toStdout ? 2 : 1));
     const events = show !== "plain" && show !== "quiet";
-    const wanted =
-      outputs.length > 0 ? { outputs: outputs.map(({ Type, Attrs }) => ({ Type, Attrs })) } : {};
-    const own = { ...buildQuery(flags), ...security, ...named, ...file, ...wanted, events };
-    const query = { ...own, ...source.query, ...parts.query };
-    if (call.method !== "build") {
+    const query = { ...prepared.query, events };
+    if (isCall) {
       const asked = { ...query, call: call.method, events: false };
-      return showAnswer(call, await engine.images.call(asked, source.context));
+      return showAnswer(call, await engine.images.call(asked, context));
     }
     const registries = await allAuths(configFolder(globals));
-    const messages = await engine.images.build(query, source.context, { registries });
+    const messages = await engine.images.build(query, context, { registries });
     let last: NonNullable<ProgressMessage["aux"]> = {};
     const isQuiet = show === "quiet";
     const told: ProgressMessage[] = [];

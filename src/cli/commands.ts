@@ -119,6 +119,9 @@ export const entries: readonly Entry[] = [
   entry("volume rm, volume remove", "Remove volumes", () => require("./volume-rm.ts")),
   entry("system df", "Show what takes up the disk", () => require("./system-df.ts")),
   entry("system prune", "Remove all that nothing uses", () => require("./system-prune.ts")),
+  entry("bake, builder bake", "Build the targets of a bake or Compose file", () =>
+    require("./bake.ts"),
+  ),
   entry("builder history", "List, show and remove past builds", () =>
     require("./builder-history.ts"),
   ),

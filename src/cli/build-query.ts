@@ -1,0 +1,45 @@
+/** From the flags of a build to its request: what is sent ahead is sent, the rest is the query. */
+import type { BuildQuery } from "../api/schema.ts";
+import { type buildFlags, buildQuery } from "./build-flags.ts";
+import { sendContexts } from "./build-named.ts";
+import { buildOutputs, type PlacedOutput } from "./build-outputs.ts";
+import { sendParts } from "./build-parts.ts";
+import { type BuildSource, openContext } from "./build-source.ts";
+import type { Client } from "./engine.ts";
+import type { FlagValues } from "./flags.ts";
+import { securityRequest } from "./security-flags.ts";
+
+export type BuildFlags = FlagValues<typeof buildFlags>;
+
+export interface PreparedBuild extends AsyncDisposable {
+  readonly query: BuildQuery;
+  readonly context: BuildSource["context"];
+  readonly outputs: readonly PlacedOutput[];
+}
+
+/** Reads and sends what the build needs. Dispose of it when the build has ended. @throws Failure */
+export async function prepareBuild(
+  engine: Client,
+  flags: BuildFlags,
+  { place, isCall = false }: { place: string; isCall?: boolean },
+): Promise<PreparedBuild> {
+  const outputs = buildOutputs(flags);
+  const source = await openContext(place, flags.file, isCall);
+  const parts = await sendParts(engine, flags);
+  try {
+    const { SecurityOpt } = await securityRequest(flags["security-opt"]);
+    const security = SecurityOpt ? { securityopt: JSON.stringify(SecurityOpt) } : {};
+    const named = await sendContexts(engine, flags["build-context"]);
+    const ahead = source.ahead ? await engine.images.keepContext(source.ahead) : undefined;
+    const file = ahead ? { dockerfilecontext: ahead.Id } : {};
+    const wanted =
+      outputs.length > 0 ? { outputs: outputs.map(({ Type, Attrs }) => ({ Type, Attrs })) } : {};
+    const own = { ...buildQuery(flags), ...security, ...named, ...file, ...wanted };
+    const query = { ...own, ...source.query, ...parts.query };
+    const dispose = () => parts[Symbol.asyncDispose]();
+    return { query, context: source.context, outputs, [Symbol.asyncDispose]: dispose };
+  } catch (error) {
+    await parts[Symbol.asyncDispose]();
+    throw error;
+  }
+}
