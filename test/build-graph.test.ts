@@ -79,6 +79,45 @@ COPY --from=tools /tool /tool`;
     expect((await builds())[0]).toMatchObject({ status: "interrupted" });
   });
 
+  test("our client lists a context, and sends what a step needs; the official one shares its cache", async () => {
+    const folder = join(engine.folder, "listed");
+    mkdirSync(join(folder, "many"), { recursive: true });
+    for (let n = 0; n < 300; n++) {
+      writeFileSync(join(folder, "many", `${n}`), String(n).repeat(5000).slice(0, 5000));
+    }
+    writeFileSync(join(folder, "left-out"), "x");
+    writeFileSync(join(folder, ".dockerignore"), "left-out\n");
+    writeFileSync(join(folder, "some.txt"), "some");
+    await command(["tar", "-C", folder, "-czf", join(folder, "packed.tgz"), "some.txt"]);
+    const text = `FROM busybox
+COPY some.txt /first
+COPY many /many
+ADD packed.tgz /unpacked
+RUN --mount=target=/context ls -A /context > /names; cat /first /unpacked/some.txt
+COPY . /all`;
+    writeFileSync(join(folder, "Dockerfile"), text);
+    const ours = (...flags: string[]) => engine.lading(["build", "-t", "listed", ...flags, folder]);
+    const first = await ours();
+    expect([first.code, first.stderr]).toEqual([0, ""]);
+    expect(first.stdout).toContain("somesome");
+    const names = (await engine.docker(["run", "--rm", "listed", "cat", "/names"])).stdout;
+    expect(names.trim().split("\n")).toEqual([
+      ".dockerignore",
+      "Dockerfile",
+      "many",
+      "packed.tgz",
+      "some.txt",
+    ]);
+    const theirs = await engine.ok(["build", "-t", "listed", folder]);
+    expect(theirs.split("Using cache")).toHaveLength(6);
+    expect((await ours("-q")).stdout.trim()).toMatch(/^sha256:/);
+    writeFileSync(join(folder, "many/7"), "seven");
+    const third = JSON.parse((await ours("--explain=json")).stdout) as {
+      steps: { reason: string }[];
+    };
+    expect(third.steps[2]!.reason).toBe("many/7 has other content");
+  });
+
   async function builds() {
     const { stdout } = await engine.lading(["builder", "history", "ls", "--json"]);
     return JSON.parse(stdout) as { status: string; error: string }[];

@@ -129,6 +129,13 @@ export function imageCalls(transport: Transport) {
         body,
         headers: { "Content-Type": "application/x-tar" },
       }),
+    /** Sends files that a build asked for. */
+    sendPieces: (id: string, body: Bytes) =>
+      done("POST", "/build/contexts", {
+        body,
+        query: { for: id },
+        headers: { "Content-Type": "application/x-tar" },
+      }),
     /** A connection over which the engine asks an SSH agent for as long as it is open. */
     forwardAgent: (id: string) => transport.hijack("/build/ssh", { query: { id } }),
     builds: () => json<PastBuildAnswer[]>("GET", "/build/history"),

@@ -1,20 +1,46 @@
 /** Where a build's files come from: its body, an address, and contexts that were sent ahead. */
 import type { Builder, BuildRequest, NamedContext } from "../build/mod.ts";
-import { parseNamedContext } from "../build/mod.ts";
+import { contextFiles, parseNamedContext } from "../build/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
 import { Fields, parseJson, textOf } from "./fields.ts";
+import { flag } from "./query.ts";
 import type { Route } from "./router.ts";
+import type { BuildEventMessage } from "./schema.ts";
 
-/** `POST /build/contexts`: the body is a folder as tar; the answer names it for one build. */
+/**
+ * `POST /build/contexts`: the body is a folder as tar; the answer names it for one build. With
+ * `for=ID` it answers a build that asked for these files.
+ */
 async function keepContext(exchange: Exchange, { builder }: Context): Promise<void> {
   const taken = await builder.takeContext(exchange.body(), exchange.signal);
+  const wanted = exchange.query.get("for");
+  if (wanted !== null) {
+    try {
+      builder.demands.answer(wanted, taken);
+    } catch (error) {
+      await taken[Symbol.asyncDispose]();
+      throw error;
+    }
+    exchange.empty(204);
+    return;
+  }
   exchange.json(201, { Id: await builder.uploads.keep(taken) });
 }
 
 type Asked = Pick<BuildRequest, "buildArgs" | "secrets" | "agents" | "dockerfile" | "signal">;
 type Opened = Pick<BuildRequest, "contextPath" | "dockerfile" | "contexts"> &
-  Partial<Pick<BuildRequest, "commitSeconds">>;
+  Partial<Pick<BuildRequest, "commitSeconds" | "listed">>;
+
+/** The listing of a context that is only listed, in its tar. */
+const listingName = ".lading-listing";
+
+interface Opening {
+  readonly asked: Asked;
+  readonly cleanup: AsyncDisposableStack;
+  /** Tells the client which files it is to send. */
+  readonly demand: (event: BuildEventMessage) => void;
+}
 
 /**
  * Opens all contexts of a build, to be closed with `cleanup`: its own (the body, or `remote=ADDRESS`),
@@ -23,7 +49,7 @@ type Opened = Pick<BuildRequest, "contextPath" | "dockerfile" | "contexts"> &
 export async function openContexts(
   exchange: Exchange,
   { builder }: Context,
-  { asked, cleanup }: { asked: Asked; cleanup: AsyncDisposableStack },
+  { asked, cleanup, demand }: Opening,
 ): Promise<Opened> {
   const { query, signal } = exchange;
   const contexts = namedContexts(query, builder, cleanup);
@@ -32,7 +58,12 @@ export async function openContexts(
   const remote = query.get("remote") ?? "";
   if (remote === "" || remote === "client-session") {
     const taken = cleanup.use(await builder.takeContext(exchange.body(), signal));
-    return { contextPath: taken.path, dockerfile: sent ?? asked.dockerfile, contexts };
+    const dockerfile = sent ?? asked.dockerfile;
+    if (!flag(query, "listed")) return { contextPath: taken.path, dockerfile, contexts };
+    const wait = (paths: readonly string[]) =>
+      builder.demands.ask((id) => demand({ kind: "need", id, paths }), signal);
+    const listed = contextFiles(`${taken.path}/${listingName}`, wait, cleanup);
+    return { contextPath: taken.path, dockerfile, contexts, listed };
   }
   const taken = cleanup.use(await builder.fetchContext(remote, asked));
   const { path: contextPath, commitSeconds } = taken;

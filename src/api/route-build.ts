@@ -14,6 +14,7 @@ import { buildMessages, historyRoutes } from "./route-build-history.ts";
 import { partRoutes, partsOf } from "./route-build-parts.ts";
 import { isStored, producedMessage, resultRoutes, resultsOf } from "./route-build-results.ts";
 import type { Route } from "./router.ts";
+import type { BuildEventMessage } from "./schema.ts";
 
 /** What is kept of a quiet build's words, in case that it fails. */
 const heldCharactersMax = 1 << 17;
@@ -27,13 +28,16 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
   const parts = partsOf(query, context.builder);
   await using cleanup = new AsyncDisposableStack();
   const given = { ...asked, ...parts, signal };
-  const opened = await openContexts(exchange, context, { asked: given, cleanup });
+  let demand = (_: BuildEventMessage) => {};
+  const opening = { asked: given, cleanup, demand: (event: BuildEventMessage) => demand(event) };
+  const opened = await openContexts(exchange, context, opening);
   const call = callOf(query);
   if (call) {
     exchange.json(200, await context.builder.call(call, { ...given, ...opened }));
     return;
   }
   const answer = new ProgressAnswer(exchange);
+  demand = (event) => answer.send({ event });
   const isQuiet = flag(query, "q");
   const isLive = flag(query, "events");
   const textOfEvent = buildTexts(flag(query, "explain"));

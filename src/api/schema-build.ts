@@ -53,5 +53,7 @@ export type BuildEventMessage =
       readonly why: string;
       readonly reasons: readonly BuildReason[];
     }
+  /** The build waits for these files: `POST /build/contexts?for=ID`. */
+  | { readonly kind: "need"; readonly id: string; readonly paths: readonly string[] }
   | { readonly kind: "skipped"; readonly stage: string; readonly steps: number }
   | { readonly kind: "warning"; readonly text: string };

@@ -144,6 +144,8 @@ export interface BuildQuery {
   /** The ids of open `POST /build/ssh`, by the agent's id in the Dockerfile. */
   readonly ssh?: Readonly<Record<string, string>>;
   readonly allow?: readonly string[];
+  /** The body has the Dockerfile and a list of the context: files are asked for. */
+  readonly listed?: boolean;
   readonly nocachefilter?: readonly string[];
   /** Tell what happens as values, not as text, and at once. */
   readonly events?: boolean;

@@ -13,6 +13,7 @@ import { planOf } from "./build.ts";
 import { StepCache } from "./cache.ts";
 import { answerCall } from "./calls.ts";
 import { readContext } from "./context.ts";
+import { Demands } from "./context-files.ts";
 import { Flights } from "./flight.ts";
 import { Folders } from "./folders.ts";
 import { History } from "./history.ts";
@@ -108,6 +109,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     });
   return {
     parts: new Parts(),
+    demands: new Demands(),
     uploads: new Uploads(),
     fetchContext: (address, asked) => fetchContext(address, asked, { tools, intake }),
     history,

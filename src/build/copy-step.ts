@@ -11,6 +11,7 @@ import { findStep, type LayerWork } from "./layer-step.ts";
 import { hasWildcard } from "./pattern.ts";
 import { type Fetched, nameAt, type PlannedRemote, planRemote } from "./remote.ts";
 import type { ScanRequest, ScanResult } from "./scan.ts";
+import { scanSources } from "./scan-sources.ts";
 import type { StepScope } from "./scope.ts";
 import { keyOf } from "./state.ts";
 import { commitStep, openScratch } from "./tools.ts";
@@ -86,7 +87,7 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
     owners: at.owners,
     archives: wish.unpack.local,
   };
-  const { scanned, request } = await scanSources(scope, scan);
+  const { scanned, request, open } = await scanSources(scope, scan);
   const found = checkFound(wish, scanned, scope);
   const remotes: PlannedRemote[] = [];
   for (const remote of wish.remotes) {
@@ -100,7 +101,8 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
     const all = await Promise.all(remotes.map(({ fetch }) => fetch()));
     await using scratch = await openScratch(build.tools, ground.layers);
     const owner = ground.owner ?? ownerIn(scratch.root, wish.chown);
-    const { archives, others } = await partArchives(at.root, found);
+    const root = await open();
+    const { archives, others } = await partArchives(root, found);
     const { files, packed, checkouts } = await partFetched(wish, all);
     const into = { targetRoot: scratch.root, target: wish.target, owner, chmod: wish.chmod };
     const copied = {
@@ -111,9 +113,9 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
       // The times of a checkout say nothing; those of a stage are part of what it made.
       time: at.owners ? undefined : state.timeMax,
     };
-    await build.tools.trees.run("copy", { ...request, ...copied }, build.signal);
+    await build.tools.trees.run("copy", { ...request, root, ...copied }, build.signal);
     for (const checkout of checkouts) await copyCheckout(checkout, { scope, wish, into });
-    for (const archive of [...archives.map(({ path }) => ({ root: at.root, path })), ...packed]) {
+    for (const archive of [...archives.map(({ path }) => ({ root, path })), ...packed]) {
       await unpackInto({ ...archive, ...into, signal: build.signal });
     }
     return (await commitStep(build.tools, scratch, state)).diffId;
@@ -190,22 +192,6 @@ async function partArchives(root: string, found: readonly Found[]) {
     (unpacks ? archives : others).push(one);
   }
   return { archives, others };
-}
-
-/** Walks and hashes in a worker. */
-export async function scanSources(
-  { build }: StepScope,
-  scan: ScanRequest,
-): Promise<{ scanned: ScanResult; request: ScanRequest }> {
-  const { tools, context, signal } = build;
-  const remembers = build.request.contextStays && scan.root === context.root;
-  const { databasePath: database } = tools;
-  const request: ScanRequest = {
-    ...scan,
-    ...(remembers && database !== "" ? { memo: { database, context: context.root } } : {}),
-    ...(database !== "" ? { listings: database } : {}),
-  };
-  return { scanned: await tools.trees.run("scan", request, signal), request: scan };
 }
 
 function checkFound({ keyword, words, target }: Wish, scanned: ScanResult, scope: StepScope) {

@@ -3,6 +3,7 @@
  * which file changed. Blocking: for a worker.
  */
 import { Database } from "bun:sqlite";
+import type { ScanResult } from "./scan.ts";
 
 /** How one file differs between two builds. */
 export interface FileChange {
@@ -13,6 +14,7 @@ export interface FileChange {
 /** Changes that are told; the count goes on. */
 const changesMax = 20;
 const listingBytesMax = 16 << 20;
+const scanBytesMax = 64 << 10;
 const rowsMax = 300;
 const allBytesMax = 64 << 20;
 
@@ -27,8 +29,36 @@ function open(path: string): Database {
     `CREATE TABLE IF NOT EXISTS build_listing (digest TEXT PRIMARY KEY, lines BLOB NOT NULL,
      used_ms INTEGER NOT NULL) WITHOUT ROWID`,
   );
+  database.run(
+    `CREATE TABLE IF NOT EXISTS build_scan (key TEXT PRIMARY KEY, result TEXT NOT NULL,
+     used_ms INTEGER NOT NULL) WITHOUT ROWID`,
+  );
   opened = { path, database };
   return database;
+}
+
+const scansMax = 1_000;
+
+/** What a scan gave that was asked the same of the same listing. */
+export function rememberedScan(path: string, about: string, scan: () => ScanResult): ScanResult {
+  const database = open(path);
+  const key = new Bun.CryptoHasher("sha256").update(about).digest("hex");
+  const row = database
+    .query<{ result: string }, [string]>("SELECT result FROM build_scan WHERE key = ?")
+    .get(key);
+  if (row) return JSON.parse(row.result) as ScanResult;
+  const result = scan();
+  const text = JSON.stringify(result);
+  const isPlain = result.found.every((list) => list !== undefined); // JSON knows no undefined
+  if (!isPlain || text.length > scanBytesMax) return result;
+  database.query("INSERT OR REPLACE INTO build_scan VALUES (?, ?, ?)").run(key, text, Date.now());
+  database
+    .query(
+      `DELETE FROM build_scan WHERE used_ms < (SELECT used_ms FROM build_scan
+       ORDER BY used_ms DESC LIMIT 1 OFFSET ?)`,
+    )
+    .run(scansMax);
+  return result;
 }
 
 /** Keeps the lines behind a digest, unless they are there already or too many. */

@@ -7,6 +7,7 @@
 export { type Attest, parseAttests } from "./attest.ts";
 export { type BuilderOptions, openBuilder } from "./builder.ts";
 export { applyChanges } from "./change.ts";
+export { contextFiles } from "./context-files.ts";
 export type { PastBuild, PastStep } from "./history.ts";
 export { type Ignore, parseIgnore } from "./ignore.ts";
 export { type NamedContext, parseNamedContext } from "./named-context.ts";

@@ -16,6 +16,7 @@ import {
   type Stat,
   statAt,
 } from "../sys/mod.ts";
+import { namesIn } from "./tree.ts";
 
 const linksMax = 40; // the kernel's own bound
 
@@ -38,7 +39,7 @@ export class Root implements Disposable {
       return openWithin(this.file, path, { flags, resolve: resolve.inRoot });
     } catch (error) {
       const errno = errnoOf(error);
-      if (errno === "ENOENT" || errno === "ENOTDIR") return undefined;
+      if (errno === "ENOENT" || errno === "ENOTDIR" || errno === "ELOOP") return undefined;
       throw error;
     }
   }
@@ -52,6 +53,17 @@ export class Root implements Disposable {
       return { path: real.slice(this.#real.length).replace(/^\//, ""), stat: statAt(file, "") };
     } finally {
       closeFile(file);
+    }
+  }
+
+  /** What is in a folder, sorted; nothing when there is none. */
+  names(path: string): string[] {
+    const folder = this.open(path, open.readOnly | open.directory);
+    if (folder === undefined) return [];
+    try {
+      return namesIn(folder);
+    } finally {
+      closeFile(folder);
     }
   }
 

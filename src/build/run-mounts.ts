@@ -3,11 +3,11 @@ import { Failure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import type { Mount } from "../sys/mod.ts";
 import { word } from "./configure.ts";
-import { scanSources } from "./copy-step.ts";
 import type { MountFlag } from "./instruction.ts";
 import type { Tree } from "./places.ts";
 import { Root } from "./rooted.ts";
 import { planSecret, planSsh } from "./run-secrets.ts";
+import { scanSources } from "./scan-sources.ts";
 import type { StepScope } from "./scope.ts";
 import { workdirOf } from "./state.ts";
 import { openScratch } from "./tools.ts";
@@ -99,7 +99,11 @@ async function scanFolder(
   scope: StepScope,
 ) {
   const { build } = scope;
-  const { scanned, request } = await scanSources(scope, {
+  const {
+    scanned,
+    request,
+    open: files,
+  } = await scanSources(scope, {
     root,
     words: [source],
     ignore,
@@ -117,6 +121,7 @@ async function scanFolder(
       "copy",
       {
         ...request,
+        root: await files(),
         found,
         documents: [],
         downloads: [],

@@ -2,10 +2,11 @@
  * The thread that walks, hashes and copies trees for `tree-pool.ts`, so that the daemon's own thread
  * never waits for a disk. One request at a time.
  */
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { toFailure } from "../base/mod.ts";
 import { type CopyRequest, copy } from "./copy.ts";
-import { compareListings } from "./listing.ts";
+import { compareListings, keepListing, rememberedScan } from "./listing.ts";
+import { scanListing } from "./listing-tree.ts";
 import { measure } from "./measure.ts";
 import { listPackages } from "./packages.ts";
 import { type ScanRequest, scan } from "./scan.ts";
@@ -15,6 +16,17 @@ declare const self: Worker;
 /** What each kind of request takes and gives. */
 const work = {
   scan: (request: ScanRequest) => scan(request),
+  scanListing: (request: ScanRequest & { readonly listing: string }) => {
+    const { listing, listings, ...given } = request;
+    const asked = { ...given, root: "" }; // the same in every build
+    const text = readFileSync(listing, "utf8");
+    if (!listings) return scanListing(asked, text);
+    return rememberedScan(listings, JSON.stringify(asked) + text, () => {
+      const { lines, ...result } = scanListing(asked, text);
+      keepListing(listings, result.digest, lines);
+      return result;
+    });
+  },
   compare: (request: Parameters<typeof compareListings>[0]) => compareListings(request),
   copy: (request: CopyRequest) => copy(request),
   measure: ({ path }: { path: string }) => measure(path),

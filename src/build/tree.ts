@@ -28,6 +28,14 @@ export interface Entry {
   readonly stat: Stat;
 }
 
+/** Where sources are looked for: files, or a listing of them. */
+export interface Tree {
+  /** What a path leads to, links followed inside the tree. */
+  find(path: string): { readonly path: string; readonly stat: Pick<Stat, "type"> } | undefined;
+  /** What is in a folder, sorted; nothing when there is none. */
+  names(path: string): string[];
+}
+
 /** Which entries of a source tree count. */
 export interface Filter {
   /** The context's `.dockerignore`, by paths below the root. */
@@ -42,7 +50,7 @@ export interface Filter {
  * @throws Failure "invalid" — the word leads out of the root, or its pattern is malformed
  */
 export function findSources(
-  root: Root,
+  root: Tree,
   word: string,
   { filter, parents }: { filter: Filter; parents: boolean },
 ): Found[] | undefined {
@@ -77,7 +85,7 @@ function cleanSource(word: string): string {
   return parts.join("/");
 }
 
-function foundAt(root: Root, asked: string, filter: Filter): Omit<Found, "keep"> | undefined {
+function foundAt(root: Tree, asked: string, filter: Filter): Omit<Found, "keep"> | undefined {
   const place = root.find(asked);
   if (!place) return undefined;
   const isFolder = place.stat.type === "directory";
@@ -90,39 +98,30 @@ function foundAt(root: Root, asked: string, filter: Filter): Omit<Found, "keep">
 }
 
 /** Go's glob, and `**` for any number of folders. Links to folders on the way are followed inside. */
-function expandWildcards(root: Root, pattern: string, filter: Filter): string[] {
+function expandWildcards(root: Tree, pattern: string, filter: Filter): string[] {
   let heads = [""];
   for (const part of pattern.split("/")) {
     heads = heads.flatMap((head) => {
       if (part === "**") return foldersBelow(root, head, filter);
       if (!hasWildcard(part)) return [posix.join(head, unescapePattern(part))];
       const shape = compileMatch(part);
-      const names = childrenOf(root, head).filter((name) => shape.test(name));
+      const names = root.names(head).filter((name) => shape.test(name));
       return names.map((name) => posix.join(head, name));
     });
   }
   return [...new Set(heads)].sort();
 }
 
-function childrenOf(root: Root, path: string): string[] {
-  const folder = root.open(path, open.readOnly | open.directory);
-  if (folder === undefined) return [];
-  try {
-    return namesIn(folder);
-  } finally {
-    closeFile(folder);
-  }
-}
-
-function namesIn(folder: number): string[] {
+/** What is in an open folder, sorted. */
+export function namesIn(folder: number): string[] {
   return listDirectory(folder)
     .map(({ name }) => name)
     .sort();
 }
 
-function foldersBelow(root: Root, head: string, filter: Filter): string[] {
+function foldersBelow(root: Tree, head: string, filter: Filter): string[] {
   const out = [head];
-  for (const name of childrenOf(root, head)) {
+  for (const name of root.names(head)) {
     const path = posix.join(head, name);
     const place = root.find(path);
     const isFolder = place?.stat.type === "directory" && place.path === path;

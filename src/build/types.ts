@@ -1,6 +1,7 @@
 import type { Image, Progress } from "../image/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import type { Attest } from "./attest.ts";
+import type { ContextFiles, Demands } from "./context-files.ts";
 import type { History } from "./history.ts";
 import type { NamedContext } from "./named-context.ts";
 import type { Output } from "./output.ts";
@@ -18,6 +19,8 @@ export interface BuildRequest {
   readonly dockerfile:
     | { readonly path: string }
     | { readonly text: string; readonly path?: string; readonly ignore?: string };
+  /** The context's files when they were only listed; `contextPath` then holds the Dockerfile alone. */
+  readonly listed?: ContextFiles;
   readonly tags: readonly string[];
   readonly buildArgs: Readonly<Record<string, string | null>>;
   readonly labels: Readonly<Record<string, string>>;
@@ -161,6 +164,8 @@ export interface TakenContext extends AsyncDisposable {
 export interface Builder {
   /** What clients hand over before their builds. */
   readonly parts: Parts;
+  /** Files that builds wait for. */
+  readonly demands: Demands;
   /** Past builds. */
   readonly history: History;
   /**

@@ -12,6 +12,8 @@ export interface ContextOptions {
   readonly extra?: ReadonlyMap<string, Uint8Array>;
   /** Only the Dockerfile, its ignore file and `extra`. */
   readonly isLone?: boolean;
+  /** Only what is at or below these paths; the folders above them come along. */
+  readonly only?: readonly string[];
 }
 
 /** Files up to this size are read at once. */
@@ -20,10 +22,11 @@ const smallBytesMax = 1 << 20;
 /** @throws Failure "invalid" (a pattern) | "not_found" | "denied" (a file) */
 export async function* packContext(
   folder: string,
-  { dockerfile, extra = new Map(), isLone = false }: ContextOptions,
+  { dockerfile, extra = new Map(), isLone = false, only }: ContextOptions,
 ): AsyncGenerator<Uint8Array> {
   const ignore = readIgnore(folder, dockerfile);
-  const isOurs = (path: string) => extra.has(path);
+  const isWanted = only && wantedBy(only);
+  const isOurs = (path: string) => extra.has(path) || isWanted?.(path) === false;
   function* entries(): Generator<TarInput> {
     const all = isLone
       ? loneFiles(folder, dockerfile)
@@ -86,7 +89,23 @@ function* loneFiles(folder: string, dockerfile: string): Generator<TarInput> {
   }
 }
 
-function readIgnore(folder: string, dockerfile: string): IgnoreFile {
+/** Tells whether a path is one of these, below or above one. "" stands for all. */
+function wantedBy(only: readonly string[]): (path: string) => boolean {
+  if (only.includes("")) return () => true;
+  const wanted = new Set(only);
+  const above = new Set(only.flatMap(foldersAbove));
+  return (path) =>
+    wanted.has(path) || above.has(path) || foldersAbove(path).some((each) => wanted.has(each));
+}
+
+/** `a`, `a/b` for `a/b/c`. */
+function foldersAbove(path: string): string[] {
+  const parts = path.split("/").slice(0, -1);
+  return parts.map((_, index) => parts.slice(0, index + 1).join("/"));
+}
+
+/** The rules for a folder and its Dockerfile. @throws Failure "invalid" */
+export function readIgnore(folder: string, dockerfile: string): IgnoreFile {
   const own = `${dockerfile}.dockerignore`;
   const kept = [dockerfile, own, ".dockerignore"].filter((path) => path !== "");
   for (const name of dockerfile === "" ? [".dockerignore"] : [own, ".dockerignore"]) {
@@ -125,7 +144,8 @@ function* walk(root: string, below: string, state: Walk): Generator<TarInput> {
   }
 }
 
-function readFolder(folder: string): string[] {
+/** The names in a folder, sorted. @throws Failure "denied" */
+export function readFolder(folder: string): string[] {
   try {
     return readdirSync(folder).sort();
   } catch (cause) {

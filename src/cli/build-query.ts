@@ -4,7 +4,7 @@ import { type buildFlags, buildQuery } from "./build-flags.ts";
 import { sendContexts } from "./build-named.ts";
 import { buildOutputs, type PlacedOutput } from "./build-outputs.ts";
 import { sendParts } from "./build-parts.ts";
-import { type BuildSource, openContext } from "./build-source.ts";
+import { type BuildSource, type Needs, openContext } from "./build-source.ts";
 import type { Client } from "./engine.ts";
 import type { FlagValues } from "./flags.ts";
 import { securityRequest } from "./security-flags.ts";
@@ -14,6 +14,8 @@ export type BuildFlags = FlagValues<typeof buildFlags>;
 export interface PreparedBuild extends AsyncDisposable {
   readonly query: BuildQuery;
   readonly context: BuildSource["context"];
+  /** The files of a context that was only listed: pass the messages of the build by `answering`. */
+  readonly pieces: BuildSource["pieces"] | undefined;
   readonly outputs: readonly PlacedOutput[];
 }
 
@@ -21,10 +23,10 @@ export interface PreparedBuild extends AsyncDisposable {
 export async function prepareBuild(
   engine: Client,
   flags: BuildFlags,
-  { place, isCall = false }: { place: string; isCall?: boolean },
+  { place, needs = "all" }: { place: string; needs?: Needs },
 ): Promise<PreparedBuild> {
   const outputs = buildOutputs(flags);
-  const source = await openContext(place, flags.file, isCall);
+  const source = await openContext(place, flags.file, needs);
   const parts = await sendParts(engine, flags);
   try {
     const { SecurityOpt } = await securityRequest(flags["security-opt"]);
@@ -37,7 +39,8 @@ export async function prepareBuild(
     const own = { ...buildQuery(flags), ...security, ...named, ...file, ...wanted };
     const query = { ...own, ...source.query, ...parts.query };
     const dispose = () => parts[Symbol.asyncDispose]();
-    return { query, context: source.context, outputs, [Symbol.asyncDispose]: dispose };
+    const { context, pieces } = source;
+    return { query, context, pieces, outputs, [Symbol.asyncDispose]: dispose };
   } catch (error) {
     await parts[Symbol.asyncDispose]();
     throw error;

@@ -10,18 +10,20 @@ import { resolve } from "./paths.ts";
 
 export interface BuildSource {
   readonly context: Bytes | undefined;
-  readonly query: Pick<BuildQuery, "dockerfile" | "remote" | "committime">;
+  readonly query: Pick<BuildQuery, "dockerfile" | "remote" | "committime" | "listed">;
   /** A Dockerfile to be sent ahead, as the one file of a tar: the context comes from elsewhere. */
   readonly ahead?: Bytes;
+  /** The files that the engine asks for, when the context was only listed. */
+  readonly pieces?: (paths: readonly string[]) => Bytes;
 }
 
 const dockerfileBytesMax = 16 << 20;
 
-/** `isLone`: nothing but the Dockerfile and its ignore file is needed. @throws "not_found" | "invalid" */
+/** `needs`: the files, or those that are asked for, or the Dockerfile alone. @throws "not_found" | "invalid" */
 export async function openContext(
   place: string,
   file: string,
-  isLone = false,
+  needs: Needs = "all",
 ): Promise<BuildSource> {
   if (place === "-" && file === "-") {
     throw new Failure(
@@ -36,8 +38,8 @@ export async function openContext(
   if (isAddress(place)) {
     return { context: undefined, query: { remote: place, ...(file ? { dockerfile: file } : {}) } };
   }
-  const source = await fromFolder(place, file, isLone);
-  if (isLone) return source;
+  const source = await fromFolder(place, file, needs);
+  if (needs === "lone") return source;
   const { commitTime } = require("./git-time.ts") as typeof import("./git-time.ts");
   const committime = await commitTime(place);
   return committime === undefined ? source : { ...source, query: { ...source.query, committime } };
@@ -47,8 +49,12 @@ function isAddress(place: string): boolean {
   return /^(https?|git|ssh|file):\/\//.test(place) || /^(git@|github\.com\/)/.test(place);
 }
 
-async function fromFolder(place: string, file: string, isLone: boolean): Promise<BuildSource> {
+/** What a build is to be given of its context. */
+export type Needs = "all" | "listed" | "lone";
+
+async function fromFolder(place: string, file: string, needs: Needs): Promise<BuildSource> {
   const folder = realFolder(place);
+  const isLone = needs === "lone";
   if (file === "-") {
     const text = await stdinText();
     return withForeignFile(folder, text, isLone);
@@ -57,9 +63,24 @@ async function fromFolder(place: string, file: string, isLone: boolean): Promise
   if (path.startsWith(`${folder}/`)) {
     const dockerfile = path.slice(folder.length + 1);
     requireDockerfile(path);
+    const listed = needs === "listed" ? listedContext(folder, dockerfile) : undefined;
+    if (listed) return listed;
     return { context: packContext(folder, { dockerfile, isLone }), query: { dockerfile } };
   }
   return withForeignFile(folder, Buffer.from(await readText(path)), isLone);
+}
+
+/** The Dockerfile and a list of the rest; undefined for a small context. */
+function listedContext(folder: string, dockerfile: string): BuildSource | undefined {
+  const { listContext } = require("./context-listing.ts") as typeof import("./context-listing.ts");
+  const listing = listContext(folder, dockerfile);
+  if (listing === undefined) return undefined;
+  const extra = new Map([[".lading-listing", Buffer.from(listing)]]);
+  return {
+    context: packContext(folder, { dockerfile, extra, isLone: true }),
+    query: { dockerfile, listed: true },
+    pieces: (only) => packContext(folder, { dockerfile, only }),
+  };
 }
 
 /** The Dockerfile travels in the context under a name that nothing else has. */

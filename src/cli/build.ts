@@ -2,8 +2,10 @@ import type { ProgressMessage } from "../api/schema.ts";
 import { parseCall, showAnswer } from "./build-call.ts";
 import { buildFlags } from "./build-flags.ts";
 import { receive } from "./build-outputs.ts";
+import { answering } from "./build-pieces.ts";
 import { shown, showOf } from "./build-progress.ts";
 import { prepareBuild } from "./build-query.ts";
+import type { Needs } from "./build-source.ts";
 import { defineCommand } from "./command.ts";
 import { allAuths } from "./credentials.ts";
 import { configFolder, engineOf } from "./engine.ts";
@@ -18,8 +20,11 @@ export const command = defineCommand({
     const call = parseCall(flags.check ? "check" : flags.call);
     const engine = engineOf(globals);
     const isCall = call.method !== "build";
-    await using prepared = await prepareBuild(engine, flags, { place: args[0]!, isCall });
-    const { context, outputs } = prepared;
+    await using prepared = await prepareBuild(engine, flags, {
+      place: args[0]!,
+      needs: needsOf(isCall, flags),
+    });
+    const { context, outputs, pieces } = prepared;
     const toStdout = outputs.some(({ dest }) => dest === "-");
     const show = showOf(flags, isTerminal(toStdout ? 2 : 1));
     const events = show !== "plain" && show !== "quiet";
@@ -29,7 +34,8 @@ export const command = defineCommand({
       return showAnswer(call, await engine.images.call(asked, context));
     }
     const registries = await allAuths(configFolder(globals));
-    const messages = await engine.images.build(query, context, { registries });
+    const sent = await engine.images.build(query, context, { registries });
+    const messages = pieces ? answering(engine, sent, pieces) : sent;
     let last: NonNullable<ProgressMessage["aux"]> = {};
     const isQuiet = show === "quiet";
     const told: ProgressMessage[] = [];
@@ -61,6 +67,12 @@ export const command = defineCommand({
     return 0;
   },
 });
+
+/** A build that is repeated elsewhere needs its files; a question about a Dockerfile needs none. */
+function needsOf(isCall: boolean, flags: { verify: boolean }): Needs {
+  if (isCall) return "lone";
+  return flags.verify ? "all" : "listed";
+}
 
 /** Loads node:tty, and node:net with it, which takes longer than a small context. */
 function isTerminal(stream: 1 | 2): boolean {

@@ -1,0 +1,27 @@
+/** Answers an engine that asks for files of a context that was only listed. */
+import type { Bytes } from "../api/client.ts";
+import type { ProgressMessage } from "../api/schema.ts";
+import type { Client } from "./engine.ts";
+
+/** Passes messages on, but for the questions, which are answered meanwhile. @throws what sending threw */
+export async function* answering(
+  engine: Client,
+  messages: AsyncIterable<ProgressMessage>,
+  pieces: (paths: readonly string[]) => Bytes,
+): AsyncGenerator<ProgressMessage> {
+  const failed = Promise.withResolvers<never>();
+  failed.promise.catch(() => {}); // whoever reads on hears of it
+  const reader = messages[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await Promise.race([reader.next(), failed.promise]);
+      if (next.done) return;
+      const { event } = next.value;
+      if (event?.kind === "need") {
+        engine.images.sendPieces(event.id, pieces(event.paths)).catch(failed.reject);
+      } else yield next.value;
+    }
+  } finally {
+    await reader.return?.();
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * A context as a list: kind, path, mode, size and digest of each file, so that the engine asks only for
+ * those that a step needs. Digests of files that did not change are remembered on this side.
+ */
+import { createHash } from "node:crypto";
+import {
+  closeSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  writeFileSync,
+} from "node:fs";
+import { dirname } from "node:path";
+import { readFolder, readIgnore } from "./build-context.ts";
+import type { IgnoreFile } from "./ignore-file.ts";
+
+interface Listed {
+  readonly path: string;
+  readonly stat: Stats;
+  /** It is left out, and there for what is in it alone. */
+  readonly isImplied?: boolean;
+}
+
+/** A context of less than this is sent as it is: asking for it would take longer. */
+const worthwhileBytes = 1 << 20;
+/** A file that changed this short a time ago could change again under the same time stamp. */
+const settledMs = 50;
+const blockBytes = 1 << 20;
+
+/** The lines of a folder; undefined when it is better sent whole. @throws Failure as `packContext` */
+export function listContext(folder: string, dockerfile: string): string | undefined {
+  const ignore = readIgnore(folder, dockerfile);
+  const all = [...walk(folder, "", ignore)];
+  const bytes = all.reduce((sum, { stat }) => sum + (stat.isFile() ? stat.size + 512 : 512), 0);
+  // A name that is no UTF-8 has lost bytes on its way here.
+  if (bytes < worthwhileBytes || all.some(({ path }) => path.includes("\ufffd"))) return undefined;
+  const memo = new DigestMemo(folder);
+  const lines = all.flatMap((one) => {
+    if (one.stat.isFile()) return [memo.lineOf(`${folder}/${one.path}`, one)];
+    const line = otherLine(`${folder}/${one.path}`, one);
+    return line ? [JSON.stringify(line)] : [];
+  });
+  memo.save();
+  return `${lines.join("\n")}\n`;
+}
+
+function otherLine(place: string, { path, stat, isImplied }: Listed): unknown[] | undefined {
+  const mode = stat.mode & 0o7777;
+  if (stat.isDirectory()) return ["folder", path, isImplied ? 0o755 : mode];
+  if (stat.isSymbolicLink())
+    return ["link", path, readlinkSync(place, "buffer").toString("latin1")];
+  return stat.isFIFO() ? ["fifo", path, mode, 0, 0] : undefined;
+}
+
+function* walk(root: string, below: string, ignore: IgnoreFile): Generator<Listed> {
+  for (const name of readFolder(below === "" ? root : `${root}/${below}`)) {
+    const path = below === "" ? name : `${below}/${name}`;
+    const isOut = ignore.excludes(path);
+    const stat = lstatSync(`${root}/${path}`);
+    if (stat.isDirectory()) {
+      if (isOut && ignore.prunes(path)) continue;
+      if (!isOut) yield { path, stat };
+      const inner = walk(root, path, ignore);
+      yield* isOut ? withFolder({ path, stat, isImplied: true }, inner) : inner;
+    } else if (!isOut) yield { path, stat };
+  }
+}
+
+/** A folder that is left out comes along with what an exception keeps in it. */
+function* withFolder(folder: Listed, inner: Generator<Listed>): Generator<Listed> {
+  let isTold = false;
+  for (const one of inner) {
+    if (!isTold) yield folder;
+    isTold = true;
+    yield one;
+  }
+}
+
+/**
+ * The lines of files, by path and what the kernel says of them; a cache, so that losing it costs time
+ * alone. Its rows stand in the order of the walk, so that the next one is mostly the one to look at.
+ */
+class DigestMemo {
+  readonly #path: string;
+  readonly #before: readonly string[];
+  readonly #now: string[] = [];
+  #next = 0;
+  #byStart: Map<string, string> | undefined;
+  #isChanged = false;
+
+  constructor(folder: string) {
+    const home = process.env["XDG_CACHE_HOME"] || `${process.env["HOME"] ?? "/root"}/.cache`;
+    const name = createHash("sha256").update(folder).digest("hex").slice(0, 32);
+    this.#path = `${home}/lading/contexts/${name}`;
+    this.#before = readRows(this.#path);
+  }
+
+  lineOf(place: string, { path, stat }: Listed): string {
+    const { dev, ino, size, mode, mtimeMs, ctimeMs } = stat;
+    const start = `${dev}:${ino}:${size}:${mode}:${mtimeMs}:${ctimeMs} ${path}\t`;
+    const known = this.#find(start);
+    if (known !== undefined) {
+      this.#now.push(known);
+      return known.slice(start.length);
+    }
+    this.#isChanged = true;
+    const line = JSON.stringify(["file", path, mode & 0o7777, size, hashFile(place)]);
+    const isPlain = !/[\t\n]/.test(path);
+    if (isPlain && Date.now() - ctimeMs > settledMs) this.#now.push(start + line);
+    return line;
+  }
+
+  #find(start: string): string | undefined {
+    const row = this.#before[this.#next];
+    if (row?.startsWith(start)) {
+      this.#next++;
+      return row;
+    }
+    this.#byStart ??= new Map(this.#before.map((each) => [startOf(each), each]));
+    const found = this.#byStart.get(start);
+    if (found !== undefined) this.#next = this.#before.indexOf(found, this.#next) + 1 || this.#next;
+    return found;
+  }
+
+  save(): void {
+    if (!this.#isChanged && this.#now.length === this.#before.length) return;
+    const fresh = `${this.#path}.${process.pid}`;
+    try {
+      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 });
+      writeFileSync(fresh, this.#now.join("\n"), { mode: 0o600 });
+      renameSync(fresh, this.#path);
+    } catch {
+      rmSync(fresh, { force: true }); // no cache then: the next build reads the files again
+    }
+  }
+}
+
+const startOf = (row: string) => row.slice(0, row.indexOf("\t") + 1);
+
+function readRows(path: string): string[] {
+  try {
+    const text = readFileSync(path, "utf8");
+    return text === "" ? [] : text.split("\n");
+  } catch (error) {
+    if ((error as { code?: string }).code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+const block = Buffer.allocUnsafeSlow(blockBytes);
+
+function hashFile(place: string): string {
+  const hasher = new Bun.CryptoHasher("sha256");
+  const file = openSync(place, "r");
+  try {
+    for (;;) {
+      const length = readSync(file, block, 0, block.length, null);
+      if (length === 0) return hasher.digest("hex");
+      hasher.update(block.subarray(0, length));
+    }
+  } finally {
+    closeSync(file);
+  }
+}
