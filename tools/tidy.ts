@@ -6,9 +6,9 @@ import { readdirSync, readFileSync } from "node:fs";
 
 const rows = [
   ["base"],
-  ["oci", "archive", "sys"],
+  ["oci", "archive", "sys", "template"],
   ["content", "plugin"],
-  ["registry", "snapshot", "runtime", "network", "volume"],
+  ["registry", "snapshot", "runtime", "network", "volume", "logging"],
   ["image"],
   ["build", "scan", "sign"],
   ["engine", "buildkit"],
@@ -25,6 +25,7 @@ const clientDoors = [
   "api/schema.ts",
   "archive/mod.ts",
   "oci/mod.ts",
+  "template/mod.ts",
   "base/mod.ts",
 ];
 

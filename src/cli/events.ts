@@ -46,7 +46,7 @@ function shower(format: string): (line: string) => string {
   if (format === "") return eventText;
   if (format === "json") return (line) => line.trim();
   const { parseTemplate, Row, runTemplate } =
-    require("./template.ts") as typeof import("./template.ts");
+    require("../template/mod.ts") as typeof import("../template/mod.ts");
   let template: ReturnType<typeof parseTemplate>;
   try {
     template = parseTemplate(format);

@@ -2,7 +2,7 @@
 import { Failure } from "../base/mod.ts";
 import { complaintText } from "./complaint.ts";
 import { complain, print } from "./output.ts";
-import { goJson } from "./template-values.ts";
+import { goJson } from "../template/mod.ts";
 
 /** The exit code for a template that cannot be parsed. */
 const badTemplateCode = 64;
@@ -16,7 +16,7 @@ export async function inspectObjects(
   format: string,
   find: (name: string) => Promise<unknown>,
 ): Promise<number> {
-  const { parseTemplate, runTemplate } = require("./template.ts") as typeof import("./template.ts");
+  const { parseTemplate, runTemplate } = require("../template/mod.ts") as typeof import("../template/mod.ts");
   const isPlain = format === "" || format === "json";
   let template: ReturnType<typeof parseTemplate> | undefined;
   if (!isPlain) {

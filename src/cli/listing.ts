@@ -70,7 +70,7 @@ function oneLine(value: unknown): string {
 function formattedRows<T>(rows: readonly T[], listing: Listing<T>, format: string): string {
   // Templates are loaded by those who use them.
   const { parseTemplate, Row, runTemplate } =
-    require("./template.ts") as typeof import("./template.ts");
+    require("../template/mod.ts") as typeof import("../template/mod.ts");
   const isTable = /^table(\s|\\t|$)/.test(format);
   const source = unescapeFormat(isTable ? format.slice("table".length) : format);
   const wanted = source === "json" ? "{{json .}}" : isTable ? source.trim() : source;

@@ -3,15 +3,15 @@
  * Spec: https://pkg.go.dev/text/template
  */
 import { assert, Failure } from "../base/mod.ts";
-import { callFunction } from "./template-functions.ts";
-import { templateFailure } from "./template-lex.ts";
+import { callFunction } from "./functions.ts";
+import { templateFailure } from "./lex.ts";
 import {
   type Node,
   type Operand,
   type Pipe,
   parseTemplate,
   type Template,
-} from "./template-parse.ts";
+} from "./parse.ts";
 import {
   goText,
   isMap,
@@ -22,9 +22,9 @@ import {
   omitted,
   Row,
   typedAs,
-} from "./template-values.ts";
+} from "./values.ts";
 
-export { Row } from "./template-values.ts";
+export { Row } from "./values.ts";
 export { parseTemplate, type Template };
 
 const stepsMax = 10_000_000;

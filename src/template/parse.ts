@@ -1,6 +1,6 @@
 /** Go templates, second part: words become a tree. */
-import { builtinNames } from "./template-functions.ts";
-import { lexTemplate, type Token, templateFailure } from "./template-lex.ts";
+import { builtinNames } from "./functions.ts";
+import { lexTemplate, type Token, templateFailure } from "./lex.ts";
 
 export type Node =
   | { readonly kind: "text"; readonly text: string }

@@ -1,5 +1,5 @@
 /** Go's Printf (https://pkg.go.dev/fmt) for the values that templates have. */
-import { goQuote, goText } from "./template-values.ts";
+import { goQuote, goText } from "./values.ts";
 
 const verb = /%([-+# 0]*)(\d+|\*)?(?:\.(\d+|\*)?)?([a-zA-Z%])/g;
 

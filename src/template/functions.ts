@@ -1,7 +1,7 @@
 /** Go templates: the functions that Go and Docker give them. */
 import { Failure } from "../base/mod.ts";
-import { formatText } from "./template-printf.ts";
-import { goJson, goText, isMap, isTrue, noValue, Row } from "./template-values.ts";
+import { formatText } from "./printf.ts";
+import { goJson, goText, isMap, isTrue, noValue, Row } from "./values.ts";
 
 type Function = (...args: unknown[]) => unknown;
 
