@@ -3,7 +3,8 @@ import { Failure } from "../base/mod.ts";
 
 /** The object through a template, or as JSON for "json". @throws Failure "invalid" */
 export function formatObject(data: unknown, format: string): string {
-  const { parseTemplate, runTemplate } = require("../template/mod.ts") as typeof import("../template/mod.ts");
+  const { parseTemplate, runTemplate } =
+    require("../template/mod.ts") as typeof import("../template/mod.ts");
   try {
     const source = format === "json" ? "{{json .}}" : format;
     return runTemplate(parseTemplate(source), data);

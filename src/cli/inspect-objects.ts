@@ -1,8 +1,8 @@
 /** What every `inspect` does: finds objects, prints them as JSON or through a template. */
 import { Failure } from "../base/mod.ts";
+import { goJson } from "../template/mod.ts";
 import { complaintText } from "./complaint.ts";
 import { complain, print } from "./output.ts";
-import { goJson } from "../template/mod.ts";
 
 /** The exit code for a template that cannot be parsed. */
 const badTemplateCode = 64;
@@ -16,7 +16,8 @@ export async function inspectObjects(
   format: string,
   find: (name: string) => Promise<unknown>,
 ): Promise<number> {
-  const { parseTemplate, runTemplate } = require("../template/mod.ts") as typeof import("../template/mod.ts");
+  const { parseTemplate, runTemplate } =
+    require("../template/mod.ts") as typeof import("../template/mod.ts");
   const isPlain = format === "" || format === "json";
   let template: ReturnType<typeof parseTemplate> | undefined;
   if (!isPlain) {

@@ -5,13 +5,7 @@
 import { assert, Failure } from "../base/mod.ts";
 import { callFunction } from "./functions.ts";
 import { templateFailure } from "./lex.ts";
-import {
-  type Node,
-  type Operand,
-  type Pipe,
-  parseTemplate,
-  type Template,
-} from "./parse.ts";
+import { type Node, type Operand, type Pipe, parseTemplate, type Template } from "./parse.ts";
 import {
   goText,
   isMap,
