@@ -15,8 +15,9 @@ interface Flight {
   waiters: number;
 }
 
-const pieceBytes = 512 << 10;
-const downloadsAtOnce = 4;
+const pieceBytes = 256 << 10;
+/** As Docker; each holds some megabytes in the HTTP client where the registry is faster than the disk. */
+const downloadsAtOnce = 3;
 const triesMax = 5;
 const partialMsMax = 7 * 24 * 3_600_000;
 

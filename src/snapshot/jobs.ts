@@ -85,17 +85,27 @@ export async function runJob(job: Job, desk: Desk): Promise<Results[keyof Result
 }
 
 const readBytes = 1 << 20;
+/** Buffers that were unpacked are let go after so many bytes: the runtime by itself waits far longer. */
+const collectBytes = 4 << 20;
 
 async function unpack(job: Job & { kind: "unpack" }, desk: Desk): Promise<Results["unpack"]> {
-  using hash = new StreamHash();
+  const isPlain = job.path !== undefined && sniffFile(job.path) === "plain";
+  // A compressed file comes from another thread already: a third would cost memory, and win nothing.
+  using hash = new StreamHash({ isBeside: isPlain || job.path === undefined });
   const parser = new TarParser(job.bounds);
   using unpacker = new Unpacker(job.root, job.rules);
+  let sinceCollected = 0;
   const take = (chunk: Uint8Array) => {
     desk.abort();
+    sinceCollected += chunk.length;
+    if (sinceCollected > collectBytes) {
+      sinceCollected = 0;
+      Bun.gc(true);
+    }
     if (job.hash) hash.update(chunk);
     for (const event of parser.push(chunk)) unpacker.take(event satisfies TarEvent);
   };
-  if (job.path !== undefined && sniffFile(job.path) === "plain") readPlain(job.path, take);
+  if (isPlain && job.path !== undefined) readPlain(job.path, take);
   else {
     const packed = job.path === undefined ? desk.chunks() : streamOf(job.path);
     for await (const chunk of decompress(packed, { through: filterThrough })) take(chunk);

@@ -14,8 +14,11 @@ const pieces = [70_001, slotBytes, 5 * slotBytes + 1];
 for (const length of lengths) {
   test(`StreamHash gives the digest of ${length} bytes, whatever their pieces`, () => {
     const wanted = digestOf(bytes.subarray(0, length));
-    for (const piece of pieces) {
-      using hash = new StreamHash();
+    for (const [piece, isBeside] of pieces.flatMap((each) => [
+      [each, true] as const,
+      [each, false] as const,
+    ])) {
+      using hash = new StreamHash({ isBeside });
       for (let at = 0; at < length; at += piece) {
         hash.update(bytes.subarray(at, Math.min(at + piece, length)));
       }

@@ -26,8 +26,18 @@ export class StreamHash implements Disposable {
   #short = Buffer.alloc(0);
   #used = 0;
   #beside: HashThread | undefined;
+  readonly #here: Bun.CryptoHasher | undefined;
+
+  /** With `isBeside` false it hashes on the caller's thread: for who has another thread's work to wait for. */
+  constructor({ isBeside = true }: { isBeside?: boolean } = {}) {
+    this.#here = isBeside ? undefined : new Bun.CryptoHasher("sha256");
+  }
 
   update(bytes: Uint8Array): void {
+    if (this.#here) {
+      this.#here.update(bytes);
+      return;
+    }
     if (!this.#beside && this.#used + bytes.length <= shortBytesMax) {
       this.#keep(bytes);
       return;
@@ -43,6 +53,7 @@ export class StreamHash implements Disposable {
   /** `sha256:<hex>` of all that came. Call it once. @throws Failure "internal" — the thread is stuck */
   digest(): string {
     const digest =
+      this.#here?.digest() ??
       this.#beside?.finish() ??
       new Bun.CryptoHasher("sha256").update(this.#short.subarray(0, this.#used)).digest();
     return `sha256:${Buffer.from(digest).toString("hex")}`;
