@@ -145,6 +145,7 @@ async function openStores(
     ...at("build"),
     ...joined,
     pull: pullForBuild(transfers),
+    cacheBytesMax: options.buildCacheBytesMax,
     ...pushForBuild(transfers),
   });
   const engine = await openEngine({

@@ -21,6 +21,8 @@ export interface DaemonOptions {
   readonly registryMirrors: readonly string[];
   /** The table of registries; undefined where it is the default one, which may be absent. */
   readonly registriesFile: string | undefined;
+  /** The build cache is cut to this. */
+  readonly buildCacheBytesMax: number;
   /** Containers go on when the daemon ends. */
   readonly liveRestore: boolean;
   /** May set the host's control groups up for quick starts (`favordynmods`). */
@@ -49,6 +51,7 @@ Options:
                                 (default /etc/lading/registries.json, if it is there)
       --registry HOST:PORT      Serve a registry as well, on the engine's disk (default none)
       --registry-config string  Its configuration file: users, rules, TLS, limits
+      --build-cache-max bytes   The build cache is cut to this size, least valuable first (default 20g)
       --live-restore bool       Containers go on when the engine ends (default true)
       --favor-dynmods bool      Set the host's control groups to favordynmods, for quick starts (default
                                 true): stays set until the host restarts
@@ -81,6 +84,7 @@ export function parseDaemonOptions(argv: readonly string[]): DaemonOptions | "he
     registriesFile: values.registries,
     logLevel: parseLevel(values["log-level"] ?? "info"),
     pidFile: values.pidfile,
+    buildCacheBytesMax: parseBytes(values["build-cache-max"] ?? "20g", "build-cache-max"),
     liveRestore: values["live-restore"] !== "false",
     favorGroupMoves: values["favor-dynmods"] !== "false",
     registry: parseRegistry(values.registry, values["registry-config"]),
@@ -110,6 +114,7 @@ function parse(argv: readonly string[]) {
         "insecure-registry": { type: "string", multiple: true },
         "registry-mirror": { type: "string", multiple: true },
         registries: { type: "string" },
+        "build-cache-max": { type: "string" },
         "live-restore": { type: "string" },
         "favor-dynmods": { type: "string" },
         registry: { type: "string" },
@@ -134,4 +139,12 @@ function parse(argv: readonly string[]) {
 function parseLevel(text: string): Level {
   if (text === "debug" || text === "info" || text === "warn" || text === "error") return text;
   throw new Failure("invalid", `Cannot use log level "${text}": debug, info, warn or error`);
+}
+
+/** `20g`, `512MB`, `1000000`. @throws Failure "invalid" */
+function parseBytes(text: string, flag: string): number {
+  const [, digits, unit = ""] = /^(\d{1,15})\s*([kmgt]?)i?b?$/i.exec(text) ?? [];
+  if (digits !== undefined)
+    return Number(digits) * 1024 ** " kmgt".indexOf(unit.toLowerCase() || " ");
+  throw new Failure("invalid", `Cannot use --${flag} "${text}": a size as 20g or 512m`);
 }

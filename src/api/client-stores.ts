@@ -16,13 +16,14 @@ import type {
   PastBuildAnswer,
   PastStepAnswer,
   ProgressMessage,
+  PrunedRecord,
   SearchResult,
   SystemInfo,
   VersionAnswer,
   VolumeAnswer,
   VolumeCreateBody,
 } from "./schema.ts";
-import type { Bytes, Transport } from "./transport.ts";
+import type { Bytes, Query, Transport } from "./transport.ts";
 
 type Call = Parameters<Transport["request"]>;
 
@@ -144,12 +145,13 @@ export function imageCalls(transport: Transport) {
     buildLog: async (id: string): Promise<Bytes> =>
       (await transport.request("GET", past(id, "/logs"))).bytes(),
     removeBuild: (id: string) => done("DELETE", past(id)),
-    pruneBuilds: (query: { all?: boolean; "keep-storage"?: number; filters?: Filters } = {}) =>
-      json<{ CachesDeleted: readonly string[] | null; SpaceReclaimed: number }>(
-        "POST",
-        "/build/prune",
-        { query },
-      ),
+    pruneBuilds: (query: Query = {}) =>
+      json<{
+        CachesDeleted: readonly string[] | null;
+        SpaceReclaimed: number;
+        /** With `explain`. */
+        Records?: readonly PrunedRecord[];
+      }>("POST", "/build/prune", { query }),
   };
 }
 

@@ -1,9 +1,11 @@
 /** `GET /system/df`: what takes space. */
+
 import { Failure } from "../base/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
 import { imageNameOf, sizesOf } from "./list-containers.ts";
 import { sharedBytesOf } from "./list-images.ts";
+import { cacheRecord } from "./route-build-prune.ts";
 import { volumeAnswer } from "./route-volumes.ts";
 import type {
   BuildCacheRecord,
@@ -71,15 +73,5 @@ async function volumesPart({ volumes }: Context): Promise<VolumeAnswer[]> {
 }
 
 function cachePart({ builder }: Context): BuildCacheRecord[] {
-  return builder.cache().map(({ id, description, sizeBytes, lastUsedMs, inUse }) => ({
-    ID: id,
-    Type: "regular",
-    Description: description,
-    InUse: inUse,
-    Shared: false,
-    Size: sizeBytes,
-    CreatedAt: new Date(lastUsedMs).toISOString(),
-    LastUsedAt: new Date(lastUsedMs).toISOString(),
-    UsageCount: 1,
-  }));
+  return builder.cache().map(cacheRecord);
 }

@@ -1,14 +1,27 @@
 import { expect, test } from "bun:test";
-import { parsePruneFilters } from "./route-build.ts";
+import { parsePruneFilters } from "./route-build-prune.ts";
 
+const plain = {
+  type: "regular",
+  description: "RUN make",
+  sizeBytes: 1,
+  createdMs: 0,
+  costMs: 0,
+} as const;
 const rows = [
-  { id: "sha256:aa", lastUsedMs: 1000, inUse: true },
-  { id: "sha256:bb", lastUsedMs: 2000, inUse: false },
-  { id: "folder", lastUsedMs: 3000, inUse: false },
+  { ...plain, id: "sha256:aa", lastUsedMs: 1000, inUse: true },
+  { ...plain, id: "sha256:bb", lastUsedMs: 2000, inUse: false },
+  {
+    ...({ ...plain, type: "exec.cachemount", description: "cached mount /c" } as const),
+    ...{ id: "folder", lastUsedMs: 3000, inUse: false },
+  },
 ];
 
 for (const [filters, asked] of [
   ["", ["sha256:aa", "sha256:bb", "folder"]],
+  ['{"type":["exec.cachemount"]}', ["folder"]],
+  ['{"description":["make"]}', ["sha256:aa", "sha256:bb"]],
+  ['{"shared":["true"]}', []],
   ['{"until":["3"]}', ["sha256:aa", "sha256:bb"]],
   ['{"until":{"1h":true}}', ["sha256:aa", "sha256:bb", "folder"]],
   ['{"unused-for":["2"],"inuse":["true"]}', ["sha256:aa"]],
@@ -22,7 +35,7 @@ for (const [filters, asked] of [
   });
 }
 
-for (const filters of ['{"until":["soon"]}', '{"until":["1","2"]}', '{"type":["regular"]}']) {
+for (const filters of ['{"until":["soon"]}', '{"until":["1","2"]}', '{"typo":["regular"]}']) {
   test(`parsePruneFilters() refuses ${filters}`, () => {
     expect(() => parsePruneFilters(new URLSearchParams({ filters }))).toThrow("invalid");
   });

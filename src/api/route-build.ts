@@ -8,10 +8,11 @@ import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
 import { Fields, parseJson, textOf } from "./fields.ts";
 import { ProgressAnswer } from "./progress.ts";
-import { booleanFilter, flag, parseFilters, parseTimeNs, whole } from "./query.ts";
+import { flag, whole } from "./query.ts";
 import { contextRoutes, openContexts } from "./route-build-contexts.ts";
 import { buildMessages, historyRoutes } from "./route-build-history.ts";
 import { partRoutes, partsOf } from "./route-build-parts.ts";
+import { pruneRoutes } from "./route-build-prune.ts";
 import { isStored, producedMessage, resultRoutes, resultsOf } from "./route-build-results.ts";
 import type { Route } from "./router.ts";
 import type { BuildEventMessage } from "./schema.ts";
@@ -154,49 +155,9 @@ function extraHosts(text: string): string[] {
   return text.split(",").filter((each) => each !== "");
 }
 
-/**
- * What of the cache the filters let go. `system prune` sends its own here too: nothing in the cache has
- * a label, so a label asks for none of it. @throws Failure "invalid"
- */
-export function parsePruneFilters(
-  query: URLSearchParams,
-): (row: { id: string; lastUsedMs: number; inUse: boolean }) => boolean {
-  const names = ["until", "unused-for", "id", "inuse", "label", "label!"];
-  const filters = parseFilters(query, names);
-  const untils = [...(filters.get("until") ?? []), ...(filters.get("unused-for") ?? [])];
-  if (untils.length > 1)
-    throw new Failure("invalid", "invalid filter: more than one until filter specified");
-  const untilNs = untils[0] === undefined ? undefined : parseTimeNs(untils[0]);
-  if (untils.length === 1 && untilNs === undefined) {
-    throw new Failure("invalid", `invalid until filter: "${untils[0]!.slice(0, 100)}"`);
-  }
-  const untilMs = untilNs === undefined ? Number.POSITIVE_INFINITY : Number(untilNs / 1_000_000n);
-  const ids = filters.get("id");
-  const inUse = booleanFilter(filters, "inuse");
-  return (row) =>
-    row.lastUsedMs < untilMs &&
-    (ids?.some((id) => row.id.startsWith(id) || row.id.startsWith(`sha256:${id}`)) ?? true) &&
-    (inUse === undefined || row.inUse === inUse) &&
-    !filters.has("label");
-}
-
-async function prune(exchange: Exchange, { builder, engine }: Context): Promise<void> {
-  const { query } = exchange;
-  const isAsked = parsePruneFilters(query);
-  const keepBytes = whole(query, "reserved-space") ?? whole(query, "keep-storage") ?? 0;
-  const all = flag(query, "all");
-  const { ids, reclaimedBytes } = await builder.prune({ all, keepBytes, isAsked });
-  engine.emit({
-    type: "builder",
-    action: "prune",
-    actor: { id: "", attributes: { reclaimed: String(reclaimedBytes) } },
-  });
-  exchange.json(200, { CachesDeleted: ids, SpaceReclaimed: reclaimedBytes });
-}
-
 export const routes: readonly Route[] = [
   ["POST", "/build", build],
-  ["POST", "/build/prune", prune],
+  ...pruneRoutes,
   ...resultRoutes,
   ...partRoutes,
   ...historyRoutes,

@@ -57,3 +57,16 @@ export type BuildEventMessage =
   | { readonly kind: "need"; readonly id: string; readonly paths: readonly string[] }
   | { readonly kind: "skipped"; readonly stage: string; readonly steps: number }
   | { readonly kind: "warning"; readonly text: string };
+
+/** What a prune of the build cache removed, when it was asked to explain. */
+export interface PrunedRecord {
+  readonly ID: string;
+  readonly Type: string;
+  readonly Description: string;
+  readonly Size: number;
+  readonly LastUsedAt: string | null;
+  /** How long it took to make. */
+  readonly CostMs: number;
+  /** What a byte of it was worth; the least goes first. */
+  readonly Value: number;
+}

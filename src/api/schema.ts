@@ -31,6 +31,7 @@ export type {
   BuildReason,
   PastBuildAnswer,
   PastStepAnswer,
+  PrunedRecord,
 } from "./schema-build.ts";
 
 export type Labels = Readonly<Record<string, string>>;

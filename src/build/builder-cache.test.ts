@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { buildIn, type Command, openWorld } from "./fakes.ts";
+import { worthOf } from "./prune.ts";
 
 /** A command that writes a file of its own name. */
 const writesItsName: Command = ({ root, spec }) => {
@@ -96,17 +97,55 @@ describe("the build cache", () => {
       ["RUN /bin/sh -c c # buildkit", false],
     ]);
     const none = await at.builder.prune({ all: false, keepBytes: 1000 });
-    expect(none).toEqual({ ids: [], reclaimedBytes: 0 });
+    expect(none).toMatchObject({ ids: [], reclaimedBytes: 0 });
     const other = { all: true, keepBytes: 0, isAsked: () => false };
-    expect(await at.builder.prune(other)).toEqual({ ids: [], reclaimedBytes: 0 });
+    expect(await at.builder.prune(other)).toMatchObject({ ids: [], reclaimedBytes: 0 });
     const freed = await at.builder.prune({ all: false, keepBytes: 0 });
-    expect(freed).toEqual({ ids: [image.config.rootfs.diff_ids.at(-1)!], reclaimedBytes: 100 });
+    expect(freed).toMatchObject({
+      ids: [image.config.rootfs.diff_ids.at(-1)!],
+      reclaimedBytes: 100,
+    });
     await buildIn(at, "FROM base\nRUN a\nRUN b");
     expect(at.ran.splice(0)).toEqual(["a", "b", "c"]);
     await at.builder.prune({ all: true, keepBytes: 0 });
     expect(at.builder.cache()).toEqual([]);
     await buildIn(at, "FROM base\nRUN a\nRUN b");
     expect(at.ran).toEqual(["a", "b"]);
+  });
+
+  test("loses what is worth least: cheap, large, long unused", () => {
+    const nowMs = 1e12;
+    const row = { id: "", type: "regular", description: "", createdMs: 0, inUse: false } as const;
+    const day = 24 * 60 * 60_000;
+    const worth = (costMs: number, sizeBytes: number, days: number) =>
+      worthOf({ ...row, costMs, sizeBytes, lastUsedMs: nowMs - days * day }, nowMs);
+    expect(worth(60_000, 1e6, 0)).toBeGreaterThan(worth(100, 1e6, 0));
+    expect(worth(1000, 1e6, 0)).toBeGreaterThan(worth(1000, 1e9, 0));
+    expect(worth(1000, 1e6, 0)).toBeGreaterThan(worth(1000, 1e6, 3));
+    expect(worth(60_000, 1e6, 3)).toBeGreaterThan(worth(1000, 1e6, 0));
+  });
+
+  test("is told before it is pruned, and stays", async () => {
+    await using at = await openWorld();
+    at.command = writesItsName;
+    const { image } = await buildIn(at, "FROM base\nRUN a");
+    at.images.delete(image.id);
+    const dry = await at.builder.prune({ all: true, keepBytes: 0, isDry: true });
+    expect(dry).toMatchObject({ reclaimedBytes: 100, rows: [{ type: "regular" }] });
+    await buildIn(at, "FROM base\nRUN a");
+    expect(at.ran).toEqual(["a"]);
+  });
+
+  test("is cut to its bound after each build", async () => {
+    await using at = await openWorld({ cacheBytesMax: 250 });
+    at.command = writesItsName;
+    for (const name of ["a", "b", "c", "d", "e"]) {
+      const { image } = await buildIn(at, `FROM base\nRUN ${name}`);
+      at.images.delete(image.id);
+    }
+    await buildIn(at, "FROM base"); // the last one's layer is free now
+    for (let wait = 0; wait < 100 && at.builder.cache().length > 2; wait++) await Bun.sleep(10);
+    expect(at.builder.cache().length).toBeLessThanOrEqual(2);
   });
 
   test("is not pruned under a running build", async () => {

@@ -79,6 +79,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     flights: new Flights<LayerStep>(),
     trees,
     gate: new Gate(cores),
+    grew: (sizeBytes) => grew(sizeBytes),
     pins: new Pins(),
     outbox: new Outbox(),
     push: options.push,
@@ -93,6 +94,14 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const history = new History(database);
   const intake = new Intake(directory);
   const trim = trimmer(tools, cacheBytesMax);
+  // Within a long build too: what others left makes room.
+  let grownBytes = 0;
+  const grew = (sizeBytes: number) => {
+    grownBytes += sizeBytes;
+    if (grownBytes < cacheBytesMax / 16) return;
+    grownBytes = 0;
+    void trim();
+  };
   const make: Builder["produce"] = (request, report) =>
     builds.run(async () => {
       throwIfAborted(request.signal);
@@ -134,20 +143,21 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   };
 }
 
-const trimEveryMs = 60_000;
-
-/** Keeps the cache in its bound, now and then. A build that succeeded stays a success when this fails. */
+/**
+ * Keeps the cache in its bound: after each build, one time after the other. A build that succeeded
+ * stays a success when this fails.
+ */
 function trimmer(tools: Tools, bytesMax: number): () => Promise<void> {
-  let lastMs = 0;
-  return async () => {
-    if (Date.now() - lastMs < trimEveryMs) return;
-    lastMs = Date.now();
-    try {
-      await pruneCache(tools, { all: true, keepBytes: bytesMax });
-    } catch (error) {
-      log("warn", "Cannot prune the build cache", { error });
-    }
-  };
+  const turn = new Gate(1);
+  return () =>
+    turn.run(async () => {
+      if (turn.isAwaited) return; // the next one does it for all
+      try {
+        await pruneCache(tools, { all: true, keepBytes: Math.max(1, bytesMax) });
+      } catch (error) {
+        log("warn", "Cannot prune the build cache", { error });
+      }
+    });
 }
 
 /** Removes what a crash left: folders of builds, unknown cache folders, steps whose layer has gone. */

@@ -11,6 +11,8 @@ export interface CachedStep {
   readonly description: string;
   readonly createdMs: number;
   readonly usedMs: number;
+  /** How long it took to make. */
+  readonly costMs: number;
 }
 
 /** A folder that `RUN --mount=type=cache` keeps. */
@@ -35,8 +37,13 @@ export class StepCache {
     this.#database = database;
     database.run(
       `CREATE TABLE IF NOT EXISTS build_step (key TEXT PRIMARY KEY, layer TEXT, same_as TEXT, description TEXT NOT NULL,
-       created_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL) WITHOUT ROWID`,
+       created_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL, cost_ms INTEGER NOT NULL DEFAULT 0)
+       WITHOUT ROWID`,
     );
+    const columns = database.query<{ name: string }, []>("PRAGMA table_info(build_step)").all();
+    if (!columns.some(({ name }) => name === "cost_ms")) {
+      database.run("ALTER TABLE build_step ADD COLUMN cost_ms INTEGER NOT NULL DEFAULT 0");
+    }
     database.run("CREATE INDEX IF NOT EXISTS build_step_used ON build_step (used_ms)");
     database.run(
       `CREATE TABLE IF NOT EXISTS build_folder (id TEXT PRIMARY KEY, folder TEXT NOT NULL UNIQUE,
@@ -52,9 +59,9 @@ export class StepCache {
   }
 
   /** Notes a step. An equal key is replaced. */
-  put(step: Omit<CachedStep, "usedMs">): void {
+  put(step: Omit<CachedStep, "usedMs" | "costMs"> & { readonly costMs?: number }): void {
     this.#database
-      .query("INSERT OR REPLACE INTO build_step VALUES (?, ?, ?, ?, ?, ?)")
+      .query("INSERT OR REPLACE INTO build_step VALUES (?, ?, ?, ?, ?, ?, ?)")
       .run(
         step.key,
         step.layer ?? null,
@@ -62,6 +69,7 @@ export class StepCache {
         step.description,
         step.createdMs,
         Date.now(),
+        Math.round(step.costMs ?? 0),
       );
   }
 
@@ -134,6 +142,7 @@ interface StepRow {
   readonly description: string;
   readonly created_ms: number;
   readonly used_ms: number;
+  readonly cost_ms: number;
 }
 
 interface FolderRow {
@@ -151,5 +160,6 @@ function stepOf(row: StepRow): CachedStep {
     description: row.description,
     createdMs: row.created_ms,
     usedMs: row.used_ms,
+    costMs: row.cost_ms,
   };
 }

@@ -23,7 +23,7 @@ import {
 } from "../oci/mod.ts";
 import type { BundleSpec, Exit, Runtime } from "../runtime/mod.ts";
 import type { Layer, SnapshotStore } from "../snapshot/mod.ts";
-import { openBuilder } from "./builder.ts";
+import { type BuilderOptions, openBuilder } from "./builder.ts";
 import type { BuildEvent, Builder, BuildRequest } from "./types.ts";
 
 /** What a command does in a test: prints, writes below `root`, gives its exit code. */
@@ -33,6 +33,8 @@ export type Command = (at: {
   readonly print: (text: string) => void;
   readonly killed: Promise<void>;
 }) => Promise<number> | number;
+
+export type WorldOptions = Pick<BuilderOptions, "cacheBytesMax">;
 
 /** A builder on stores of this file, and what it did. */
 export class World implements AsyncDisposable {
@@ -51,7 +53,8 @@ export class World implements AsyncDisposable {
   #running = 0;
   #count = 0;
 
-  constructor() {
+  constructor(options: WorldOptions = {}) {
+    this.#options = options;
     for (const name of ["snapshots", "layers", "contexts", "net"]) {
       mkdirSync(`${this.directory}/${name}`);
     }
@@ -59,6 +62,7 @@ export class World implements AsyncDisposable {
   }
 
   #builder: Builder | undefined;
+  readonly #options: WorldOptions;
 
   get builder(): Builder {
     assert(this.#builder, "the builder is open");
@@ -68,6 +72,7 @@ export class World implements AsyncDisposable {
   /** Opens the builder (again) on the state that is there. */
   async restart(): Promise<void> {
     this.#builder = await openBuilder({
+      ...this.#options,
       database: this.database,
       directory: `${this.directory}/build`,
       content: {} as ContentStore,
@@ -262,8 +267,8 @@ export function linesOf(events: readonly BuildEvent[]): string[] {
 }
 
 /** A world with one image, `base`. */
-export async function openWorld(): Promise<World> {
-  const world = new World();
+export async function openWorld(options: WorldOptions = {}): Promise<World> {
+  const world = new World(options);
   const config = { Env: ["PATH=/bin", "X=1"], Cmd: ["sh"] };
   world.image("base", { "etc/hosts": "", "etc/resolv.conf": "" }, config);
   await world.restart();

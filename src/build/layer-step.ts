@@ -45,13 +45,18 @@ async function makeStep(scope: StepScope, work: LayerWork) {
   const flight = scope.forced === undefined ? work.key : newId();
   const made = await tools.flights.run(flight, scope.output, async (tell) => {
     throwIfAborted(build.signal);
+    let costMs = 0;
     const layer = await tools.gate.run(async () => {
       throwIfAborted(build.signal);
-      return await work.make(tell);
+      const began = performance.now();
+      const made = await work.make(tell);
+      costMs = performance.now() - began;
+      return made;
     });
     if (layer) build.pin([layer]);
     const step = { key: work.key, layer, createdMs: Date.now() };
-    tools.cache.put({ ...step, description: work.history });
+    tools.cache.put({ ...step, description: work.history, costMs });
+    if (layer) tools.grew(tools.snapshots.layer(layer)?.sizeBytes ?? 0);
     return step;
   });
   if (made.joined && made.value.layer) build.pin([made.value.layer]);

@@ -14,6 +14,7 @@ export { type NamedContext, parseNamedContext } from "./named-context.ts";
 export { type Output, parseOutput } from "./output.ts";
 export { secretBytesMax } from "./parts.ts";
 export type { OpenRepository, PushImage } from "./produce.ts";
+export { worthOf } from "./prune.ts";
 export { type Reason, reasonText } from "./reasons.ts";
 export { CommandFailure } from "./source.ts";
 export { type Agent, agentOver } from "./ssh-agent.ts";
@@ -24,6 +25,7 @@ export {
   type Builder,
   type BuildRequest,
   buildCalls,
+  type CacheRow,
   type Entitlement,
   entitlements,
   type Produced,

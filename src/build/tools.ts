@@ -39,6 +39,8 @@ export interface Tools {
   readonly trees: TreePool;
   /** Steps that keep a core busy. */
   readonly gate: Gate;
+  /** Told of each new layer of the cache. */
+  readonly grew: (sizeBytes: number) => void;
   readonly pins: Pins;
 }
 

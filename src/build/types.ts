@@ -161,6 +161,37 @@ export interface TakenContext extends AsyncDisposable {
   readonly path: string;
 }
 
+/** What the cache holds: a layer that no build has to make again, or the folder of a cache mount. */
+export interface CacheRow {
+  readonly id: string;
+  readonly type: "regular" | "exec.cachemount";
+  readonly description: string;
+  readonly sizeBytes: number;
+  readonly createdMs: number;
+  readonly lastUsedMs: number;
+  /** How long it took to make. */
+  readonly costMs: number;
+  /** An image has it, or a running build. */
+  readonly inUse: boolean;
+}
+
+export interface PruneOptions {
+  readonly all: boolean;
+  /** Stop as soon as no more than this is left. */
+  readonly keepBytes: number;
+  /** Picks what may go; all by default. */
+  readonly isAsked?: (row: CacheRow) => boolean;
+  /** Only tell what would go. */
+  readonly isDry?: boolean;
+}
+
+export interface Pruned {
+  readonly ids: readonly string[];
+  readonly reclaimedBytes: number;
+  /** What went, the least valuable first. */
+  readonly rows: readonly CacheRow[];
+}
+
 export interface Builder {
   /** What clients hand over before their builds. */
   readonly parts: Parts;
@@ -188,19 +219,8 @@ export interface Builder {
   fetch(handle: string): AsyncIterable<Uint8Array>;
   /** Answers a question about the Dockerfile, and builds nothing. @throws Failure as `build` */
   call(call: BuildCall, request: BuildRequest): Promise<object>;
-  /** Bytes and count of the cache, for `system df`; `prune` empties it. */
-  cache(): readonly {
-    id: string;
-    description: string;
-    sizeBytes: number;
-    lastUsedMs: number;
-    inUse: boolean;
-  }[];
-  /** `isAsked` picks what may go; all by default. */
-  prune(options: {
-    all: boolean;
-    keepBytes: number;
-    isAsked?: (row: { id: string; lastUsedMs: number; inUse: boolean }) => boolean;
-  }): Promise<{ ids: string[]; reclaimedBytes: number }>;
+  /** The cache, for `system df`; `prune` empties it. */
+  cache(): readonly CacheRow[];
+  prune(options: PruneOptions): Promise<Pruned>;
   reconcile(): Promise<string[]>;
 }

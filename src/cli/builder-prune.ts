@@ -1,3 +1,5 @@
+import type { PrunedRecord } from "../api/schema.ts";
+import { alignColumns } from "./columns.ts";
 import { defineCommand } from "./command.ts";
 import { confirm, pruneFlags } from "./confirm.ts";
 import { engineOf } from "./engine.ts";
@@ -11,22 +13,53 @@ export const command = defineCommand({
     ...pruneFlags,
     all: { kind: "bool", short: "a", about: "Remove all of it, not the dangling part alone" },
     "keep-storage": { kind: "bytes", about: "Keep this much" },
+    "reserved-space": { kind: "bytes", about: "Keep this much, whatever else is said" },
+    "max-used-space": { kind: "bytes", about: "Keep at most this much" },
+    "min-free-space": { kind: "bytes", about: "Remove until this much of the disk is free" },
+    "dry-run": { kind: "bool", about: "Only say what would be removed" },
+    explain: { kind: "bool", about: "Say of each what it is, what it cost and when it was used" },
   },
   arguments: { min: 0, max: 0 },
   async run({ flags, globals }) {
     const warning = flags.all
       ? "This will remove all build cache."
       : "This will remove all dangling build cache.";
-    if (!flags.force && !(await confirm(warning))) return 0;
-    const { CachesDeleted, SpaceReclaimed } = await engineOf(globals).images.pruneBuilds({
+    const isDry = flags["dry-run"];
+    if (!flags.force && !isDry && !(await confirm(warning))) return 0;
+    const bounds = ["keep-storage", "reserved-space", "max-used-space", "min-free-space"] as const;
+    const given = bounds.filter((name) => flags[name] > 0).map((name) => [name, flags[name]]);
+    const {
+      CachesDeleted,
+      SpaceReclaimed,
+      Records = [],
+    } = await engineOf(globals).images.pruneBuilds({
       all: flags.all,
       filters: parseFilters(flags.filter),
-      ...(flags["keep-storage"] > 0 ? { "keep-storage": flags["keep-storage"] } : {}),
+      ...Object.fromEntries(given),
+      "dry-run": isDry,
+      explain: flags.explain,
     });
-    if (CachesDeleted?.length) {
-      print(`Deleted build cache objects:\n${CachesDeleted.join("\n")}\n`);
+    if (flags.explain) for (const line of explained(Records)) print(line);
+    else if (CachesDeleted?.length) {
+      print(
+        `${isDry ? "Would delete" : "Deleted"} build cache objects:\n${CachesDeleted.join("\n")}\n`,
+      );
     }
-    print(`Total reclaimed space: ${humanSize(SpaceReclaimed, 4)}`);
+    print(`Total ${isDry ? "reclaimable" : "reclaimed"} space: ${humanSize(SpaceReclaimed, 4)}`);
     return 0;
   },
 });
+
+/** One line each, the least valuable first. */
+function explained(records: readonly PrunedRecord[]): string[] {
+  const rows = records.map(({ ID, Type, Size, CostMs, LastUsedAt, Description }) => [
+    ID.replace("sha256:", "").slice(0, 12),
+    Type,
+    humanSize(Size, 4),
+    `${(CostMs / 1000).toFixed(1)}s`,
+    (LastUsedAt ?? "").replace("T", " ").slice(0, 19),
+    Description.replace(/\s+/g, " ").slice(0, 60),
+  ]);
+  const head = ["ID", "TYPE", "SIZE", "COST", "LAST USED", "DESCRIPTION"];
+  return alignColumns([head, ...rows].map((cells) => cells.join("\t")).join("\n")).split("\n");
+}
