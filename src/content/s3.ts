@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { open, rm } from "node:fs/promises";
-import { Failure } from "../base/mod.ts";
+import { Failure, Gate } from "../base/mod.ts";
 import {
   algorithmOf,
   blobPath,
@@ -29,6 +29,8 @@ export interface Storage {
 
 const partBytes = 8 << 20;
 const partsAtOnce = 2;
+const sendsAtOnce = 2;
+const sendsWaitingMax = 1_000;
 const retries = 3;
 const answerTimeoutMs = 60_000;
 /** Below 100 kB/s nobody waits for. */
@@ -144,6 +146,8 @@ class S3Store implements BlobStore {
   readonly #prefix: string;
   readonly #bucket: string;
   readonly #timeoutMs: number;
+  /** Each has its parts in memory. */
+  readonly #sends = new Gate(sendsAtOnce, sendsWaitingMax);
   readonly link?: (digest: Digest) => string;
 
   constructor(client: Bun.S3Client, { prefix, bucket, redirects }: Storage, timeoutMs: number) {
@@ -216,7 +220,7 @@ class S3Store implements BlobStore {
     const send = async () => {
       await this.#client.write(this.#key(digest), Bun.file(path), options);
     };
-    await this.#asking("store", digest, send, timeoutMs);
+    await this.#sends.run(() => this.#asking("store", digest, send, timeoutMs));
     const found = await this.size(digest);
     if (found === sizeBytes) return;
     const why = `${found ?? "none"} of ${sizeBytes} bytes arrived`;

@@ -1,9 +1,11 @@
 import { expect, test } from "bun:test";
 import { digestOf } from "../oci/mod.ts";
+import { openAccess } from "./access.ts";
 import { parseConfig } from "./config.ts";
 import { codeOf, onEachStorage, openLaboratory } from "./laboratory.ts";
 import { limitRate } from "./server-limits.ts";
-import { compilePolicy } from "./server-policy.ts";
+import { serveRegistry } from "./server-open.ts";
+import { compilePolicy, defaultPolicy } from "./server-policy.ts";
 
 const policyOf = (config: object) =>
   compilePolicy(parseConfig(Buffer.from(JSON.stringify(config)), "c.json"));
@@ -60,6 +62,24 @@ test("immutable tags of the configuration are set once, in the repositories that
   const gone = await lab.call("DELETE", "/v2/releases/app/manifests/v1");
   expect(await codeOf(gone)).toBe("403 DENIED");
 });
+
+test("who waits for our work is not cut off as idle", async () => {
+  await using lab = await openLaboratory();
+  const admit = async () => {
+    await Bun.sleep(6_000); // Bun looks for idle clients every four seconds
+    return openAccess.identify({} as never);
+  };
+  const tell = () => {};
+  const parts = { store: lab.store, access: { ...openAccess, admit }, policy: defaultPolicy, tell };
+  const tcp = serveRegistry(parts, { host: "127.0.0.1", port: 0, idleSeconds: 1 });
+  const answers = await Promise.all([
+    fetch(`${tcp.address}/v2/a/blobs/uploads/`, { method: "POST" }),
+    fetch(`${tcp.address}/v2/a/blobs/uploads/none`, { method: "PUT", body: "" }),
+    fetch(`${tcp.address}/lading/registry/gc`, { method: "POST" }),
+  ]);
+  expect(answers.map(({ status }) => status)).toEqual([202, 404, 403]);
+  await tcp.close({ timeoutMs: 0 });
+}, 30_000);
 
 test("limitRate() lets a client save up five seconds, and each client on its own", () => {
   const limit = limitRate(2);

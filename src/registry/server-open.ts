@@ -21,18 +21,24 @@ export type Listen =
       /** 0: any that is free. */
       readonly port: number;
       readonly tls?: { readonly cert: string; readonly key: string };
+      /** A client that sends and takes nothing for so long is cut off. */
+      readonly idleSeconds?: number;
     }
   /** A socket that only who may enter its folder reaches. */
   | { readonly unixPath: string };
 
-const idleSeconds = 120;
+const idleSecondsDefault = 120;
 
 /** Serves a registry over HTTP. @throws Failure "unavailable" — the address is taken */
 export function serveRegistry(parts: ServerParts, listen: Listen): RegistryServer {
   const shared = {
     maxRequestBodySize: Number.MAX_SAFE_INTEGER, // each path has its own bound
-    fetch: async (request: Request, self: Bun.Server<undefined>) =>
-      await answer(parts, request, self.requestIP(request)?.address ?? "local"),
+    fetch: (request: Request, self: Bun.Server<undefined>) => {
+      const answering = answer(parts, request, self.requestIP(request)?.address ?? "local");
+      return "host" in listen && mayTakeLong(parts, request)
+        ? patiently(request, self, answering, listen)
+        : answering;
+    },
     error: (error: unknown) => refused(broken(error, "a request"), "GET"),
   };
   const server = start(listen, shared);
@@ -45,6 +51,30 @@ export function serveRegistry(parts: ServerParts, listen: Listen): RegistryServe
   };
 }
 
+/** What a client waits for without sending: a collection, a blob on its way to a bucket or from elsewhere. */
+function mayTakeLong({ cache }: ServerParts, { method, headers }: Request): boolean {
+  if (method === "GET" || method === "HEAD") return cache !== undefined;
+  // With a body the client has to send; after it, Bun waits as long as it takes.
+  return headers.get("Content-Length") === "0" || !isSending(headers);
+}
+
+function isSending(headers: Headers): boolean {
+  return headers.has("Content-Length") || headers.has("Transfer-Encoding");
+}
+
+/** A client that waits for our work is not idle. */
+async function patiently(
+  request: Request,
+  server: Bun.Server<undefined>,
+  answering: Promise<Response>,
+  { idleSeconds = idleSecondsDefault }: { readonly idleSeconds?: number },
+): Promise<Response> {
+  server.timeout(request, 0);
+  const response = await answering; // it never rejects
+  server.timeout(request, idleSeconds);
+  return response;
+}
+
 type Shared = {
   readonly maxRequestBodySize: number;
   readonly fetch: (request: Request, self: Bun.Server<undefined>) => Promise<Response>;
@@ -53,8 +83,12 @@ type Shared = {
 
 function start(listen: Listen, shared: Shared): Bun.Server<undefined> {
   try {
-    if ("unixPath" in listen) return Bun.serve({ ...shared, unix: listen.unixPath });
-    const { host: hostname, port, tls } = listen;
+    if ("unixPath" in listen) {
+      // Its owner may wait. Bun's types know no such option for sockets; without it 10 seconds hold.
+      const options: object = { ...shared, unix: listen.unixPath, idleTimeout: 0 };
+      return Bun.serve(options as Parameters<typeof Bun.serve<undefined>>[0]);
+    }
+    const { host: hostname, port, tls, idleSeconds = idleSecondsDefault } = listen;
     return Bun.serve({
       ...shared,
       hostname,
