@@ -27,7 +27,9 @@ export interface Storage {
   readonly redirects: boolean;
 }
 
-const partBytes = 8 << 20;
+/** The least that S3 takes; more where there would be more parts than it takes. */
+const partBytesMin = 5 << 20;
+const partsMax = 9_000;
 const partsAtOnce = 2;
 const sendsAtOnce = 2;
 const sendsWaitingMax = 1_000;
@@ -215,7 +217,8 @@ class S3Store implements BlobStore {
   }
 
   async #send(path: string, digest: Digest, sizeBytes: number): Promise<void> {
-    const options = { partSize: partBytes, queueSize: partsAtOnce, retry: retries };
+    const partSize = Math.max(partBytesMin, Math.ceil(sizeBytes / partsMax));
+    const options = { partSize, queueSize: partsAtOnce, retry: retries };
     const timeoutMs = this.#timeoutMs + sizeBytes / slowestBytesPerMs;
     const send = async () => {
       await this.#client.write(this.#key(digest), Bun.file(path), options);
