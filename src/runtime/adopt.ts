@@ -66,8 +66,8 @@ async function adoptIn(host: Host, adoption: Adoption): Promise<WatchedProcess |
   const { directory, logging, isTransient } = adoption;
   const watcherPid = await findWatcher(directory);
   const watcher = watcherPid === undefined ? undefined : openProcess(watcherPid);
-  // Without a watcher nobody knows how it ended, and its output is gone with the pipes.
-  if (watcherPid === undefined || watcher === undefined) return undefined;
+  // Without a watcher what the pipes held is gone with them, and the file alone tells how it ended.
+  if (watcher === undefined && readExit(directory) === undefined) return undefined;
   const isTerminal = !existsSync(`${directory}/${pipeName.stderr}`);
   const stdin = existsSync(`${directory}/${pipeName.stdin}`);
   const watch = {
@@ -79,13 +79,14 @@ async function adoptIn(host: Host, adoption: Adoption): Promise<WatchedProcess |
   const pid = await findPid({ adoption, events, watcherPid });
   if (pid === undefined) {
     // Nothing was started: its watcher has nobody to wait for.
-    signalProcess(watcher, SIGKILL);
+    if (watcher !== undefined) signalProcess(watcher, SIGKILL);
     events.close();
     return undefined;
   }
-  const terminal = isTerminal ? await Terminal.retake(host.pump, watcher) : undefined;
+  const terminal =
+    isTerminal && watcher !== undefined ? await Terminal.retake(host.pump, watcher) : undefined;
   const oom =
-    adoption.group === undefined
+    adoption.group === undefined || watcher === undefined
       ? undefined
       : watchOom(host.pump, host.cgroups, { path: adoption.group, watcher });
   const pipes = openOutputPipes(directory, isTerminal);
@@ -101,7 +102,7 @@ async function findPid({
 }: {
   adoption: Adoption;
   events: WatchedEvents;
-  watcherPid: number;
+  watcherPid: number | undefined;
 }): Promise<number | undefined> {
   const { directory, knownPid } = adoption;
   if (readExit(directory) !== undefined) {
@@ -120,8 +121,8 @@ function statePid(host: Host, id: string): number | undefined {
 }
 
 /** The child of the OCI runtime that the watcher runs: the process itself. */
-function runtimeChild(watcherPid: number): number | undefined {
-  for (const child of children(watcherPid)) {
+function runtimeChild(watcherPid: number | undefined): number | undefined {
+  for (const child of watcherPid === undefined ? [] : children(watcherPid)) {
     // The other child that a watcher may have is a shell that holds stdin, and has no children.
     const [process] = children(child);
     if (process !== undefined) return process;

@@ -12,6 +12,7 @@ const spec = bundleSpec(task.rootfs, [], {
 if (task.adopts) await runtime.adopt(task.id, { logging: task.logging });
 else {
   const running = await runtime.start(spec, { stdin: task.stdin ?? false, logging: task.logging });
+  if (task.follows) await running.exited;
   if (task.input) await running.write(Buffer.from(task.input));
   if (task.exec) {
     await runtime.exec(task.id, "added", processSpec(task.exec), { stdin: true });

@@ -109,6 +109,7 @@ export function join(host: Host, joint: Joint): WatchedProcess {
     input,
     terminal,
     oom: plan.oom,
+    isTransient: plan.isTransient,
     onEnded: () => {
       host.running.delete(directory);
       if (plan.isTransient) remove();

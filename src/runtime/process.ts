@@ -102,6 +102,8 @@ export interface ProcessParts {
   readonly input: Input | undefined;
   readonly terminal: Terminal | undefined;
   readonly oom: OomWatch | undefined;
+  /** Its end is nobody's to know once this daemon is gone. */
+  readonly isTransient: boolean;
   /** Called when everything has been let go of after the end. */
   readonly onEnded: () => void;
 }
@@ -150,7 +152,7 @@ export class WatchedProcess implements RunningProcess {
   }
 
   async #follow(): Promise<Exit> {
-    const { events, output, watch, oom, onEnded } = this.#parts;
+    const { events, output, watch, oom, isTransient, onEnded } = this.#parts;
     const exitCode = await events.ended();
     // The daemon leaves, and the end is for the next one to see.
     if (events.isClosed) return await new Promise<never>(() => {});
@@ -161,7 +163,9 @@ export class WatchedProcess implements RunningProcess {
     await output.finish();
     // Whoever removed it meanwhile has let go of everything.
     if (!this.#isOver) {
-      if (watch.watcher !== undefined) signalProcess(watch.watcher, SIGKILL);
+      // The watcher stays until `Runtime.remove`: a daemon that dies before it has written this end down
+      // leaves it to the next one.
+      if (isTransient && watch.watcher !== undefined) signalProcess(watch.watcher, SIGKILL);
       this.#release();
       onEnded();
     }
