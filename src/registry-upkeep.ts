@@ -60,7 +60,6 @@ async function ask(work: "gc" | "fsck", options: UpkeepOptions): Promise<unknown
     method: "POST",
     unix,
     signal: AbortSignal.timeout(86_400_000),
-    timeout: false, // else Bun's own five minutes hold, and a large store takes longer
   });
   const body = (await answer.json()) as { errors?: { message: string }[] };
   if (answer.ok) return body;
