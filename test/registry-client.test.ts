@@ -200,6 +200,26 @@ describe.skipIf(why !== undefined)(
       timeoutMs,
     );
 
+    test.each(["docker", "lading"] as const)(
+      "%s pushes and pulls all tags of a repository, and searches a registry for it",
+      async (client) => {
+        const name = `${ours.address}/many/${client}`;
+        const run = async (...words: string[]) => (await engine[client](words)).stdout.trim();
+        for (const tag of ["1", "2"]) await engine.ok(["tag", "busybox", `${name}:${tag}`]);
+        expect(await run("push", "-aq", name)).toBe(name);
+        await engine.ok(["rmi", `${name}:1`, `${name}:2`]);
+        expect(await run("pull", "-aq", name)).toBe(name);
+        expect((await engine.ok(["images", "-q", name])).split("\n").length).toBe(2);
+        expect(await run("search", "--format", "{{.Name}}", name)).toBe(name);
+        const starred = ["--filter", "stars=1", name];
+        expect(await run("search", "--format", "{{.Name}}", ...starred)).toBe("");
+        const wrong = await engine[client](["search", "--filter", "foo=1", name]);
+        expect(wrong.stderr).toContain("invalid filter 'foo'");
+        await engine.ok(["rmi", `${name}:1`, `${name}:2`]);
+      },
+      timeoutMs,
+    );
+
     test(
       "registry copy goes into the store and out of it",
       async () => {

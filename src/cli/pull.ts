@@ -32,7 +32,7 @@ export const command = defineCommand({
       allTags: flags["all-tags"],
       configFolder: configFolder(globals),
     });
-    print(fullName(withTag(image)));
+    print(fullName(flags["all-tags"] ? image : withTag(image)));
     return 0;
   },
 });

@@ -34,7 +34,7 @@ export const command = defineCommand({
     };
     const messages = await engineOf(globals).images.push(name, query, { auth: auth ?? {} });
     await showProgress(messages, { quiet: flags.quiet });
-    if (flags.quiet) print(fullName(withTag(image)));
+    if (flags.quiet) print(fullName(flags["all-tags"] ? image : withTag(image)));
     return 0;
   },
 });
