@@ -1,6 +1,8 @@
 /** `GET /info`: the host and the engine in numbers. */
+
 import { readFileSync } from "node:fs";
 import { cpus, hostname, release, totalmem } from "node:os";
+import { logDrivers } from "../logging/mod.ts";
 import type { Context, RegistriesInfo } from "./context.ts";
 import type { SystemInfo } from "./schema.ts";
 import { storageDriver } from "./wire-container.ts";
@@ -75,7 +77,7 @@ export function systemInfo(context: Context): SystemInfo {
       Volume: ["local"],
       Network: ["bridge", "host", "null"],
       Authorization: null,
-      Log: ["json-file", "local", "none"],
+      Log: [...logDrivers],
     },
     ...hostPart(host),
     Debug: info.debug ?? false,

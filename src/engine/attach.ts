@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import { Failure, log } from "../base/mod.ts";
+import { flagOf } from "../logging/mod.ts";
 import type { Chunk, OutputQuery, RunningProcess } from "../runtime/mod.ts";
 import type { Core } from "./core.ts";
 import { detachFilter, parseDetachKeys } from "./detach-keys.ts";
@@ -164,7 +165,9 @@ function joinAtStart(
 /** As `Engine.logs`. */
 export function readLogs(core: Core, id: string, query: OutputQuery) {
   const { hostConfig, logDirectory } = core.records.get(id);
-  if (hostConfig.LogConfig.Type === "none") {
+  const { Type, Config } = hostConfig.LogConfig;
+  const isSentOnly = flagOf(Config, "cache-disabled");
+  if (Type === "none" || isSentOnly) {
     throw new Failure("unsupported", "configured logging driver does not support reading");
   }
   const live = core.live.get(id);

@@ -2,6 +2,7 @@ import type { KeyedLock } from "../base/mod.ts";
 import { log } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
 import type { ImageStore } from "../image/mod.ts";
+import type { Forwarding } from "../logging/mod.ts";
 import type { NetworkStore } from "../network/mod.ts";
 import type { Exit, RunningProcess, Runtime } from "../runtime/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
@@ -53,6 +54,8 @@ export interface Core extends Stores {
   readonly restarts: Map<string, () => void>;
   /** Containers whose removal has begun. */
   readonly removing: Set<string>;
+  /** Output on its way to log servers. */
+  readonly forwardings: Map<string, Forwarding>;
   readonly borrowed: Borrowed;
   readonly background: Background;
 }

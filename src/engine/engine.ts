@@ -49,6 +49,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     live: new Map(),
     restarts: new Map(),
     removing: new Set(),
+    forwardings: new Map(),
     borrowed: new Borrowed(),
     background: new Background(),
   };
@@ -163,5 +164,6 @@ async function close(core: Core): Promise<void> {
   core.background.isClosing = true;
   for (const callOff of [...core.restarts.values()]) callOff();
   for (const live of core.live.values()) live.health?.stop();
+  for (const forwarding of core.forwardings.values()) forwarding.stop();
   await core.background.close();
 }

@@ -4,6 +4,7 @@ import type { RunningProcess } from "../runtime/mod.ts";
 import type { Core } from "./core.ts";
 import { watchExec } from "./exec.ts";
 import { watchExit } from "./exit.ts";
+import { openOutlet, resumeOutlets } from "./forwarding.ts";
 import { watchHealth } from "./health.ts";
 import { loggingOf } from "./logging.ts";
 import { makeVolumes } from "./mount-plan.ts";
@@ -39,7 +40,8 @@ export async function reconcile(core: Core): Promise<string[]> {
   await claimVolumes(core);
   reconcileSubpaths(core, running);
   await dropLogs(core, ids, done);
-  for (const [id, process] of adopted) takeOver(core, id, process);
+  for (const [id, process] of adopted) await takeOver(core, id, process);
+  await resumeOutlets(core);
   resume(core, { done, cutOff });
   return done;
 }
@@ -105,7 +107,7 @@ async function adoptOne(core: Core, container: Container): Promise<RunningProces
 }
 
 /** From here on a container of the last daemon is as good as one of our own. */
-function takeOver(core: Core, id: string, process: RunningProcess): void {
+async function takeOver(core: Core, id: string, process: RunningProcess): Promise<void> {
   const { state } = core.records.get(id);
   const { phase } = core.records.inside(id);
   const isNew = phase === "starting";
@@ -119,6 +121,8 @@ function takeOver(core: Core, id: string, process: RunningProcess): void {
     },
     { phase: "running" },
   );
+  const outlet = await openOutlet(core, core.records.get(id), { isResumed: true });
+  outlet?.begin(process);
   const live = watchExit(core, id, { process, startedMs });
   live.health = watchHealth(core, id, live);
 }

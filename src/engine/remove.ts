@@ -98,6 +98,7 @@ export async function removeEnded(
 /** A `--rm` container is gone before its client has read its last words. */
 async function dropLog(core: Core, { id, logDirectory }: Container): Promise<void> {
   await core.attachers.left(id, readersTimeoutMs);
+  core.forwardings.get(id)?.stop();
   await rm(logDirectory, { recursive: true, force: true });
 }
 

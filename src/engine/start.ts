@@ -3,6 +3,7 @@ import type { RunningProcess } from "../runtime/mod.ts";
 import { makeBundle } from "./bundle.ts";
 import type { Core, Live } from "./core.ts";
 import { watchExit } from "./exit.ts";
+import { openOutlet } from "./forwarding.ts";
 import { watchHealth } from "./health.ts";
 import { loggingOf } from "./logging.ts";
 import { readyMounts } from "./mounts.ts";
@@ -98,11 +99,19 @@ async function launch(core: Core, container: Container): Promise<RunningProcess>
   if (config.WorkingDir) makeDirectory(root, config.WorkingDir);
   const bundle = await makeBundle(core, container, { root, place, mounts });
   const [rows, columns] = hostConfig.ConsoleSize ?? [0, 0];
-  return await core.runtime.start(bundle, {
-    stdin: config.OpenStdin,
-    logging: loggingOf(container),
-    ...(config.Tty && rows > 0 && columns > 0 ? { size: { rows, columns } } : {}),
-  });
+  const outlet = await openOutlet(core, container);
+  try {
+    const process = await core.runtime.start(bundle, {
+      stdin: config.OpenStdin,
+      logging: loggingOf(container),
+      ...(config.Tty && rows > 0 && columns > 0 ? { size: { rows, columns } } : {}),
+    });
+    outlet?.begin(process);
+    return process;
+  } catch (error) {
+    outlet?.stop();
+    throw error;
+  }
 }
 
 /** Like Promise.all, but a failure waits for the others: what they made can then be undone. */

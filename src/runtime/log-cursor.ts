@@ -12,6 +12,7 @@ import {
   recordKind,
   segmentNumbers,
 } from "./log-format.ts";
+import type { LogPlace } from "./types.ts";
 
 const readFromDisk = promisify(read);
 const indexBytesMax = 64 << 10;
@@ -109,12 +110,8 @@ export async function listSegments(directory: string): Promise<number[]> {
   }
 }
 
-/** Where in a log: the segment, the offset in its bytes, and the record that owns that offset. */
-export interface Place {
-  readonly segment: number;
-  readonly offset: number;
-  readonly record: number;
-}
+/** The segment, the offset in its bytes, and the record that owns that offset. */
+export type Place = LogPlace;
 
 /** Reads a log forward. It can stay behind while the log grows and drops its oldest segments. */
 export class LogCursor {
@@ -140,6 +137,10 @@ export class LogCursor {
 
   get position(): number {
     return positionOf(this.#number, this.#offset);
+  }
+
+  get place(): Place {
+    return { segment: this.#number, offset: this.#offset, record: this.#record };
   }
 
   /** What comes next, at most `batchBytesMax` bytes; nothing when all that is there was read. */

@@ -26,7 +26,14 @@ export function readLog(
   query: OutputQuery,
   { growing, run }: { growing?: GrowingLog; run?: Place | undefined } = {},
 ): AsyncIterable<Chunk> {
-  const known = query.from === "now" ? growing?.end() : query.from === "run" ? run : undefined;
+  const known =
+    typeof query.from === "object"
+      ? query.from
+      : query.from === "now"
+        ? growing?.end()
+        : query.from === "run"
+          ? run
+          : undefined;
   if (query.from === "now" && !known) return nothing();
   const start = known
     ? Promise.resolve({ place: known, isMidLine: { 1: false, 2: false } })
@@ -68,10 +75,11 @@ async function* chunks(
       if (reader) reader.segment = cursor.segment;
       presence?.moved();
       tellSkipped(directory, cursor);
+      const last = pieces.at(-1);
       for (const piece of pieces) {
         if (until.isPast(piece)) return;
         const chunk = filter(piece);
-        if (chunk) yield chunk;
+        if (chunk) yield piece === last ? { ...chunk, next: cursor.place } : chunk;
         if (query.signal?.aborted) return;
       }
       if (pieces.length > 0 || cursor.position !== position) continue;

@@ -21,6 +21,7 @@ export type {
   DeviceRule,
   Exit,
   Logging,
+  LogPlace,
   Namespace,
   OutputQuery,
   ProcessSpec,

@@ -119,6 +119,15 @@ export interface Chunk {
   /** Nanoseconds since the epoch at which the engine took the bytes from the process. */
   readonly timeNs: bigint;
   readonly bytes: Uint8Array;
+  /** Of a log: where reading can go on after this chunk, also another time. */
+  readonly next?: LogPlace;
+}
+
+/** Where in a log; the log's own business. */
+export interface LogPlace {
+  readonly segment: number;
+  readonly offset: number;
+  readonly record: number;
 }
 
 export interface OutputQuery {
@@ -126,9 +135,9 @@ export interface OutputQuery {
   readonly stderr: boolean;
   /**
    * "start": all that is kept; "run": all that this process prints, of a log that may hold what earlier
-   * ones printed; "now": only what comes from here on.
+   * ones printed; "now": only what comes from here on; a place: what a log has after it.
    */
-  readonly from: "start" | "run" | "now";
+  readonly from: "start" | "run" | "now" | LogPlace;
   readonly follow: boolean;
   /** Only the last n lines (before following). */
   readonly tail?: number;

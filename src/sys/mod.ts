@@ -142,8 +142,11 @@ export {
 } from "./stat.ts";
 export {
   acceptConnection,
+  bindDatagrams,
+  connectDatagrams,
   listenAt,
   receiveFile,
+  sendDatagram,
   sendFile,
   socketPair,
 } from "./unix-socket.ts";

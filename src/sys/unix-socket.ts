@@ -1,4 +1,5 @@
 import { dlopen, ptr, FFIType as T } from "bun:ffi";
+import { closeSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
 import { check, failureOf, lastErrno, libcPath } from "./libc.ts";
 
@@ -9,15 +10,17 @@ import { check, failureOf, lastErrno, libcPath } from "./libc.ts";
 const { symbols: libc } = dlopen(libcPath, {
   socket: { args: [T.i32, T.i32, T.i32], returns: T.i32 },
   socketpair: { args: [T.i32, T.i32, T.i32, T.ptr], returns: T.i32 },
+  connect: { args: [T.i32, T.ptr, T.u32], returns: T.i32 },
+  send: { args: [T.i32, T.ptr, T.u64, T.i32], returns: T.i64_fast },
   bind: { args: [T.i32, T.ptr, T.u32], returns: T.i32 },
   listen: { args: [T.i32, T.i32], returns: T.i32 },
   accept4: { args: [T.i32, T.ptr, T.ptr, T.i32], returns: T.i32 },
   sendmsg: { args: [T.i32, T.ptr, T.i32], returns: T.i64_fast },
   recvmsg: { args: [T.i32, T.ptr, T.i32], returns: T.i64_fast },
 });
-const [unixFamily, stream, sequence] = [1, 1, 5];
+const [unixFamily, stream, datagram, sequence] = [1, 1, 2, 5];
 const [closeOnExec, nonBlock] = [0o2000000, 0o4000];
-const message = { peek: 2, doNotWait: 64, closeOnExec: 0x40000000 } as const;
+const message = { peek: 2, doNotWait: 64, noSignal: 0x4000, closeOnExec: 0x40000000 } as const;
 const [socketLevel, rights] = [1, 1];
 
 /** Two connected sockets that keep the borders of messages. socketpair(2) */
@@ -30,16 +33,61 @@ export function socketPair(): [number, number] {
 
 /** A listening stream socket at a path of at most 107 bytes. bind(2), listen(2) */
 export function listenAt(path: string): number {
+  const socket = openSocket(stream!);
+  try {
+    const address = addressOf(path);
+    check("listen at", libc.bind(socket, address, address.length), path);
+    check("listen at", libc.listen(socket, 4), path);
+    return socket;
+  } catch (error) {
+    closeSync(socket);
+    throw error;
+  }
+}
+
+/** A socket at a path that takes datagrams; read(2) gives one. bind(2) */
+export function bindDatagrams(path: string): number {
+  const socket = openSocket(datagram!);
+  const address = addressOf(path);
+  check("bind", libc.bind(socket, address, address.length), path);
+  return socket;
+}
+
+/** A socket for datagrams to a path. connect(2) @throws "not_found" | "internal" — nobody listens */
+export function connectDatagrams(path: string): number {
+  const socket = openSocket(datagram!);
+  try {
+    const address = addressOf(path);
+    check("connect to", libc.connect(socket, address, address.length), path);
+    return socket;
+  } catch (error) {
+    closeSync(socket);
+    throw error;
+  }
+}
+
+/** Sends one datagram; false when there is no room for it now. send(2) */
+export function sendDatagram(socket: number, bytes: Uint8Array): boolean {
+  const flags = message.doNotWait | message.noSignal;
+  const sent = Number(libc.send(socket, bytes, BigInt(bytes.length), flags));
+  if (sent >= 0) return true;
+  const errno = lastErrno();
+  if (errno === 11 || errno === 105) return false;
+  throw failureOf("send to", errno, `#${socket}`);
+}
+
+function openSocket(kind: number): number {
+  const type = kind | closeOnExec! | nonBlock!;
+  return check("create", libc.socket(unixFamily!, type, 0), "socket");
+}
+
+function addressOf(path: string): Buffer {
   const name = Buffer.from(path);
-  if (name.length > 107) throw new Failure("invalid", `Cannot listen at "${path}": too long`);
-  const address = Buffer.alloc(110);
+  if (name.length > 107) throw new Failure("invalid", `Cannot use the socket "${path}": too long`);
+  const address = Buffer.alloc(name.length + 3);
   address.writeUInt16LE(unixFamily!, 0);
   name.copy(address, 2);
-  const type = stream! | closeOnExec! | nonBlock!;
-  const socket = check("create", libc.socket(unixFamily!, type, 0), "socket");
-  check("listen at", libc.bind(socket, address, name.length + 3), path);
-  check("listen at", libc.listen(socket, 4), path);
-  return socket;
+  return address;
 }
 
 /** The next connection, or undefined when none waits. accept(2) */

@@ -1,0 +1,51 @@
+import { assert } from "../base/mod.ts";
+import { openFluentd } from "./fluentd.ts";
+import { openGelf } from "./gelf.ts";
+import { openJournal } from "./journald.ts";
+import type { LogDriver } from "./lines.ts";
+import { durationMs, flagOf } from "./options.ts";
+import type { Subject } from "./subject.ts";
+import { openSyslog } from "./syslog.ts";
+
+type Options = Readonly<Record<string, string>>;
+type Open = (subject: Subject, options: Options) => Promise<LogDriver>;
+
+const drivers: Readonly<Record<string, Open>> = {
+  syslog: openSyslog,
+  journald: openJournal,
+  fluentd: openFluentd,
+  gelf: openGelf,
+};
+
+/** Connects to a log server. @throws "unavailable" — it cannot be reached | "invalid" — an option */
+export async function openDriver(
+  name: string,
+  subject: Subject,
+  options: Options,
+): Promise<LogDriver> {
+  const open = drivers[name];
+  assert(open, `${name} is the name of a driver`);
+  return await open(subject, options);
+}
+
+/** Whether the container starts even when the server cannot be reached. */
+export function isOpenedLater(options: Options): boolean {
+  return flagOf(options, "fluentd-async") || flagOf(options, "fluentd-async-connect");
+}
+
+/** How a lost connection is made again. */
+export interface Retry {
+  readonly waitMs: number;
+  /** After so many attempts, what was to be sent is given up. */
+  readonly triesMax: number;
+}
+
+export function retryOf(options: Options): Retry {
+  if (options["gelf-address"]?.startsWith("tcp:")) {
+    const delayS = Number(options["gelf-tcp-reconnect-delay"] || 1);
+    return { waitMs: delayS * 1_000, triesMax: Number(options["gelf-tcp-max-reconnect"] || 3) };
+  }
+  const waitMs = durationMs(options, "fluentd-retry-wait", 1_000);
+  const tries = options["fluentd-max-retries"];
+  return { waitMs, triesMax: tries ? Number(tries) : Number.POSITIVE_INFINITY };
+}
