@@ -125,7 +125,7 @@ describe.skipIf(whyNot !== undefined)(`log drivers${whyNot ? ` (skipped: ${whyNo
     fluentd.close();
 
     const gelf = createSocket("udp4");
-    const messages: Buffer[] = [];
+    const messages: Uint8Array[] = [];
     gelf.on("message", (message) => messages.push(message));
     await new Promise<void>((resolve) => gelf.bind(0, "127.0.0.1", resolve));
     const address = `udp://127.0.0.1:${gelf.address().port}`;
