@@ -167,6 +167,41 @@ describe.skipIf(whyNot !== undefined)(
       expect(fine).toMatchObject({ code: 0, stdout: "Check complete, no warnings found.\n" });
     });
 
+    test("a context may hold anything, and what is no file is left out or refused", async () => {
+      const context = folder({
+        Dockerfile: "FROM busybox\nCOPY . /c/\nRUN cd /c && ls -A | wc -l && du -m big && cat new*",
+        "new\nline": "newline",
+      });
+      const script = `set -e; cd ${context}; rm .keep; mkfifo fifo; ln -s b a; ln -s a b; ln -s /etc/shadow out
+        truncate -s 64M big; printf x > "$(printf 'bad\\377')"; mkdir "$(printf 'd\\376')"
+        printf y > "$(printf 'd\\376')/in"; ln -s "$(printf 'to\\375')" "$(printf 'link\\375')"
+        python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'`;
+      expect((await command(["sh", "-c", script])).code).toBe(0);
+      // Dockerfile, new line, fifo, a, b, out, big, bad, d, link; not the socket.
+      const told = await build([context]);
+      expect(told).toContain("\n10\n");
+      expect(told).toContain("newline");
+      expect(told).toMatch(/\n[01]\tbig/); // a hole is one still
+      const theirs = await engine.docker(["build", "--no-cache", context]);
+      expect(theirs.stdout).toContain("\n10\n");
+      expect((await command(["mknod", join(context, "null"), "c", "1", "3"])).code).toBe(0);
+      expect(await build([context])).toContain("\n10\n");
+      const refused = await engine.docker(["build", "--no-cache", context]);
+      expect(refused.code).not.toBe(0);
+      expect(refused.stderr).toContain('Cannot unpack "null": it is a device');
+    }, 30_000);
+
+    test("a context whose files change while they are sent is told, or sent as it was", async () => {
+      const context = folder({ Dockerfile: "FROM busybox\nCOPY . /c/" });
+      const script = `cd ${context}; i=0; while [ $i -lt 150 ]; do truncate -s $((i % 4))M a; rm -f b; echo x > b; i=$((i+1)); done`;
+      const changing = command(["sh", "-c", script]);
+      const told = await Promise.all([build([context]), build([context])]);
+      await changing;
+      for (const each of told)
+        expect(each).toMatch(/Successfully built|changed|no such file|is gone|shrank/);
+      expect(await build([context])).toContain("Successfully built");
+    }, 30_000);
+
     test("limits act in RUN, with both clients", async () => {
       const look = [
         "FROM busybox",

@@ -36,8 +36,6 @@ import { unusedArgsText } from "./unused-args.ts";
 import { makeWorkdir } from "./workdir.ts";
 
 const breathMs = 4;
-/** One a line of the image's history. */
-const instructionsMax = 10_000;
 
 /**
  * One build: the stages run as tasks that wait for each other; each step finds its layer in the cache
@@ -90,10 +88,6 @@ export class Build implements AsyncDisposable {
     ];
     for (const [index, instruction] of order.entries()) this.#numbers.set(instruction, index + 1);
     this.#total = order.length;
-    if (order.length > instructionsMax) {
-      const why = `${order.length} instructions are more than ${instructionsMax}`;
-      throw new Failure("exhausted", `Cannot build the image: ${why}`);
-    }
     // A client that orders the steps itself hears of each at once.
     this.#teller = new Teller(given.report, request.isLive ? [] : [...used]);
   }

@@ -235,9 +235,9 @@ RUN cat /d/f.txt /e; stat -c '%a %Y' /d/f.txt`;
       seen.push([(await text.exists()) ? await text.text() : "none", isInMemory(taken.path)]);
     };
     await take(tarOf("small"));
-    writeFileSync(`${folder}/zeros`, Buffer.alloc(80 << 20)); // packs well, and grows over the bound
+    writeFileSync(`${folder}/ones`, Buffer.alloc(80 << 20, 1)); // packs well, and grows over the bound
     await take(tarOf("grows"));
-    rmSync(`${folder}/zeros`);
+    rmSync(`${folder}/ones`);
     writeFileSync(`${folder}/noise`, noise);
     await take(tarOf("large"));
     await take(new Blob([]).stream());

@@ -2,7 +2,6 @@
 import type { Finding } from "./checks.ts";
 import type { FromInstruction, Instruction } from "./instruction.ts";
 import { platformArgs } from "./platform.ts";
-import { nearest } from "./source.ts";
 
 type From = FromInstruction & Instruction;
 
@@ -43,10 +42,9 @@ function ofFrom(from: From, declared: ReadonlySet<string>): Finding[] {
   const names = [...`${from.image} ${from.platform}`.matchAll(/\\.|\$\{?(\w+)/g)];
   for (const [, name] of names) {
     if (name === undefined || declared.has(name)) continue;
-    const near = nearest(name, [...declared]);
-    const hint = near ? ` (did you mean ${near}?)` : "";
-    const message = `FROM argument '${name.slice(0, 200)}' is not declared${hint}`;
-    found.push({ check: "UndefinedArgInFrom", message, range });
+    const message = `FROM argument '${name.slice(0, 200)}' is not declared`;
+    const near = { word: name, known: [declared], mark: "" };
+    found.push({ check: "UndefinedArgInFrom", message, range, near });
   }
   const platform = from.platform;
   if (platform === "$TARGETPLATFORM" || platform === "${TARGETPLATFORM}") {

@@ -4,7 +4,6 @@ import type { Finding } from "./checks.ts";
 import { type ExpandOptions, expand } from "./expand.ts";
 import type { Action, Instruction } from "./instruction.ts";
 import type { Dockerfile } from "./parse.ts";
-import { nearest } from "./source.ts";
 import type { Plan, Stage } from "./stages.ts";
 
 /** The names of a stage's base image's variables; undefined: the image is not known. */
@@ -31,7 +30,7 @@ interface Known {
 
 function ofStage(stage: Stage, { environment, escaper }: Known): Finding[] {
   const args = new Set<string>();
-  return stage.instructions.flatMap((instruction) => {
+  return stage.instructions.flatMap((instruction): Finding[] => {
     const unset = new Set<string>();
     const lookup = (name: string) => (environment.has(name) || args.has(name) ? "" : undefined);
     for (const text of expandedTexts(instruction)) {
@@ -39,13 +38,12 @@ function ofStage(stage: Stage, { environment, escaper }: Known): Finding[] {
     }
     if (instruction.kind === "env") for (const { name } of instruction.pairs) environment.add(name);
     if (instruction.kind === "arg") for (const { name } of instruction.args) args.add(name);
-    const known = [...environment, ...args];
-    return [...unset].map((name) => {
-      const near = nearest(name, known);
-      const hint = near ? ` (did you mean $${near}?)` : "";
-      const message = `Usage of undefined variable '$${name.slice(0, 200)}'${hint}`;
-      return { check: "UndefinedVar", message, range: instruction.range } as const;
-    });
+    return [...unset].map((name) => ({
+      check: "UndefinedVar",
+      message: `Usage of undefined variable '$${name.slice(0, 200)}'`,
+      range: instruction.range,
+      near: { word: name, known: [environment, args], mark: "$" },
+    }));
   });
 }
 
@@ -92,8 +90,9 @@ export function defaultChecks({ instructions, directives }: Dockerfile): Finding
   const defaults = new Map<string, string>();
   const declared = new Set<string>();
   const options = { escape: directives.escape, lookup: (name: string) => defaults.get(name) };
-  return instructions.flatMap((instruction, index): Finding[] => {
-    const isGlobal = !instructions.slice(0, index).some(({ kind }) => kind === "from");
+  let isGlobal = true;
+  return instructions.flatMap((instruction): Finding[] => {
+    if (instruction.kind === "from") isGlobal = false;
     if (instruction.kind === "arg" && isGlobal) {
       for (const { name, value } of instruction.args) {
         declared.add(name);

@@ -17,7 +17,7 @@ import type { Ignore } from "./ignore.ts";
 import type { Instruction } from "./instruction.ts";
 import { splitQuoted } from "./lines.ts";
 import type { Dockerfile } from "./parse.ts";
-import type { Range } from "./source.ts";
+import { nearest, type Range } from "./source.ts";
 import type { Plan } from "./stages.ts";
 
 /** One finding and where it is. */
@@ -25,6 +25,12 @@ export interface Finding {
   readonly check: RuleName;
   readonly message: string;
   readonly range: Range;
+  /** What may have been meant is looked for among these, when the finding is told. */
+  readonly near?: {
+    readonly word: string;
+    readonly known: readonly ReadonlySet<string>[];
+    readonly mark: string;
+  };
 }
 
 /** What some checks need to know beyond the Dockerfile. */
@@ -65,7 +71,19 @@ export function checkDockerfile(dockerfile: Dockerfile, facts: Facts = {}): Find
   ]
     .filter(({ check }) => isTold(check))
     .sort((a, b) => a.range.start.line - b.range.start.line)
-    .slice(0, findingsMax);
+    .slice(0, findingsMax)
+    .map(suggest);
+}
+
+/** Looking at more takes time, and a Dockerfile with more is none that a person wrote. */
+const namesMax = 100;
+
+function suggest({ near, ...finding }: Finding): Finding {
+  if (!near) return finding;
+  const known = near.known.flatMap((names) => [...names].slice(0, namesMax));
+  const found = nearest(near.word, known);
+  if (!found) return finding;
+  return { ...finding, message: `${finding.message} (did you mean ${near.mark}${found}?)` };
 }
 
 /** A finding as a build tells it: `MaintainerDeprecated: … (line 3)`. */

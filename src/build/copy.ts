@@ -1,4 +1,4 @@
-import { posix } from "node:path";
+import { basename, join } from "./paths.ts";
 import { Root } from "./rooted.ts";
 import { filterOf } from "./scan.ts";
 import { type Found, walk } from "./tree.ts";
@@ -37,7 +37,7 @@ export function copy(request: CopyRequest): void {
   for (const found of request.found) {
     writer.tree(walk(root, found, filter), targetOf(target, found, isFolder));
   }
-  const targetFor = (name: string) => (isFolder ? posix.join(target, name) : target);
+  const targetFor = (name: string) => (isFolder ? join(target, name) : target);
   for (const { name, content } of request.documents) {
     writer.bytes(Buffer.from(content), targetFor(name));
   }
@@ -48,7 +48,7 @@ export function copy(request: CopyRequest): void {
 
 /** A folder's content goes into the target; a file becomes the target or goes into it. */
 function targetOf(target: string, found: Found, isFolder: boolean): string {
-  if (found.keep !== undefined) return posix.join(target, found.keep);
+  if (found.keep !== undefined) return join(target, found.keep);
   if (found.isFolder || !isFolder) return target;
-  return posix.join(target, posix.basename(found.asked));
+  return join(target, basename(found.asked));
 }

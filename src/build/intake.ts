@@ -65,7 +65,7 @@ export class Intake {
       await rm(path, { recursive: true, force: true, maxRetries: 3 });
     };
     try {
-      const upload = new Upload(body, `${path}.spool`);
+      await using upload = new Upload(body, `${path}.spool`);
       if (await upload.isEmpty()) return { path, [Symbol.asyncDispose]: dispose };
       const options = { signal, sizeBytesMax: limits.layerBytesMax };
       if (this.#inMemory < inMemoryMax) {
@@ -94,12 +94,13 @@ export class Intake {
  * The bytes of an upload, in pieces of a message to a worker: clients send thousands of small chunks.
  * They can be taken as those of a small one while they come, and once more when it turns out large.
  */
-class Upload {
+class Upload implements AsyncDisposable {
   readonly #reader: AsyncIterator<Uint8Array>;
   readonly #spoolPath: string;
   /** What was taken as of a small one: its beginning, and a file with what followed. */
   #kept: Uint8Array[] = [];
   #spool: FileHandle | undefined;
+  #isOver = false;
   #takenBytes = 0;
   #rest: Uint8Array | undefined;
   #reading: Promise<unknown> = Promise.resolve();
@@ -135,12 +136,19 @@ class Upload {
     for (let piece = await this.#next(); piece; piece = await this.#next()) yield piece;
   }
 
+  /** Nothing is kept from here on, not even what is being read: an open file would end the daemon. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOver = true;
+    await this.forget();
+  }
+
   /** Lets go of what was kept. */
   async forget(): Promise<void> {
     this.#kept = [];
-    await this.#spool?.close();
-    if (this.#spool) await rm(this.#spoolPath, { force: true });
+    const spool = this.#spool;
     this.#spool = undefined;
+    await spool?.close();
+    if (spool) await rm(this.#spoolPath, { force: true });
   }
 
   #keepNext(): Promise<Uint8Array | undefined> {
@@ -158,8 +166,10 @@ class Upload {
       this.#kept.push(piece);
       return;
     }
+    if (this.#isOver) return;
     this.#spool ??= await open(this.#spoolPath, "wx", 0o600);
-    await this.#spool.writeFile(piece);
+    if (this.#isOver) await this.forget();
+    else await this.#spool.writeFile(piece);
   }
 
   async #next(): Promise<Uint8Array | undefined> {

@@ -190,9 +190,9 @@ describe("RUN", () => {
         fails: "network.host is not allowed",
       },
       "has all capabilities with --security=insecure when that is allowed": {
-        text: "FROM busybox\nRUN --security=insecure mount -t tmpfs x /mnt || mkdir /mnt && mount -t tmpfs x /mnt && echo mounted",
+        text: "FROM busybox\nRUN --security=insecure mkdir /mnt && mount -t tmpfs x /mnt && echo mounted",
         allow: ["security.insecure"],
-        prints: "mount: mounting x on /mnt failed: No such file or directory\nmounted",
+        prints: "mounted",
       },
       "is sandboxed else": {
         text: "FROM busybox\nRUN --security=sandbox mount -t tmpfs x /tmp 2>/dev/null || echo refused",

@@ -41,6 +41,8 @@ export interface Document {
 
 /** Bytes in a Dockerfile; BuildKit has the same bound. */
 export const dockerfileBytesMax = 4 << 20;
+/** One a line of the image's history; and the checks of a file take their time. */
+export const instructionsMax = 10_000;
 
 /** Where `offset` of a logical line is in the file. */
 export function positionOf(line: LogicalLine, offset: number): Position {
@@ -124,6 +126,7 @@ class Splitter {
         if (line.trim() === "" || this.#next <= this.#directives.lines) comments = [];
         else comments.push(line.replace(/^\s*#\s?/, "").trim());
       } else {
+        if (lines.length === instructionsMax) throw this.#tooMany();
         lines.push({ ...this.#logicalLine(), comments });
         comments = [];
       }
@@ -131,6 +134,12 @@ class Splitter {
     const directives = this.#directives;
     const emptyContinuations = this.#emptyContinuations;
     return { source: this.#source, directives, lines, emptyContinuations };
+  }
+
+  #tooMany(): Error {
+    const range = wholeLine(this.#source, this.#next + 1);
+    const problem = `more than ${instructionsMax} instructions`;
+    return parseFailure(this.#source, range, problem, "Part it into several images");
   }
 
   #logicalLine(): Omit<LogicalLine, "comments"> {

@@ -1,5 +1,4 @@
 import { closeSync, fstatSync, readFileSync } from "node:fs";
-import { posix } from "node:path";
 import { decodeName, Failure } from "../base/mod.ts";
 import {
   atCwd,
@@ -16,6 +15,7 @@ import {
   type Stat,
   statAt,
 } from "../sys/mod.ts";
+import { basename, dirname, join } from "./paths.ts";
 import { namesIn } from "./tree.ts";
 
 const linksMax = 40; // the kernel's own bound
@@ -94,18 +94,19 @@ export class Root implements Disposable {
     const flags = open.readOnly | open.directory;
     const there = this.open(path, flags);
     if (there !== undefined) return there;
-    const clean = posix.join("/", path);
+    const clean = join("/", path);
     const refuse = () =>
       new Failure("invalid", `Cannot make the folder "${clean}": something else is there`);
     if (clean === "/" || links > linksMax) throw refuse();
-    const name = posix.basename(clean);
-    const above = this.#makeFolders(posix.dirname(clean), made, links);
+    const name = basename(clean);
+    const above = this.#makeFolders(dirname(clean), made, links);
     try {
       const entry = findAt(above, name);
       if (entry?.type === "symlink") {
         // A link to a folder that is not there yet: make that, inside the root.
         const real = this.#pathOf(above).slice(this.#real.length);
-        const target = posix.resolve("/", real, decodeName(readLinkAt(above, name)));
+        const link = decodeName(readLinkAt(above, name));
+        const target = link.startsWith("/") ? link : join("/", real, link);
         return this.#makeFolders(target, made, links + 1);
       }
       if (entry) throw refuse();

@@ -71,11 +71,29 @@ export function findStage(
   reference: string,
   before: number,
 ): number | undefined {
-  const name = reference.toLowerCase();
-  const earlier = stages.slice(0, before);
-  const named = earlier.findLast((stage) => stage.name !== "" && stage.name === name);
-  if (named) return named.index;
+  const named = numbersOf(stages)
+    .get(reference.toLowerCase())
+    ?.findLast((index) => index < before);
+  if (named !== undefined) return named;
   return /^\d{1,4}$/.test(reference) && Number(reference) < before ? Number(reference) : undefined;
+}
+
+const numbers = new WeakMap<readonly Stage[], Map<string, number[]>>();
+
+/** The numbers of the stages of each name; made once for a list that grows no more. */
+function numbersOf(stages: readonly Stage[]): ReadonlyMap<string, readonly number[]> {
+  const known = numbers.get(stages);
+  if (known) return known;
+  const byName = new Map<string, number[]>();
+  for (const { name, index } of stages) if (name !== "") addNumber(byName, name, index);
+  numbers.set(stages, byName);
+  return byName;
+}
+
+function addNumber(byName: Map<string, number[]>, name: string, index: number): void {
+  const list = byName.get(name);
+  if (list) list.push(index);
+  else byName.set(name, [index]);
 }
 
 /** The stages that one action reads from, by what is written. */
@@ -93,9 +111,9 @@ export function findSource(
 ): number | undefined {
   const earlier = findStage(stages, reference, at);
   if (earlier !== undefined) return earlier;
-  const name = reference.toLowerCase();
-  const later = stages.slice(at).find((stage) => stage.name !== "" && stage.name === name);
-  return later?.index;
+  return numbersOf(stages)
+    .get(reference.toLowerCase())
+    ?.find((index) => index >= at);
 }
 
 interface Search {
@@ -182,7 +200,9 @@ function readStages(
   { platformArgs, contexts }: PlanOptions,
 ): Stage[] {
   const find = contextFinder(contexts);
+  const byName = new Map<string, number[]>();
   const stages: (Stage & { instructions: Instruction[] })[] = [];
+  numbers.set(stages, byName); // grows with the list
   const lookup: Lookup = (name) => globalArgs.get(name) ?? platformArgs[name];
   const options = { escape: dockerfile.directives.escape, lookup };
   for (const instruction of instructions) {
@@ -219,6 +239,7 @@ function readStages(
     const { name } = instruction;
     const stage = { index, name, from: instruction, image, platform, base, context };
     stages.push({ ...stage, instructions: [] });
+    if (name !== "") addNumber(byName, name, index);
   }
   return stages;
 }

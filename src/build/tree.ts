@@ -1,7 +1,7 @@
-import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
 import { closeFile, listDirectory, open, openAt, type Stat, statAt } from "../sys/mod.ts";
 import type { Ignore } from "./ignore.ts";
+import { basename, below, dirname, join } from "./paths.ts";
 import { compileMatch, hasWildcard, unescapePattern } from "./pattern.ts";
 import type { Root } from "./rooted.ts";
 
@@ -57,7 +57,7 @@ export function findSources(
   const pivot = parents ? word.indexOf("/./") : -1;
   const base = pivot < 0 ? "" : cleanSource(word.slice(0, pivot));
   const pattern = cleanSource(pivot < 0 ? word : word.slice(pivot + 3));
-  const full = posix.join(base, pattern).replace(/^\.$/, "");
+  const full = join(base, pattern);
   if (!hasWildcard(full)) {
     const found = foundAt(root, unescapePattern(full), filter);
     return found && [{ ...found, keep: parents ? unescapePattern(pattern) : undefined }];
@@ -65,7 +65,7 @@ export function findSources(
   const matches = expandWildcards(root, full, filter);
   return matches.flatMap((asked) => {
     const found = foundAt(root, asked, filter);
-    const keep = parents ? posix.relative(base, asked) : undefined;
+    const keep = parents ? below(base, asked) : undefined;
     return found ? [{ ...found, keep }] : [];
   });
 }
@@ -93,7 +93,7 @@ function foundAt(root: Tree, asked: string, filter: Filter): Omit<Found, "keep">
   if (asked !== "" && filter.ignore.excludes(asked)) {
     if (!isFolder || filter.ignore.prunes(asked)) return undefined;
   }
-  if (!isFolder && filter.exclude.excludes(posix.basename(asked))) return undefined;
+  if (!isFolder && filter.exclude.excludes(basename(asked))) return undefined;
   return { path: place.path, asked, isFolder, isArchive: false };
 }
 
@@ -103,10 +103,10 @@ function expandWildcards(root: Tree, pattern: string, filter: Filter): string[] 
   for (const part of pattern.split("/")) {
     heads = heads.flatMap((head) => {
       if (part === "**") return foldersBelow(root, head, filter);
-      if (!hasWildcard(part)) return [posix.join(head, unescapePattern(part))];
+      if (!hasWildcard(part)) return [join(head, unescapePattern(part))];
       const shape = compileMatch(part);
       const names = root.names(head).filter((name) => shape.test(name));
-      return names.map((name) => posix.join(head, name));
+      return names.map((name) => join(head, name));
     });
   }
   return [...new Set(heads)].sort();
@@ -122,7 +122,7 @@ export function namesIn(folder: number): string[] {
 function foldersBelow(root: Tree, head: string, filter: Filter): string[] {
   const out = [head];
   for (const name of root.names(head)) {
-    const path = posix.join(head, name);
+    const path = join(head, name);
     const place = root.find(path);
     const isFolder = place?.stat.type === "directory" && place.path === path;
     if (isFolder && !filter.ignore.prunes(path)) out.push(...foldersBelow(root, path, filter));
@@ -135,11 +135,11 @@ function foldersBelow(root: Tree, head: string, filter: Filter): string[] {
  * leave out comes only when something below it counts.
  */
 export function* walk(root: Root, found: Found, filter: Filter): Generator<Entry> {
-  const folderPath = found.isFolder ? found.path : posix.dirname(found.path);
+  const folderPath = found.isFolder ? found.path : dirname(found.path);
   const folder = root.open(folderPath, open.readOnly | open.directory);
   if (folder === undefined) throw changed(found.asked);
   try {
-    const name = found.isFolder ? "" : posix.basename(found.path);
+    const name = found.isFolder ? "" : basename(found.path);
     yield { path: "", folder, name, stat: statAt(folder, name) };
     if (found.isFolder) yield* walkBelow({ folder, path: "", asked: found.asked, filter });
   } finally {

@@ -1,4 +1,3 @@
-import { posix } from "node:path";
 import { decodeName, Failure } from "../base/mod.ts";
 import {
   atCwd,
@@ -29,6 +28,7 @@ import {
   writeAt,
 } from "../sys/mod.ts";
 import { type ChangeMode, parseChmod } from "./chmod.ts";
+import { basename, dirname, join } from "./paths.ts";
 import type { Root } from "./rooted.ts";
 import type { Entry } from "./tree.ts";
 import { xattrsOf } from "./xattrs.ts";
@@ -89,8 +89,8 @@ export class Writer {
           else open.push(this.#top(target));
           continue;
         }
-        const above = posix.dirname(entry.path);
-        while (open.at(-1)!.path !== (above === "." ? "" : above)) this.#finish(open.pop()!);
+        const above = dirname(entry.path);
+        while (open.at(-1)!.path !== above) this.#finish(open.pop()!);
         const { folder } = open.at(-1)!;
         const place = `${target}/${entry.path}`;
         if (entry.stat.type !== "directory") this.#entry(entry, { folder, place });
@@ -143,9 +143,9 @@ export class Writer {
   #within(target: string, write: (folder: number, name: string) => void): void {
     // A link at the target is followed inside the root, as the folders above it are.
     const real = this.#root.find(target)?.path ?? target;
-    const folder = this.#openFolder(posix.dirname(posix.join("/", real)));
+    const folder = this.#openFolder(dirname(join("/", real)));
     try {
-      const name = posix.basename(real);
+      const name = basename(real);
       clear(folder, name, target);
       write(folder, name);
     } finally {
@@ -173,7 +173,7 @@ export class Writer {
       // A link to a folder is one, as everywhere in an image; anything else is in the way.
       const real = there.type === "symlink" ? this.#root.find(place) : undefined;
       if (real?.stat.type !== "directory") {
-        throw new Failure("invalid", `cannot copy to non-directory: ${posix.join("/", place)}`);
+        throw new Failure("invalid", `cannot copy to non-directory: ${join("/", place)}`);
       }
       return { path, folder: this.#openFolder(real.path), stat: undefined, xattrs: [] };
     }
@@ -215,9 +215,9 @@ export class Writer {
 
   /** A second name for a file that this copy wrote before; false when that is out of reach. */
   #link(existing: string, { folder, name }: { folder: number; name: string }): boolean {
-    const above = openPath(posix.dirname(existing), open.path | open.directory);
+    const above = openPath(dirname(existing), open.path | open.directory);
     try {
-      linkAt([above, posix.basename(existing)], [folder, name]);
+      linkAt([above, basename(existing)], [folder, name]);
       return true;
     } finally {
       closeFile(above);
@@ -314,7 +314,7 @@ function clear(folder: number, name: string, place: string): void {
   const there = findAt(folder, name);
   if (!there) return;
   if (there.type === "directory") {
-    const path = posix.join("/", place);
+    const path = join("/", place);
     throw new Failure("invalid", `cannot replace to directory ${path} with file`);
   }
   unlinkAt(folder, name);

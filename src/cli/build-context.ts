@@ -1,7 +1,7 @@
 /** A folder as the tar that a build is given: sorted, root's, without what `.dockerignore` names. */
 import { type BigIntStats, lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { type TarFields, type TarInput, writeTar } from "../archive/mod.ts";
-import { Failure } from "../base/mod.ts";
+import { decodeName, encodeName, Failure } from "../base/mod.ts";
 import { filePieces } from "./file-pieces.ts";
 import { type IgnoreFile, parseIgnoreFile } from "./ignore-file.ts";
 
@@ -131,7 +131,7 @@ function* walk(root: string, below: string, state: Walk): Generator<TarInput> {
     const path = below === "" ? name : `${below}/${name}`;
     if (state.isOurs(path)) continue;
     const isOut = state.ignore.excludes(path);
-    const stat = lstatSync(`${root}/${path}`, { bigint: true });
+    const stat = lstatSync(placeOf(`${root}/${path}`), { bigint: true });
     if (stat.isDirectory()) {
       if (isOut && state.ignore.prunes(path)) continue;
       // A folder that is left out itself may still hold what an exception keeps.
@@ -144,10 +144,16 @@ function* walk(root: string, below: string, state: Walk): Generator<TarInput> {
   }
 }
 
+/** A path as the kernel has it. */
+export const placeOf = (path: string) => (path.isWellFormed() ? path : encodeName(path));
+
 /** The names in a folder, sorted. @throws Failure "denied" */
 export function readFolder(folder: string): string[] {
   try {
-    return readdirSync(folder).sort();
+    const names = readdirSync(placeOf(folder));
+    // A name that is no valid UTF-8 keeps its bytes.
+    if (!names.some((name) => name.includes("\ufffd"))) return names.sort();
+    return readdirSync(placeOf(folder), { encoding: "buffer" }).map(decodeName).sort();
   } catch (cause) {
     const why = (cause as { code?: string }).code === "EACCES" ? "permission denied" : "it is gone";
     throw new Failure("denied", `error checking context: can't stat '${folder}': ${why}`, {
@@ -167,13 +173,17 @@ function fieldsOf(path: string, stat: BigIntStats): TarFields {
   };
 }
 
+function linkOf(place: string): string {
+  return decodeName(readlinkSync(placeOf(place), { encoding: "buffer" }));
+}
+
 function* fileEntry(
   place: string,
   { path, stat, seen }: { path: string; stat: BigIntStats; seen: Map<string, string> },
 ): Generator<TarInput> {
   const fields = fieldsOf(path, stat);
   if (stat.isSymbolicLink()) {
-    yield { header: { ...fields, type: "symlink", linkPath: readlinkSync(place) } };
+    yield { header: { ...fields, type: "symlink", linkPath: linkOf(place) } };
   } else if (stat.isFIFO()) yield { header: { ...fields, type: "fifo" } };
   else if (stat.isFile()) {
     if (stat.nlink > 1n) {
@@ -188,7 +198,7 @@ function* fileEntry(
     const sizeBytes = Number(stat.size);
     if (sizeBytes > smallBytesMax) {
       yield { header: { ...fields, sizeBytes }, body: filePieces(place, sizeBytes) };
-    } else yield { header: fields, body: readFileSync(place) };
+    } else yield { header: fields, body: readFileSync(placeOf(place)) };
   }
   // Sockets and devices are not part of a build.
 }

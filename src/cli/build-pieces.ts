@@ -22,6 +22,7 @@ export async function* answering(
       } else yield next.value;
     }
   } finally {
-    await reader.return?.();
+    // Not waited for: it comes after the next message, and the engine has none while it waits for us.
+    void reader.return?.();
   }
 }

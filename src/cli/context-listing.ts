@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname } from "node:path";
-import { readFolder, readIgnore } from "./build-context.ts";
+import { placeOf, readFolder, readIgnore } from "./build-context.ts";
 import type { IgnoreFile } from "./ignore-file.ts";
 
 interface Listed {
@@ -38,8 +38,8 @@ export function listContext(folder: string, dockerfile: string): string | undefi
   const ignore = readIgnore(folder, dockerfile);
   const all = [...walk(folder, "", ignore)];
   const bytes = all.reduce((sum, { stat }) => sum + (stat.isFile() ? stat.size + 512 : 512), 0);
-  // A name that is no UTF-8 has lost bytes on its way here.
-  if (bytes < worthwhileBytes || all.some(({ path }) => path.includes("\ufffd"))) return undefined;
+  // A name that is no UTF-8 cannot be told in JSON.
+  if (bytes < worthwhileBytes || all.some(({ path }) => !path.isWellFormed())) return undefined;
   const memo = new DigestMemo(folder);
   const lines = all.flatMap((one) => {
     if (one.stat.isFile()) return [memo.lineOf(`${folder}/${one.path}`, one)];
@@ -62,7 +62,7 @@ function* walk(root: string, below: string, ignore: IgnoreFile): Generator<Liste
   for (const name of readFolder(below === "" ? root : `${root}/${below}`)) {
     const path = below === "" ? name : `${below}/${name}`;
     const isOut = ignore.excludes(path);
-    const stat = lstatSync(`${root}/${path}`);
+    const stat = lstatSync(placeOf(`${root}/${path}`));
     if (stat.isDirectory()) {
       if (isOut && ignore.prunes(path)) continue;
       if (!isOut) yield { path, stat };

@@ -112,6 +112,8 @@ export class Unpacker implements Disposable {
         return;
       case "data": {
         if (!this.#file) return; // the content of an entry that the rules leave out
+        // The file is new: what is not written is a hole, and reads as zeros.
+        if (isHole(event.bytes)) return;
         writeAt(this.#file.fd, event.bytes, event.offset);
         this.#file.endBytes = event.offset + event.bytes.length;
         return;
@@ -291,7 +293,11 @@ export class Unpacker implements Disposable {
     else if (this.#rules.devices) {
       const mode = type === "char" ? 0o020600 : 0o060600;
       makeNodeAt(parent, name, { mode, major, minor });
-    } else throw new Failure("invalid", `Cannot unpack "${header.path}": it is a device`);
+    } else {
+      throw new Failure("invalid", `Cannot unpack "${header.path}": it is a device`, {
+        hint: "Leave it out; for a build's context, with .dockerignore",
+      });
+    }
   }
 
   /** Owner, attributes, mode and time of what is neither a file nor a directory. */
@@ -383,6 +389,18 @@ export class Unpacker implements Disposable {
 
 function timeOf({ mtimeSeconds, mtimeNanoseconds }: TarHeader): Time {
   return { seconds: mtimeSeconds, nanoseconds: mtimeNanoseconds };
+}
+
+const zeros = Buffer.alloc(1 << 20);
+/** Smaller ones are not worth the pieces that a file falls into. */
+const holeBytesMin = 64 << 10;
+
+/** True for a large piece of zeros, as a sparse file's archive is full of them. */
+function isHole(bytes: Uint8Array): boolean {
+  const { length } = bytes;
+  return (
+    length >= holeBytesMin && length <= zeros.length && zeros.subarray(0, length).equals(bytes)
+  );
 }
 
 function badLink({ path, linkPath }: TarHeader, why: string): Failure {
