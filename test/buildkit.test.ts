@@ -95,6 +95,27 @@ describe.skipIf(whyNot !== undefined)(`BuildKit${whyNot ? ` (skipped: ${whyNot})
     expect(found.stdout).toBe("");
   });
 
+  test("sends files to the client, and answers questions about a Dockerfile", async () => {
+    using laboratory = await client({
+      Dockerfile: "FROM scratch AS last\nARG WHO=me\nCOPY a /in/\nMAINTAINER me\n",
+      a: "of the context",
+    });
+    await laboratory.build(new Map(), "", "tar");
+    const tar = await command(["tar", "-xO", "in/a"], {
+      input: Buffer.concat(laboratory.received),
+    });
+    expect(tar.stdout).toBe("of the context");
+    const ask = async (what: string) =>
+      JSON.parse((await laboratory.build(new Map([["requestid", `frontend.${what}`]]), "")).answer);
+    expect(await ask("lint")).toMatchObject({ warnings: [{ ruleName: "MaintainerDeprecated" }] });
+    expect(await ask("outline")).toMatchObject({
+      name: "last",
+      args: [{ name: "WHO", value: "me" }],
+    });
+    expect(await ask("targets")).toMatchObject({ targets: [{ name: "last" }] });
+    expect(await engine.ok(["ps", "-aq"])).toBe("");
+  });
+
   test("tells why a build failed, and goes on for the next", async () => {
     using laboratory = await client({ Dockerfile: "FROM busybox\nRUN echo before; exit 7\n" });
     await expect(laboratory.build(new Map(), "no")).rejects.toThrow(
@@ -163,6 +184,22 @@ describe.skipIf(whyNot !== undefined)(`BuildKit${whyNot ? ` (skipped: ${whyNot})
       expect(ran.stderr).toContain("of the context");
       expect(ran.code).toBe(0);
       expect(await engine.ok(["images", "-q", "by-buildx"])).not.toBe("");
+      const out = join(engine.folder, "buildx-out");
+      const local = [
+        "build",
+        "--secret",
+        `id=t,src=${folder}/secret`,
+        "-o",
+        `type=local,dest=${out}`,
+        folder,
+      ];
+      const sent = await command([dockerPath!, ...local], {
+        env: { DOCKER_HOST: engine.host, DOCKER_BUILDKIT: "1" },
+      });
+      expect([sent.code, await Bun.file(join(out, "in/a")).text()]).toEqual([
+        0,
+        "of the context\n",
+      ]);
     },
   );
 });

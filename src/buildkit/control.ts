@@ -4,28 +4,26 @@
  */
 import type { Socket } from "node:net";
 import { Failure, toFailure } from "../base/mod.ts";
-import type { Builder } from "../build/mod.ts";
+import type { Builder, Produced } from "../build/mod.ts";
 import { hostPlatform } from "../oci/mod.ts";
 import { type Call, type Methods, serveGrpc, unary } from "./grpc.ts";
 import * as messages from "./messages.ts";
 import { Progress } from "./progress.ts";
 import { type Session, Sessions } from "./session.ts";
-import { solve, tagsOf } from "./solve.ts";
+import { answer, type Exporter, solve } from "./solve.ts";
 
 const buildsMax = 64;
 /** `Status`, `Solve` and the gateway's calls come side by side, in any order. */
 const arrivalMsMax = 10_000;
-const stored = new Set(["moby", "image", "docker"]);
 
 /** A build from its `Control.Solve` on. */
 interface Build {
   readonly session: Session;
   readonly progress: Progress;
-  readonly tags: readonly string[];
+  readonly exporters: readonly Exporter[];
   readonly allow: readonly string[];
   readonly signal: AbortSignal;
-  /** The image's ID, once there is one. */
-  image: string | undefined;
+  produced: Produced | undefined;
   readonly returned: PromiseWithResolvers<void>;
 }
 
@@ -112,10 +110,6 @@ export class Control {
     try {
       if (asked.frontend !== "") await this.#build(build, asked.frontendAttributes);
       else await build.returned.promise;
-      await build.progress.track("exporting to image", async (key) => {
-        for (const tag of build.tags)
-          build.progress.status(key, `naming to ${tag}`, { isDone: true });
-      });
       build.progress.end();
     } catch (error) {
       build.progress.end(toFailure(error).message);
@@ -124,16 +118,14 @@ export class Control {
       // Readers of the status keep what they read; others come too late.
       this.#builds.delete(asked.ref);
     }
-    const id = build.image ?? "";
-    const answer = new Map(
-      id === ""
-        ? []
-        : [
-            ["containerimage.config.digest", id],
-            ["containerimage.digest", id],
-          ],
+    const told = Object.entries(build.produced?.metadata ?? {}).map(
+      ([key, value]): [string, string] => {
+        // What is no text is told as JSON in base64, as BuildKit does.
+        if (typeof value === "string") return [key, value];
+        return [key, Buffer.from(JSON.stringify(value)).toString("base64")];
+      },
     );
-    if (build.tags.length > 0) answer.set("image.name", build.tags.join(","));
+    const answer = new Map(told);
     return messages.solveResponse.encode({ exporterResponse: answer });
   }
 
@@ -148,14 +140,13 @@ export class Control {
     if (this.#builds.size >= buildsMax) {
       throw new Failure("exhausted", `Cannot build: ${buildsMax} builds are going on`);
     }
-    const tags = readExporters(asked);
     const build: Build = {
       session: await this.sessions.find(asked.session),
       progress: new Progress(ref),
-      tags,
+      exporters: exportersOf(asked),
       allow: asked.entitlements,
       signal,
-      image: undefined,
+      produced: undefined,
       returned: Promise.withResolvers(),
     };
     const cancelled = () => build.returned.reject(new Failure("unavailable", "context canceled"));
@@ -168,10 +159,7 @@ export class Control {
   }
 
   async #build(build: Build, attributes: ReadonlyMap<string, string>): Promise<void> {
-    const { session, progress, tags, allow, signal } = build;
-    const builder = this.#builder;
-    const image = await solve({ builder, session, progress, attributes, tags, allow, signal });
-    build.image = image.id;
+    build.produced = await solve({ ...build, builder: this.#builder, attributes });
   }
 
   /** The build of a call: `Status` names it, the gateway's calls have it in their metadata. */
@@ -212,12 +200,17 @@ export class Control {
     }
     const subject = options.get("requestid") ?? "";
     if (subject !== "") {
-      throw new Failure("unsupported", `unsupported request ${subject.slice(0, 100)}`, {
-        hint: `Use "lading build --call=…"`,
-      });
+      const asked = { ...build, builder: this.#builder, attributes: options };
+      const json = Buffer.from(JSON.stringify(await answer(asked, subject)));
+      const metadata = new Map([
+        ["result.json", json],
+        ["version", Buffer.from("1.0.0")],
+      ]);
+      const result = messages.gatewayResult.encode({ metadata });
+      return messages.gatewaySolveResponse.encode({ result });
     }
     await this.#build(build, options);
-    const ref = messages.gatewayRef.encode({ id: build.image ?? "" });
+    const ref = messages.gatewayRef.encode({ id: build.produced?.id ?? "" });
     const result = messages.gatewayResult.encode({ ref });
     return messages.gatewaySolveResponse.encode({ result });
   }
@@ -247,22 +240,11 @@ function isDockerfile(frontend: string, options: ReadonlyMap<string, string>): b
   );
 }
 
-/** The image's names. @throws Failure "unsupported" — a result that is no image in the store */
-function readExporters(asked: ReturnType<typeof messages.solveRequest.decode>): string[] {
+/** Older clients name one exporter, newer ones a list of them. */
+function exportersOf(asked: ReturnType<typeof messages.solveRequest.decode>): readonly Exporter[] {
   const listed = asked.exporters.map((bytes) => messages.exporter.decode(bytes));
   const old = { type: asked.exporter, attributes: asked.exporterAttributes };
-  const all = listed.length > 0 ? listed : asked.exporter === "" ? [] : [old];
-  const other = all.find(({ type }) => !stored.has(type));
-  if (other) {
-    throw new Failure(
-      "unsupported",
-      `Cannot export as "${other.type.slice(0, 50)}" to this client`,
-      {
-        hint: `Use "lading build --output type=${other.type.slice(0, 50)}"`,
-      },
-    );
-  }
-  return all.flatMap(({ attributes }) => tagsOf(attributes));
+  return listed.length > 0 ? listed : asked.exporter === "" ? [] : [old];
 }
 
 /** What the gateway can, by the names that clients ask for. */

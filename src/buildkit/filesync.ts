@@ -24,7 +24,7 @@ export interface Wish {
 }
 
 /** Go's os.FileMode. */
-const goMode = {
+export const goMode = {
   directory: 2 ** 31,
   symlink: 2 ** 27,
   device: 2 ** 26,

@@ -63,48 +63,57 @@ async function socketPair(): Promise<[Socket, Socket]> {
 export class Laboratory implements Disposable {
   readonly control: GrpcClient;
   readonly session: string;
+  /** What builds sent to the client's file. */
+  readonly received: Uint8Array[];
   readonly #socket: Socket;
 
-  private constructor(socket: Socket, session: string, control: GrpcClient) {
+  private constructor(
+    socket: Socket,
+    control: GrpcClient,
+    offered: { session: string; received: Uint8Array[] },
+  ) {
     this.#socket = socket;
-    this.session = session;
     this.control = control;
+    this.session = offered.session;
+    this.received = offered.received;
   }
 
   static async open(socketPath: string, offer: Offer): Promise<Laboratory> {
     const session = `test-${Math.random().toString(36).slice(2)}`;
-    const methods = methodsOf(offer);
+    const received: Uint8Array[] = [];
+    const methods = methodsOf(offer, received);
     const named = [...methods.keys()].map((each) => `X-Docker-Expose-Session-Grpc-Method: ${each}`);
     const headers = [`X-Docker-Expose-Session-Uuid: ${session}`, ...named];
     const socket = await upgrade(socketPath, "/session", headers);
     serveGrpc(socket, methods);
     const control = new GrpcClient(await upgrade(socketPath, "/grpc"));
-    return new Laboratory(socket, session, control);
+    return new Laboratory(socket, control, { session, received });
   }
 
   /** Builds by the gateway, as buildx does, and gives the image's ID and what was told. */
   async build(
     options: ReadonlyMap<string, string>,
     name: string,
-  ): Promise<{ id: string; log: string }> {
+    exporter = "moby",
+  ): Promise<{ id: string; log: string; answer: string }> {
     const ref = `ref${Math.random().toString(36).slice(2)}`;
     const control = "/moby.buildkit.v1.Control";
     const bridge = "/moby.buildkit.v1.frontend.LLBBridge";
     const request = messages.solveRequest.encode({
       ref,
       session: this.session,
-      exporter: "moby",
-      exporterAttributes: new Map([["name", name]]),
+      exporter,
+      exporterAttributes: new Map(exporter === "moby" ? [["name", name]] : []),
     });
     const solving = this.control.ask(`${control}/Solve`, request);
     const telling = this.#log(`${control}/Status`, ref);
     // Each is awaited below; until then neither may end the test.
     for (const each of [solving, telling]) each.catch(() => {});
     const asked = messages.gatewaySolveRequest.encode({ frontend: "dockerfile.v0", options });
-    const failure = await this.#bridge(`${bridge}/Solve`, ref, asked).catch((error) => error);
+    const outcome = await this.#bridge(`${bridge}/Solve`, ref, asked).catch((error) => error);
     const error =
-      failure instanceof Failure
-        ? messages.rpcStatus.encode({ code: 2, message: failure.message })
+      outcome instanceof Failure
+        ? messages.rpcStatus.encode({ code: 2, message: outcome.message })
         : undefined;
     await this.#bridge(
       `${bridge}/Return`,
@@ -112,14 +121,19 @@ export class Laboratory implements Disposable {
       messages.returnRequest.encode(error ? { error } : {}),
     );
     const { exporterResponse } = messages.solveResponse.decode(await solving);
-    return { id: exporterResponse.get("containerimage.config.digest") ?? "", log: await telling };
+    const { result } = messages.gatewaySolveResponse.decode(error ? new Uint8Array() : outcome);
+    const answer = messages.gatewayResult.decode(result).metadata.get("result.json") ?? [];
+    const id = exporterResponse.get("containerimage.config.digest") ?? "";
+    return { id, log: await telling, answer: Buffer.from(answer).toString() };
   }
 
-  async #bridge(path: string, ref: string, request: Uint8Array): Promise<void> {
+  async #bridge(path: string, ref: string, request: Uint8Array): Promise<Uint8Array> {
     const call = this.control.open(path, { "buildkit-controlapi-buildid": ref });
     await call.write(request);
     call.end();
-    for await (const _ of call.messages);
+    let found = new Uint8Array();
+    for await (const message of call.messages) found = new Uint8Array(message);
+    return found;
   }
 
   async #log(path: string, ref: string): Promise<string> {
@@ -144,8 +158,15 @@ export class Laboratory implements Disposable {
   }
 }
 
-function methodsOf({ folders, secrets }: Offer): Methods {
+function methodsOf({ folders, secrets }: Offer, received: Uint8Array[]): Methods {
   return new Map([
+    [
+      "/moby.filesync.v1.FileSend/DiffCopy",
+      async (call: Call) => {
+        for await (const bytes of call.messages)
+          received.push(messages.bytesMessage.decode(bytes).data);
+      },
+    ],
     ["/moby.filesync.v1.FileSync/DiffCopy", (call: Call) => sendFolder(call, folders)],
     [
       "/moby.buildkit.secrets.v1.Secrets/GetSecret",

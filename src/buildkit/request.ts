@@ -28,14 +28,14 @@ function below(attributes: Attributes, prefix: string): [string, string][] {
 }
 
 /** A list with commas, of which an empty text has none. */
-export function listOf(text: string | undefined): string[] {
+function listOf(text: string | undefined): string[] {
   return (text ?? "").split(",").filter((each) => each !== "");
 }
 
 /** @throws Failure "invalid" | "unsupported" */
 export function readAttributes(
   attributes: Attributes,
-  { tags, allow }: { tags: readonly string[]; allow: readonly string[] },
+  { allow }: { allow: readonly string[] },
 ): Asked {
   const network = networks[attributes.get("force-network-mode") ?? ""];
   if (network === undefined) {
@@ -56,7 +56,7 @@ export function readAttributes(
   }
   const noCache = attributes.get("no-cache");
   return {
-    tags,
+    tags: [],
     buildArgs: Object.fromEntries(below(attributes, "build-arg:")),
     labels: Object.fromEntries(below(attributes, "label:")),
     target: attributes.get("target") ?? "",

@@ -1,13 +1,27 @@
 /** One build for a client of BuildKit's protocol. */
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
-import type { Agent, Builder, BuildRequest, RegistryLogin } from "../build/mod.ts";
-import type { Image } from "../image/mod.ts";
+import {
+  type Agent,
+  type BuildCall,
+  type Builder,
+  type BuildRequest,
+  type Produced,
+  parseOutput,
+  type RegistryLogin,
+} from "../build/mod.ts";
 import { readFolder, readTexts, type Wish } from "./filesync.ts";
 import type { Progress } from "./progress.ts";
-import { listOf, needsOf, readAttributes, readContexts } from "./request.ts";
+import { needsOf, readAttributes, readContexts } from "./request.ts";
+import { sendFile, sendFolder } from "./send.ts";
 import { agentOf, loginOf, type Session, secretOf } from "./session.ts";
 
+/** By the names of BuildKit's sub-requests. */
+const subjects: ReadonlyMap<string, BuildCall> = new Map([
+  ["frontend.lint", "check"],
+  ["frontend.outline", "outline"],
+  ["frontend.targets", "targets"],
+]);
 /** Of a Dockerfile, or of its ignore rules. */
 const sizeBytesMax = 16 << 20;
 /** Docker Hub, as clients ask for its login, and as they keep it. */
@@ -18,29 +32,65 @@ export interface Solve {
   readonly session: Session;
   readonly progress: Progress;
   readonly attributes: ReadonlyMap<string, string>;
-  readonly tags: readonly string[];
+  readonly exporters: readonly Exporter[];
   readonly allow: readonly string[];
   readonly signal: AbortSignal;
 }
 
+/** Where a result goes: a type with its attributes. */
+export interface Exporter {
+  readonly type: string;
+  readonly attributes: ReadonlyMap<string, string>;
+}
+
 /** Fetches what the build needs from its client, and builds. @throws Failure */
-export async function solve(asked: Solve): Promise<Image> {
-  const { attributes, builder, progress, signal } = asked;
+export async function solve(asked: Solve): Promise<Produced> {
+  const { builder, progress, exporters } = asked;
+  const outputs = exporters.map(({ type, attributes }) =>
+    parseOutput(type === "moby" ? "image" : type, Object.fromEntries(attributes), []),
+  );
   await using cleanup = new AsyncDisposableStack();
+  const request = { ...(await prepare(asked, cleanup)), outputs };
+  const produced = await builder.produce(request, (event) => progress.report(event));
+  await progress.track("exporting", async (key) => {
+    for (const tag of outputs.flatMap((each) => ("names" in each ? each.names : []))) {
+      progress.status(key, `naming to ${tag}`, { isDone: true });
+    }
+    for (const { output, handle } of produced.exports) {
+      await send(asked, exporters[output]!.type, builder.fetch(handle));
+      progress.status(key, "copying files to the client", { isDone: true });
+    }
+  });
+  return produced;
+}
+
+/** What can be asked about a Dockerfile instead of building it, as plain data. @throws Failure */
+export async function answer(asked: Solve, subject: string): Promise<object> {
+  const call = subjects.get(subject);
+  if (!call) throw new Failure("unsupported", `unsupported request ${subject.slice(0, 100)}`);
+  await using cleanup = new AsyncDisposableStack();
+  return await asked.builder.call(call, await prepare(asked, cleanup));
+}
+
+async function send(asked: Solve, type: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+  if (type !== "local") return await sendFile(asked.session, bytes);
+  await using taken = await asked.builder.takeContext(bytes, asked.signal);
+  await sendFolder(asked.session, taken.path);
+}
+
+async function prepare(asked: Solve, cleanup: AsyncDisposableStack): Promise<BuildRequest> {
+  const { attributes, builder, signal } = asked;
   const bring = async (wish: Wish) => {
     const taken = await builder.takeContext(readFolder(asked.session, wish, signal), signal);
     return cleanup.use(taken).path;
   };
   const request = readAttributes(attributes, asked);
   const source = await bringSource(asked, { request, bring, cleanup });
-  const folderOf = (folder: string) => bring({ folder });
-  const contexts = await readContexts(attributes, folderOf);
+  const contexts = await readContexts(attributes, (folder) => bring({ folder }));
   const { dockerfile } = source;
   const text = "text" in dockerfile ? dockerfile.text : "";
   const parts = await bringParts(asked.session, text, request.buildArgs);
-  return await builder.build({ ...request, ...source, ...parts, contexts, signal }, (event) =>
-    progress.report(event),
-  );
+  return { ...request, ...source, ...parts, contexts, signal };
 }
 
 interface Bring {
@@ -146,9 +196,4 @@ async function bringParts(session: Session, text: string, args: BuildRequest["bu
     if (login) registries[domain] = login;
   }
   return { secrets, agents, registries };
-}
-
-/** Names of the image, of an exporter's `name`. */
-export function tagsOf(attributes: ReadonlyMap<string, string>): string[] {
-  return listOf(attributes.get("name"));
 }
