@@ -91,10 +91,12 @@ export function pullForBuild(transfers: Transfers): Pull {
 
 /** Where builds push to. */
 export function pushForBuild(transfers: Transfers): {
+  keepIndex: Transfers["keepIndex"];
   push: PushImage;
   repository: OpenRepository;
 } {
   return {
+    keepIndex: transfers.keepIndex,
     push: (name, { registries, report, signal }) =>
       transfers.push(name, { credentials: credentialsFor(name, registries), report, signal }),
     repository: (name, registries) => transfers.repository(name, credentialsFor(name, registries)),

@@ -208,6 +208,13 @@ COPY --from=build /app /app`;
         { architecture: "amd64", os: "linux" },
         { architecture: "arm64", os: "linux" },
       ]);
+      const stored = `127.0.0.1:${port}/team/stored:1`;
+      await build(...both, "-t", stored, "--provenance=true", context("cross-context", cross));
+      expect(await engine.ok(["push", stored])).not.toContain("is not here");
+      const whole = await fetch(`http://127.0.0.1:${port}/v2/team/stored/manifests/1`, {
+        headers: { accept: "application/vnd.oci.image.index.v1+json" },
+      });
+      expect(((await whole.json()) as { manifests: object[] }).manifests).toHaveLength(4);
       const foreign = "FROM scratch\nCOPY --chmod=755 program /bin/sh\nRUN true";
       const place = context("foreign", foreign);
       const elf = Buffer.alloc(64);

@@ -22,6 +22,7 @@ import { Outbox } from "./outbox.ts";
 import { Parts } from "./parts.ts";
 import {
   defaultOutputs,
+  type KeepIndex,
   type OpenRepository,
   type ProduceTools,
   type PushImage,
@@ -50,6 +51,8 @@ export interface BuilderOptions {
   /** Sends images to registries. Absent: outputs that push are refused. */
   readonly push?: PushImage;
   readonly repository?: OpenRepository;
+  /** Keeps an index with an image of it in the store. Absent: the image alone is kept. */
+  readonly keepIndex?: KeepIndex;
   /** The cache is pruned to this after each build. */
   readonly cacheBytesMax?: number;
 }
@@ -84,6 +87,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     outbox: new Outbox(),
     push: options.push,
     repository: options.repository,
+    keepIndex: options.keepIndex,
   };
   // Images may come and go: what the cache names and running builds stand on stays.
   images.keepAlso(() => ({

@@ -2,8 +2,14 @@
 import { mkdir, rm } from "node:fs/promises";
 import { tarEnd } from "../archive/mod.ts";
 import { Failure } from "../base/mod.ts";
-import type { Image } from "../image/mod.ts";
-import { familiarName, formatPlatform, parseReference } from "../oci/mod.ts";
+import type { Image, MadeIndex } from "../image/mod.ts";
+import {
+  type Digest,
+  familiarName,
+  formatPlatform,
+  parsePlatform,
+  parseReference,
+} from "../oci/mod.ts";
 import type { Repository } from "../registry/mod.ts";
 import { packTar, unpackTar } from "../snapshot/mod.ts";
 import { provenance, softwareList } from "./attest.ts";
@@ -26,6 +32,7 @@ export interface ProduceTools extends Tools {
   /** Sends an image that the store has under this name. */
   readonly push: PushImage | undefined;
   readonly repository: OpenRepository | undefined;
+  readonly keepIndex: KeepIndex | undefined;
 }
 
 type Registries = NonNullable<BuildRequest["registries"]>;
@@ -38,6 +45,9 @@ export type PushImage = (
     readonly signal: AbortSignal;
   },
 ) => Promise<void>;
+
+/** See `Transfers.keepIndex`. */
+export type KeepIndex = (id: Digest, index: MadeIndex | undefined) => Promise<void>;
 
 /** A repository to push to. */
 export type OpenRepository = (name: string, registries: Registries) => Repository;
@@ -122,6 +132,7 @@ class Producer {
     if (platforms.length > platformsMax) {
       throw new Failure("exhausted", `Cannot build for more than ${platformsMax} platforms`);
     }
+    for (const platform of platforms) parsePlatform(platform); // all, before the first is built
     const built: Built[] = [];
     for (const platform of platforms) {
       const given = { context, report: this.#report };
@@ -170,7 +181,9 @@ class Producer {
       if (push) for (const name of names) await this.#push(name);
       return { image, tree: undefined };
     }
-    const tree = await this.#tree(output, push ? "gzip" : "uncompressed");
+    // An index stays as it will be pushed; a single image is packed when it leaves.
+    const isIndex = this.#built.length > 1 || this.#isAttested;
+    const tree = await this.#tree(output, push || isIndex ? "gzip" : "uncompressed");
     const image = store && !byDigest ? await this.#load(tree, names) : undefined;
     if (push) for (const name of names) await this.#send(tree, name, byDigest);
     return { image, tree };
@@ -179,7 +192,11 @@ class Producer {
   /** Gives what was built its names; nothing new is stored for an image that is there. */
   async #store({ same, config }: Built, tags: readonly string[]): Promise<Image> {
     const { images } = this.#tools;
-    if (!same) return await images.add(config, { tags });
+    if (!same) {
+      const image = await images.add(config, { tags });
+      await this.#tools.keepIndex?.(image.id, undefined);
+      return image;
+    }
     for (const tag of tags) images.tag(same, tag);
     return images.resolve(same);
   }
@@ -198,7 +215,13 @@ class Producer {
       signal,
       isSpent: true,
     });
-    return loaded[0]?.image;
+    const image = loaded[0]?.image;
+    if (image && tree.manifests.size > 1) {
+      const { manifests, blobs } = tree;
+      const read = (digest: Digest) => blobs.get(digest)!.read();
+      await this.#tools.keepIndex?.(image.id, { root: tree.root.digest, manifests, read });
+    }
+    return image;
   }
 
   async #push(name: string): Promise<void> {
@@ -279,7 +302,8 @@ class Producer {
       const isLast = at === this.#built.length - 1;
       await using scratch = await openScratch(this.#tools, config.rootfs.diff_ids);
       const as = isSplit ? formatPlatform(platform).replaceAll("/", "_") : "";
-      const tar = packTar(scratch.root, { as, signal: this.#request.signal });
+      // The request that asked for it may be over: its signal is not for this.
+      const tar = packTar(scratch.root, { as });
       yield* isLast ? tar : withoutEnd(tar);
     }
   }

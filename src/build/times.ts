@@ -22,7 +22,11 @@ export function timesOf(request: BuildRequest): Times {
   const text = request.buildArgs["SOURCE_DATE_EPOCH"];
   const given = typeof text === "string" && text !== "" ? readSeconds(text) : undefined;
   const kept = request.keepTimes === true && given === undefined;
-  return { given, commit: request.commitSeconds, kept };
+  const { commitSeconds: commit } = request;
+  if (commit !== undefined && !(commit >= 0 && commit <= secondsMax)) {
+    throw new Failure("invalid", `invalid time of a commit: ${commit}`);
+  }
+  return { given, commit, kept };
 }
 
 function readSeconds(text: string): number {

@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
 import type { ContentStore } from "../content/mod.ts";
-import { type Platform, parseReference } from "../oci/mod.ts";
+import { type Digest, type Platform, parseReference } from "../oci/mod.ts";
 import {
   type Credentials,
   openRegistryClient,
@@ -8,6 +8,7 @@ import {
   type Repository,
 } from "../registry/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
+import { keepIndex, type MadeIndex } from "./attached.ts";
 import { Downloads } from "./download.ts";
 import { Origins } from "./origins.ts";
 import { pull, type Transfer } from "./pull.ts";
@@ -32,6 +33,8 @@ export interface Transfers {
   pull(reference: string, options: Options & { readonly platform?: Platform }): Promise<Image>;
   /** Sends the image that has the name; a name without tag sends all tags of the repository. */
   push(reference: string, options: Options & { readonly platform?: Platform }): Promise<void>;
+  /** Keeps an index that was made here with an image in it; undefined: it is in none. */
+  keepIndex(id: Digest, index: MadeIndex | undefined): Promise<void>;
   /** The repository of a name, to push to. */
   repository(reference: string, credentials: Credentials): Repository;
   /** What a name stands for in its registry, without pulling it. */
@@ -75,6 +78,7 @@ export async function openImages(options: {
     transfers: {
       pull: (reference, how) => pull(transfer, reference, how),
       push: (reference, how) => push(transfer, reference, how),
+      keepIndex: (id, index) => keepIndex(transfer, id, index),
       repository: (reference, credentials) =>
         client.repository(parseReference(reference), { credentials, push: true }),
       describe: (reference, how) => describeRemote(client, reference, how),
