@@ -155,7 +155,7 @@ export function imageCalls(transport: Transport) {
   };
 }
 
-function buildQuery({ rm, outputs, attests, ...query }: BuildQuery) {
+function buildQuery({ rm, outputs, attests, cachefrom, cacheto, ...query }: BuildQuery) {
   return {
     ...query,
     rm: rm === false ? "0" : "1",
@@ -164,6 +164,8 @@ function buildQuery({ rm, outputs, attests, ...query }: BuildQuery) {
     t: query.t ?? [],
     ...(attests?.length ? { attests: JSON.stringify(attests) } : {}),
     ...(outputs ? { outputs: JSON.stringify(outputs) } : {}),
+    ...(cachefrom ? { cachefrom: JSON.stringify(cachefrom) } : {}),
+    ...(cacheto ? { cacheto: JSON.stringify(cacheto) } : {}),
   };
 }
 

@@ -72,9 +72,11 @@ function readAttests(query: URLSearchParams): Record<string, string>[] {
 }
 
 /** What a client is told at the end. */
-export function producedMessage({ id, exports, metadata }: Produced): ProgressMessage {
+export function producedMessage({ id, exports, caches, metadata }: Produced): ProgressMessage {
   const waiting = exports.map(({ output, handle }) => ({ Output: output, Handle: handle }));
-  return { aux: { ID: id, Metadata: metadata, Results: waiting } };
+  const Caches = caches.map(({ cache, handle }) => ({ Cache: cache, Handle: handle }));
+  const more = Caches.length > 0 ? { Caches } : {};
+  return { aux: { ID: id, Metadata: metadata, Results: waiting, ...more } };
 }
 
 /** True when some output is an image in the store, which then has the tags. */

@@ -2,6 +2,7 @@
 import { Failure } from "../base/mod.ts";
 import { type BuildCall, type BuildRequest, buildCalls, type RegistryLogin } from "../build/mod.ts";
 import { familiarReference, parseReference, withDefaultTag } from "../oci/mod.ts";
+import { cachePlaces } from "./build-caches.ts";
 import { parseLimits } from "./build-limits.ts";
 import { buildTexts } from "./build-text.ts";
 import type { Context } from "./context.ts";
@@ -28,7 +29,8 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
   const results = resultsOf(query, asked.tags);
   const parts = partsOf(query, context.builder);
   await using cleanup = new AsyncDisposableStack();
-  const given = { ...asked, ...parts, signal };
+  const caches = cachePlaces(query, context.builder, cleanup);
+  const given = { ...asked, ...parts, ...caches, signal };
   let demand = (_: BuildEventMessage) => {};
   const opening = { asked: given, cleanup, demand: (event: BuildEventMessage) => demand(event) };
   const opened = await openContexts(exchange, context, opening);

@@ -92,6 +92,8 @@ export interface ProgressMessage {
     /** At a build's end: what `--metadata-file` holds, and results to be fetched. */
     readonly Metadata?: Readonly<Record<string, unknown>>;
     readonly Results?: readonly { readonly Output: number; readonly Handle: string }[];
+    /** Caches that wait for the client, by their place in `cacheto`. */
+    readonly Caches?: readonly { readonly Cache: number; readonly Handle: string }[];
   };
   /** Of a build that was asked for with `events`. */
   readonly event?: BuildEventMessage;
@@ -144,6 +146,9 @@ export interface BuildQuery {
   /** The ids of open `POST /build/ssh`, by the agent's id in the Dockerfile. */
   readonly ssh?: Readonly<Record<string, string>>;
   readonly allow?: readonly string[];
+  /** Names of images, as Docker has it, or places with their attributes. */
+  readonly cachefrom?: readonly BuildOutput[];
+  readonly cacheto?: readonly BuildOutput[];
   /** The body has the Dockerfile and a list of the context: files are asked for. */
   readonly listed?: boolean;
   readonly nocachefilter?: readonly string[];

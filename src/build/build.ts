@@ -410,7 +410,7 @@ export class Build implements AsyncDisposable {
       [...this.#tasks].sort(([a], [b]) => a - b).map(([, task]) => task),
     );
     const { platform } = state;
-    return { platform, config, id, same, stages, materials: this.materials };
+    return { platform, config, id, same, stages, materials: this.materials, keys: this.used };
   }
 }
 

@@ -7,7 +7,7 @@ import { mustBeFolder, readWish, type Wish } from "./copy-wish.ts";
 import type { Download } from "./download.ts";
 import type { Checkout } from "./git.ts";
 import type { CopyInstruction } from "./instruction.ts";
-import { findStep, type LayerWork } from "./layer-step.ts";
+import { findAnywhere, type LayerWork } from "./layer-step.ts";
 import { hasWildcard } from "./pattern.ts";
 import { type Fetched, nameAt, type PlannedRemote, planRemote } from "./remote.ts";
 import type { ScanRequest, ScanResult } from "./scan.ts";
@@ -33,7 +33,8 @@ export async function copyStep(action: CopyInstruction, scope: StepScope): Promi
   const below = wish.link ? (await groundOf(wish, scope)).key : state.key;
   const alias = keyOf(below, "copy-from", source, wish.words, wish.exclude, about);
   const key = build.tools.cache.find(alias)?.sameAs;
-  if (key && scope.forced === undefined && findStep(scope, key)) {
+  build.used.push(alias);
+  if (key && scope.forced === undefined && (await findAnywhere(scope, key))) {
     const make = async () => (await planFrom(wish, { scope, about, layers })).make(scope.output);
     return { key, inputs: undefined, history: wish.history, make, isLinked: wish.link };
   }

@@ -22,7 +22,7 @@ export interface LayerWork {
 /** Gives the step's layer: from the cache, from a build that makes it right now, or made here. */
 export async function layerStep(scope: StepScope, work: LayerWork): Promise<LayerStep> {
   const { state } = scope;
-  const known = scope.forced === undefined ? findStep(scope, work.key) : undefined;
+  const known = scope.forced === undefined ? await findAnywhere(scope, work.key) : undefined;
   const note = { key: work.key, inputs: work.inputs, parent: state.key };
   if (known) {
     scope.cached();
@@ -61,6 +61,11 @@ async function makeStep(scope: StepScope, work: LayerWork) {
   });
   if (made.joined && made.value.layer) build.pin([made.value.layer]);
   return made;
+}
+
+/** A cached step, or one that another cache has. */
+export async function findAnywhere(scope: StepScope, key: Digest): Promise<LayerStep | undefined> {
+  return findStep(scope, key) ?? (await scope.build.request.imported?.find(scope, key));
 }
 
 /** A cached step whose layer is still here. */

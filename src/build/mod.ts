@@ -6,6 +6,7 @@
 
 export { type Attest, parseAttests } from "./attest.ts";
 export { type BuilderOptions, openBuilder } from "./builder.ts";
+export { type CachePlace, parseCachePlace } from "./cache-config.ts";
 export { applyChanges } from "./change.ts";
 export { contextFiles } from "./context-files.ts";
 export type { PastBuild, PastStep } from "./history.ts";

@@ -14,6 +14,8 @@ import type { Repository } from "../registry/mod.ts";
 import { packTar, unpackTar } from "../snapshot/mod.ts";
 import { provenance, softwareList } from "./attest.ts";
 import { Build } from "./build.ts";
+import { makeCacheTree, withInlineCache } from "./cache-export.ts";
+import { ImportedCache } from "./cache-import.ts";
 import { type Context, readContext } from "./context.ts";
 import { type Attestation, type ImageTree, makeTree } from "./image-tree.ts";
 import { pushTree, writeLayout } from "./layout.ts";
@@ -65,7 +67,7 @@ export async function produce(
   const maker = new Producer(tools, request, { context, report, stack });
   try {
     const outcome = await maker.run();
-    if (outcome.exports.length === 0) await stack.disposeAsync();
+    if (outcome.exports.length + outcome.caches.length === 0) await stack.disposeAsync();
     return outcome;
   } catch (error) {
     await stack.disposeAsync();
@@ -98,8 +100,12 @@ class Producer {
 
   async run(): Promise<Produced> {
     const { outputs = [], verify } = this.#request;
-    this.#built = await this.#build(this.#request, this.#context);
+    const startedMs = Date.now();
+    this.#built = await this.#build(await this.#withCaches(), this.#context);
     if (verify) await this.#verify();
+    if (this.#request.cacheTo?.some(({ type }) => type === "inline")) {
+      this.#built = this.#built.map((built) => withInlineCache(this.#tools, built));
+    }
     let image: Image | undefined;
     let tree: ImageTree | undefined;
     const files: { readonly output: number; readonly open: () => AsyncIterable<Uint8Array> }[] = [];
@@ -123,7 +129,48 @@ class Producer {
     }
     const id = tree && this.#built.length > 1 ? tree.root.digest : this.#built[0]!.id;
     this.#report({ kind: "image", id });
-    return { id, image, exports: this.#offer(files), metadata: this.#metadata(tree) };
+    const caches = await this.#cacheFiles(startedMs);
+    const offered = this.#offer([...files, ...caches.map(({ open }) => ({ output: -1, open }))]);
+    return {
+      ...{ id, image, exports: offered.slice(0, files.length) },
+      caches: caches.map(({ cache }, at) => {
+        return { cache, handle: offered[files.length + at]!.handle };
+      }),
+      metadata: this.#metadata(tree),
+    };
+  }
+
+  /** The request with the caches of other builds opened. */
+  async #withCaches(): Promise<BuildRequest> {
+    const { cacheFrom = [] } = this.#request;
+    if (cacheFrom.length === 0) return this.#request;
+    const { repository } = this.#tools;
+    const warn = (text: string) => this.#report({ kind: "warning", text });
+    const options = { request: this.#request, repository, warn };
+    const imported = await ImportedCache.open(this.#tools, cacheFrom, options);
+    return { ...this.#request, imported };
+  }
+
+  /** Brings the cache where it is to go; gives those that the client is to fetch. */
+  async #cacheFiles(startedMs: number) {
+    const files: { readonly cache: number; readonly open: () => AsyncIterable<Uint8Array> }[] = [];
+    const keys = this.#built.flatMap((built) => built.keys);
+    const layers = new Set(this.#built.flatMap(({ config }) => config.rootfs.diff_ids));
+    for (const [cache, place] of (this.#request.cacheTo ?? []).entries()) {
+      if (place.type === "inline") continue; // it is in the image
+      try {
+        const folder = `${await this.#work()}/cache-${cache}`;
+        await mkdir(folder);
+        const tree = await makeCacheTree(this.#tools, place, { keys, layers, folder, startedMs });
+        if (place.type === "registry") await this.#send(tree, place.ref, false);
+        else files.push({ cache, open: () => writeLayout(tree, { names: [], docker: false }) });
+      } catch (error) {
+        if (!place.ignoreError) throw error;
+        const text = `Cannot write the cache: ${(error as Error).message}`;
+        this.#report({ kind: "warning", text });
+      }
+    }
+    return files;
   }
 
   /** One platform after the other: what they share is in the cache then. */

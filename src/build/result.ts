@@ -40,6 +40,8 @@ export interface Built {
   /** All stages that were built, the target's among them, in the order of the Dockerfile. */
   readonly stages: readonly BuiltStage[];
   readonly materials: readonly Material[];
+  /** Keys of the steps that it used. */
+  readonly keys: readonly Digest[];
 }
 
 /** The image's config as the target's state has it. */

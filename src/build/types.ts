@@ -1,6 +1,8 @@
 import type { Image, Progress } from "../image/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import type { Attest } from "./attest.ts";
+import type { CachePlace } from "./cache-config.ts";
+import type { ImportedCache } from "./cache-import.ts";
 import type { ContextFiles, Demands } from "./context-files.ts";
 import type { History } from "./history.ts";
 import type { NamedContext } from "./named-context.ts";
@@ -26,6 +28,12 @@ export interface BuildRequest {
   readonly labels: Readonly<Record<string, string>>;
   readonly target: string;
   readonly noCache: boolean;
+  /** Caches of other builds to look in, in order. */
+  readonly cacheFrom?: readonly CachePlace[];
+  /** Where the cache of this build goes afterwards. */
+  readonly cacheTo?: readonly CachePlace[];
+  /** `cacheFrom`, opened. */
+  readonly imported?: ImportedCache;
   /** Stages that are built without the cache, by name or number. */
   readonly noCacheFilter?: readonly string[];
   readonly pull: boolean;
@@ -148,6 +156,8 @@ export interface Produced {
   readonly image: Image | undefined;
   /** Results that wait to be fetched: by which output, under which handle. */
   readonly exports: readonly { readonly output: number; readonly handle: string }[];
+  /** Caches that wait to be fetched: by which of `cacheTo`. */
+  readonly caches: readonly { readonly cache: number; readonly handle: string }[];
   /** What `--metadata-file` holds. */
   readonly metadata: Readonly<Record<string, unknown>>;
 }

@@ -213,6 +213,7 @@ async function buildTarget(
     throw new Failure(error.code, `target ${name}: ${error.message}`, { cause: error });
   }
   await receive(engine, prepared.outputs, last.Results ?? []);
+  await prepared.receiveCaches(last.Caches ?? []);
   return { id: last.ID ?? "", metadata: last.Metadata ?? {} };
 }
 

@@ -33,7 +33,16 @@ export const buildFlags = {
     about: "A place that the Dockerfile knows by a name: NAME=FOLDER, NAME=docker-image://IMAGE, …",
   },
   builder: { kind: "string", about: "Taken for compatibility", hidden: true },
-  "cache-from": { kind: "list", about: "Images that may serve as cache" },
+  "cache-from": {
+    kind: "list",
+    word: "cache",
+    about: "A cache to look in: NAME, type=registry,ref=NAME or type=local,src=DIR",
+  },
+  "cache-to": {
+    kind: "list",
+    word: "cache",
+    about: "Where the cache goes: type=registry,ref=NAME or type=local,dest=DIR, and mode=min|max",
+  },
   call: {
     kind: "string",
     default: "build",

@@ -140,7 +140,7 @@ export async function receive(
 }
 
 /** What came is not trusted: nothing is written outside the folder, nor through a link in it. */
-async function unpackInto(dest: string, tar: Bytes): Promise<void> {
+export async function unpackInto(dest: string, tar: Bytes): Promise<void> {
   const folder = resolve(dest);
   const { mkdir } = require("node:fs/promises") as typeof import("node:fs/promises");
   await mkdir(folder, { recursive: true });

@@ -1,5 +1,6 @@
 /** From the flags of a build to its request: what is sent ahead is sent, the rest is the query. */
 import type { BuildQuery } from "../api/schema.ts";
+import { openCaches } from "./build-caches.ts";
 import { type buildFlags, buildQuery } from "./build-flags.ts";
 import { sendContexts } from "./build-named.ts";
 import { buildOutputs, type PlacedOutput } from "./build-outputs.ts";
@@ -17,6 +18,7 @@ export interface PreparedBuild extends AsyncDisposable {
   /** The files of a context that was only listed: pass the messages of the build by `answering`. */
   readonly pieces: BuildSource["pieces"] | undefined;
   readonly outputs: readonly PlacedOutput[];
+  readonly receiveCaches: Awaited<ReturnType<typeof openCaches>>["receive"];
 }
 
 /** Reads and sends what the build needs. Dispose of it when the build has ended. @throws Failure */
@@ -34,13 +36,22 @@ export async function prepareBuild(
     const named = await sendContexts(engine, flags["build-context"]);
     const ahead = source.ahead ? await engine.images.keepContext(source.ahead) : undefined;
     const file = ahead ? { dockerfilecontext: ahead.Id } : {};
+    const caches = await openCaches(engine, flags);
     const wanted =
       outputs.length > 0 ? { outputs: outputs.map(({ Type, Attrs }) => ({ Type, Attrs })) } : {};
-    const own = { ...buildQuery(flags), ...security, ...named, ...file, ...wanted };
+    const own = {
+      ...buildQuery(flags),
+      ...security,
+      ...named,
+      ...file,
+      ...wanted,
+      ...caches.query,
+    };
     const query = { ...own, ...source.query, ...parts.query };
     const dispose = () => parts[Symbol.asyncDispose]();
     const { context, pieces } = source;
-    return { query, context, pieces, outputs, [Symbol.asyncDispose]: dispose };
+    const { receive: receiveCaches } = caches;
+    return { query, context, pieces, outputs, receiveCaches, [Symbol.asyncDispose]: dispose };
   } catch (error) {
     await parts[Symbol.asyncDispose]();
     throw error;

@@ -57,6 +57,7 @@ export const command = defineCommand({
       throw error;
     }
     await receive(engine, outputs, last.Results ?? []);
+    await prepared.receiveCaches(last.Caches ?? []);
     const id = last.ID ?? "";
     if (flags.quiet && show === "quiet" && !toStdout) print(id || lastLine(told));
     if (flags.iidfile) await Bun.write(flags.iidfile, id);

@@ -29,6 +29,7 @@ export function parseImageConfig(bytes: Uint8Array): ImageConfig {
       author: (field) => field.text(),
       config: readRunConfig,
       history: (field) => field.items(historyMax).map(readHistory),
+      "lading.buildcache.v1": (field) => field.text(),
     }),
     rootfs: {
       type: "layers",
@@ -87,6 +88,8 @@ function readHealthcheck(reader: JsonReader): Healthcheck {
   });
 }
 
+const cacheField = "lading.buildcache.v1";
+
 /** The bytes of a config that is made here: fields in a fixed order, so that equal ones are one image. */
 export function formatImageConfig(config: ImageConfig): Uint8Array {
   const { architecture, author, created, history, os, rootfs, variant } = config;
@@ -96,6 +99,7 @@ export function formatImageConfig(config: ImageConfig): Uint8Array {
     config: sortRunConfig(config.config ?? {}),
     ...(created ? { created } : {}),
     ...(history ? { history } : {}),
+    ...(config[cacheField] ? { [cacheField]: config[cacheField] } : {}),
     os,
     ...(config["os.version"] ? { "os.version": config["os.version"] } : {}),
     ...(config["os.features"] ? { "os.features": config["os.features"] } : {}),

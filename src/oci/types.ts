@@ -85,4 +85,6 @@ export interface ImageConfig extends Platform {
   readonly config?: RunConfig;
   readonly rootfs: { readonly type: "layers"; readonly diff_ids: readonly Digest[] };
   readonly history?: readonly HistoryEntry[];
+  /** Lading's own: which steps made its layers, for `--cache-from` (JSON). */
+  readonly "lading.buildcache.v1"?: string;
 }
