@@ -130,6 +130,7 @@ async function openStores(
       directory: `${execRoot}/network`,
       bridge: options.bridge,
       dns: options.dns,
+      ...(options.addressPools ? { pools: options.addressPools } : {}),
     }),
   ]);
   const volumes = await openVolumeStore(at("volume"));

@@ -2,6 +2,7 @@
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { Failure, type Level } from "./base/mod.ts";
+import { type AddressPool, parseAddressPool } from "./network/mod.ts";
 import { parseAddress } from "./registry-options.ts";
 
 export interface DaemonOptions {
@@ -13,6 +14,8 @@ export interface DaemonOptions {
   readonly runtime: string;
   readonly seccompProfile: string | undefined;
   readonly dns: readonly string[];
+  /** Where networks without a subnet get theirs from; undefined for Docker's own pools. */
+  readonly addressPools: readonly AddressPool[] | undefined;
   readonly logLevel: Level;
   readonly pidFile: string | undefined;
   /** Registries without TLS, or with a certificate that nobody vouches for: HOST[:PORT] or a range. */
@@ -43,6 +46,8 @@ Options:
       --bridge string           Bridge device of the default network (default lading0)
       --runtime string          OCI runtime (default crun)
       --seccomp-profile string  Default seccomp profile (default that of Debian's containers-common)
+      --default-address-pool list
+                                Where networks get their subnets from: base=10.9.0.0/16,size=24
       --dns list                DNS servers for containers (default the host's)
       --insecure-registry list  Registries to be reached without TLS, or without checking it:
                                 HOST[:PORT] or a range as 10.0.0.0/8 (this host always is)
@@ -79,6 +84,7 @@ export function parseDaemonOptions(argv: readonly string[]): DaemonOptions | "he
     runtime: values.runtime ?? "crun",
     seccompProfile: values["seccomp-profile"],
     dns: values.dns ?? [],
+    addressPools: values["default-address-pool"]?.map(parseAddressPool),
     insecureRegistries: values["insecure-registry"] ?? [],
     registryMirrors: values["registry-mirror"] ?? [],
     registriesFile: values.registries,
@@ -110,6 +116,7 @@ function parse(argv: readonly string[]) {
         bridge: { type: "string" },
         runtime: { type: "string" },
         "seccomp-profile": { type: "string" },
+        "default-address-pool": { type: "string", multiple: true },
         dns: { type: "string", multiple: true },
         "insecure-registry": { type: "string", multiple: true },
         "registry-mirror": { type: "string", multiple: true },

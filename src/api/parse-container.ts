@@ -112,6 +112,8 @@ export function parseEndpoint(network: string, fields: Fields): EndpointSpec {
     ipv4: ipam?.text("IPv4Address") || undefined,
     ipv6: ipam?.text("IPv6Address") || undefined,
     macAddress: mac || undefined,
+    linkLocal: ipam?.texts("LinkLocalIPs"),
+    links: fields.texts("Links"),
     driverOptions: fields.labels("DriverOpts"),
     gatewayPriority: fields.whole("GwPriority"),
   });

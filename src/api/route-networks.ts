@@ -32,8 +32,8 @@ export function networkAnswer(network: Network, context?: Context): NetworkInspe
     EnableIPv4: network.enableIPv4,
     EnableIPv6: network.enableIPv6,
     IPAM: {
-      Driver: "default",
-      Options: null,
+      Driver: network.ipamDriver ?? "default",
+      Options: network.ipamOptions ?? {},
       Config: network.subnets.map((subnet) => ({
         Subnet: subnet.subnet,
         ...(subnet.ipRange ? { IPRange: subnet.ipRange } : {}),
@@ -44,8 +44,8 @@ export function networkAnswer(network: Network, context?: Context): NetworkInspe
     Internal: network.internal,
     Attachable: network.attachable,
     Ingress: false,
-    ConfigFrom: { Network: "" },
-    ConfigOnly: false,
+    ConfigFrom: { Network: network.configFrom ?? "" },
+    ConfigOnly: network.configOnly ?? false,
     Containers: context ? containersOn(network, context) : {},
     Options: network.options,
     Labels: network.labels,
@@ -115,19 +115,19 @@ async function create(exchange: Exchange, { networks, engine }: Context): Promis
 function parseNetwork(body: Fields): NetworkSpec {
   const name = body.text("Name") ?? "";
   if (name === "") throw new Failure("invalid", "network name cannot be empty");
-  const unsupported = (["Ingress", "ConfigOnly"] as const).find((each) => body.flag(each));
-  if (unsupported) {
-    throw new Failure(
-      "unsupported",
-      `Cannot create network "${name}": ${unsupported} takes a swarm`,
-    );
+  if (body.flag("Ingress")) {
+    throw new Failure("unsupported", `Cannot create network "${name}": Ingress takes a swarm`);
+  }
+  const scope = body.text("Scope") ?? "";
+  if (scope !== "" && scope !== "local") {
+    const message = `Cannot create network "${name}": scope "${scope.slice(0, 100)}" takes a swarm`;
+    throw new Failure("unsupported", message);
   }
   const ipam = body.object("IPAM");
   const ipamDriver = ipam?.text("Driver") ?? "default";
-  if (ipamDriver !== "default" && ipamDriver !== "") {
-    throw new Failure("invalid", `invalid IPAM driver: ${ipamDriver.slice(0, 100)}`);
-  }
-  return {
+  const ipamOptions = ipam?.labels("Options");
+  const isOwnIpam = ipamDriver === "" || ipamDriver === "default";
+  return withoutAbsent({
     name,
     driver: body.text("Driver") || "bridge",
     internal: body.flag("Internal") ?? false,
@@ -137,7 +137,11 @@ function parseNetwork(body: Fields): NetworkSpec {
     subnets: ipam?.list("Config", parseSubnet) ?? [],
     options: body.labels("Options") ?? {},
     labels: body.labels("Labels") ?? {},
-  };
+    configOnly: body.flag("ConfigOnly") || undefined,
+    configFrom: body.object("ConfigFrom")?.text("Network") || undefined,
+    ipamDriver: isOwnIpam ? undefined : ipamDriver,
+    ipamOptions: ipamOptions && Object.keys(ipamOptions).length > 0 ? ipamOptions : undefined,
+  });
 }
 
 function parseSubnet(value: unknown, where: string): Subnet {

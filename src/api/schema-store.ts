@@ -205,6 +205,8 @@ export interface NetworkCreateBody {
   readonly Internal?: boolean;
   readonly Attachable?: boolean;
   readonly Ingress?: boolean;
+  readonly ConfigOnly?: boolean;
+  readonly ConfigFrom?: { readonly Network: string };
   readonly EnableIPv4?: boolean;
   readonly EnableIPv6?: boolean;
   readonly IPAM?: {

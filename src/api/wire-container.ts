@@ -40,7 +40,7 @@ export function stateAnswer({ state }: Container): StateAnswer {
 export function endpointSettings(endpoint: Endpoint): EndpointSettings {
   return {
     IPAMConfig: ipamSettings(endpoint),
-    Links: null,
+    Links: endpoint.links && endpoint.links.length > 0 ? endpoint.links : null,
     Aliases: endpoint.aliases && endpoint.aliases.length > 0 ? endpoint.aliases : null,
     MacAddress: endpoint.mac,
     DriverOpts: endpoint.driverOptions ?? null,
@@ -57,9 +57,13 @@ export function endpointSettings(endpoint: Endpoint): EndpointSettings {
   };
 }
 
-function ipamSettings({ ipv4, ipv6 }: EndpointSpec) {
-  if (!ipv4 && !ipv6) return null;
-  return { ...(ipv4 ? { IPv4Address: ipv4 } : {}), ...(ipv6 ? { IPv6Address: ipv6 } : {}) };
+function ipamSettings({ ipv4, ipv6, linkLocal = [] }: EndpointSpec) {
+  if (!ipv4 && !ipv6 && linkLocal.length === 0) return null;
+  return {
+    ...(ipv4 ? { IPv4Address: ipv4 } : {}),
+    ...(ipv6 ? { IPv6Address: ipv6 } : {}),
+    ...(linkLocal.length > 0 ? { LinkLocalIPs: linkLocal } : {}),
+  };
 }
 
 function networksOf(endpoints: readonly Endpoint[]): Record<string, EndpointSettings> {
@@ -73,7 +77,7 @@ function portMap(container: Container, sandbox: Sandbox | undefined): NetworkSet
     ports[withProtocol(name)] = null;
   for (const { containerPort, protocol, hostIp, hostPort } of sandbox.ports) {
     const name = `${containerPort}/${protocol}`;
-    ports[name] = [...(ports[name] ?? []), { HostIp: hostIp, HostPort: String(hostPort) }];
+    ports[name] = [...(ports[name] ?? []), { HostIp: hostIp, HostPort: String(hostPort || "") }];
   }
   return ports;
 }
@@ -87,7 +91,7 @@ export function portList(container: Container, sandbox: Sandbox | undefined): Po
   const list: Port[] = bound.map(({ containerPort, protocol, hostIp, hostPort }) => ({
     IP: hostIp,
     PrivatePort: containerPort,
-    PublicPort: hostPort,
+    ...(hostPort === 0 ? {} : { PublicPort: hostPort }),
     Type: protocol,
   }));
   for (const name of Object.keys(container.config.ExposedPorts ?? {})) {

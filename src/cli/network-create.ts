@@ -39,7 +39,9 @@ export const command = defineCommand({
   async run({ flags: values, args, given, globals }) {
     const { Id, Warning } = await engineOf(globals).networks.create({
       Name: args[0]!,
-      Driver: values.driver,
+      ...(values["config-only"] && !given.has("driver") ? {} : { Driver: values.driver }),
+      ...(values["config-only"] ? { ConfigOnly: true } : {}),
+      ...(values["config-from"] ? { ConfigFrom: { Network: values["config-from"] } } : {}),
       ...(values.scope ? { Scope: values.scope } : {}),
       Internal: values.internal,
       Attachable: values.attachable,

@@ -1,6 +1,13 @@
 import { expect, test } from "bun:test";
 import { formatCidr, parseCidr } from "./address.ts";
-import { bridgeOptions, checkSpec, chooseSubnet, defineSubnets, plansOf } from "./define.ts";
+import {
+  bridgeOptions,
+  checkSpec,
+  chooseSubnet,
+  defineSubnets,
+  parseAddressPool,
+  plansOf,
+} from "./define.ts";
 import type { Network, NetworkSpec } from "./types.ts";
 
 const spec = (changes: Partial<NetworkSpec> = {}): NetworkSpec => ({
@@ -86,6 +93,12 @@ test.each(refused)("checkSpec() refuses %p", (changes, message) => {
   expect(() => checkSpec(spec({ ...changes }), taken)).toThrow(message);
 });
 
+const plain = {
+  inhibitIPv4: false,
+  modes: { 4: "nat", 6: "nat" },
+  sources: { 4: undefined, 6: undefined },
+} as const;
+
 test("bridgeOptions() reads Docker's options, and names the bridge by the network's ID", () => {
   const prefix = "com.docker.network.bridge";
   expect(bridgeOptions({ id: "0123456789abcdef", options: {} })).toEqual({
@@ -94,6 +107,7 @@ test("bridgeOptions() reads Docker's options, and names the bridge by the networ
     masquerade: true,
     hostBinding: "",
     mtu: 1500,
+    ...plain,
   });
   const options = {
     [`${prefix}.name`]: "mine",
@@ -108,6 +122,7 @@ test("bridgeOptions() reads Docker's options, and names the bridge by the networ
     masquerade: false,
     hostBinding: "127.0.0.1",
     mtu: 9000,
+    ...plain,
   });
 });
 
@@ -116,7 +131,27 @@ test.each([
   ["com.docker.network.bridge.name", "a name far too long for one"],
   ["com.docker.network.bridge.enable_icc", "maybe"],
   ["com.docker.network.driver.mtu", "1"],
+  ["com.docker.network.bridge.gateway_mode_ipv4", "maybe"],
+  ["com.docker.network.host_ipv4", "::1"],
   ["com.docker.network.bridge.host_binding_ipv4", "here"],
 ])("bridgeOptions() refuses %s=%s", (name, value) => {
   expect(() => bridgeOptions({ id: "", options: { [name]: value } })).toThrow();
+});
+
+test("chooseSubnet() takes the first part of the pools that nobody has", () => {
+  const pools = ["base=10.9.0.0/16,size=24", "base=10.10.0.0/24,size=24"].map(parseAddressPool);
+  const taken = ["10.9.0.0/23", "172.17.0.0/16", "10.9.2.128/25"].map(parseCidr);
+  expect(formatCidr(chooseSubnet(taken, pools))).toBe("10.9.3.0/24");
+  expect(formatCidr(chooseSubnet([parseCidr("10.9.0.0/16")], pools))).toBe("10.10.0.0/24");
+  expect(() => chooseSubnet([parseCidr("10.0.0.0/8")], pools)).toThrow("fully subnetted");
+});
+
+test.each([
+  "",
+  "base=10.0.0.0/16",
+  "base=10.0.0.0/16,size=8",
+  "base=x,size=24",
+  "size=24,base=10.0.0.0/16,x=1",
+])("parseAddressPool() refuses %p", (text) => {
+  expect(() => parseAddressPool(text)).toThrow();
 });

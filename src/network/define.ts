@@ -7,10 +7,12 @@ import {
   contains,
   formatAddress,
   formatCidr,
+  lastOf,
   overlaps,
   parseAddress,
   parseCidr,
 } from "./address.ts";
+import { childOptions, isChild } from "./child.ts";
 import type { Network, NetworkSpec, Subnet } from "./types.ts";
 
 export const predefinedNames = ["bridge", "host", "none"];
@@ -21,7 +23,16 @@ const optionNames = {
   masquerade: `${prefix}enable_ip_masquerade`,
   hostBinding: `${prefix}host_binding_ipv4`,
   mtu: "com.docker.network.driver.mtu",
+  inhibitIPv4: `${prefix}inhibit_ipv4`,
+  gatewayMode4: `${prefix}gateway_mode_ipv4`,
+  gatewayMode6: `${prefix}gateway_mode_ipv6`,
+  source4: "com.docker.network.host_ipv4",
+  source6: "com.docker.network.host_ipv6",
 } as const;
+
+/** How a bridge network is reached from outside, and leaves, in one family. */
+export type GatewayMode = "nat" | "nat-unprotected" | "routed" | "isolated";
+const gatewayModes: readonly string[] = ["nat", "nat-unprotected", "routed", "isolated"];
 
 /** A network's subnet, read. */
 export interface Plan {
@@ -38,10 +49,17 @@ export interface BridgeOptions {
   readonly masquerade: boolean;
   readonly hostBinding: string;
   readonly mtu: number;
+  readonly modes: Readonly<Record<4 | 6, GatewayMode>>;
+  /** The host's address that containers leave by; undefined for that of the way out. */
+  readonly sources: Readonly<Record<4 | 6, Address | undefined>>;
+  /** The bridge gets no IPv4 address: somebody else is the gateway. */
+  readonly inhibitIPv4: boolean;
 }
 
 /** The options of a bridge network. @throws Failure "invalid" */
-export function bridgeOptions(network: Pick<Network, "id" | "options">): BridgeOptions {
+export function bridgeOptions(
+  network: Pick<Network, "id" | "options"> & { readonly internal?: boolean },
+): BridgeOptions {
   const { options } = network;
   const bridge = options[optionNames.name] ?? `br-${network.id.slice(0, 12)}`;
   if (!/^[\w.-]{1,15}$/.test(bridge) || bridge === "." || bridge === "..") {
@@ -59,12 +77,44 @@ export function bridgeOptions(network: Pick<Network, "id" | "options">): BridgeO
     hostBinding: hostBinding === "0.0.0.0" ? "" : hostBinding,
     icc: readFlag(options, optionNames.icc),
     masquerade: readFlag(options, optionNames.masquerade),
+    inhibitIPv4: readFlag(options, optionNames.inhibitIPv4, "false"),
+    modes: {
+      4: readMode(optionNames.gatewayMode4, network),
+      6: readMode(optionNames.gatewayMode6, network),
+    },
+    sources: { 4: readSource(options, 4), 6: readSource(options, 6) },
   };
 }
 
-/** Go's strconv.ParseBool; on when absent. */
-function readFlag(options: Network["options"], name: string): boolean {
-  const text = options[name] ?? "true";
+function readMode(
+  name: string,
+  { options, internal }: { readonly options: Network["options"]; readonly internal?: boolean },
+): GatewayMode {
+  const mode = options[name] || "nat";
+  if (!gatewayModes.includes(mode)) {
+    throw new Failure("invalid", `unknown gateway mode ${mode.slice(0, 100)}`, {
+      hint: `It can be ${gatewayModes.join(", ")}`,
+    });
+  }
+  if (mode === "isolated" && internal === false) {
+    const reason = `gateway mode 'isolated' can only be used for an internal network`;
+    throw new Failure("invalid", reason, { hint: "Create the network with --internal" });
+  }
+  return mode as GatewayMode;
+}
+
+function readSource(options: Network["options"], family: 4 | 6): Address | undefined {
+  const name = optionNames[`source${family}`];
+  const text = options[name];
+  if (!text) return undefined;
+  const address = parseAddress(text, `value for ${name}`);
+  if (address.family === family) return address;
+  throw new Failure("invalid", `invalid value for ${name}: "${text}" is not IPv${family}`);
+}
+
+/** Go's strconv.ParseBool; on when absent, unless told otherwise. */
+function readFlag(options: Network["options"], name: string, absent = "true"): boolean {
+  const text = options[name] ?? absent;
   if (["1", "t", "T", "true", "TRUE", "True"].includes(text)) return true;
   if (["0", "f", "F", "false", "FALSE", "False"].includes(text)) return false;
   throw new Failure(
@@ -102,24 +152,65 @@ function planOf(spec: Subnet): Plan {
   return { subnet, gateway, range, reserved };
 }
 
-/** Docker's default pools: /16 from 172.17 to 172.31, then /20 of 192.168. */
-function* pools(): Generator<Cidr> {
-  for (let second = 17; second <= 31; second++) yield parseCidr(`172.${second}.0.0/16`);
-  for (let third = 0; third < 256; third += 16) yield parseCidr(`192.168.${third}.0/20`);
+/** Where networks that name no subnet get theirs from: parts of `base` with this prefix. */
+export interface AddressPool {
+  readonly base: Cidr;
+  readonly size: number;
 }
 
-/** The first default pool that overlaps nothing in `taken`. @throws Failure "exhausted" */
-export function chooseSubnet(taken: readonly Cidr[]): Cidr {
-  for (const pool of pools()) {
-    if (!taken.some((other) => overlaps(pool, other))) return pool;
+/** Reads `base=10.9.0.0/16,size=24`. @throws Failure "invalid" */
+export function parseAddressPool(text: string): AddressPool {
+  const fields = new Map(text.split(",").map((part) => part.split("=", 2) as [string, string]));
+  const [base, size] = [fields.get("base"), fields.get("size")];
+  const isWhole = fields.size === 2 && base !== undefined && /^\d{1,3}$/.test(size ?? "");
+  const pool = isWhole ? { base: parseCidr(base), size: Number(size) } : undefined;
+  const most = pool?.base.base.family === 6 ? 126 : 30;
+  if (pool && pool.size >= pool.base.prefix && pool.size <= most) return pool;
+  throw new Failure("invalid", `invalid address pool "${text.slice(0, 100)}"`, {
+    hint: "Write base=10.9.0.0/16,size=24: the size is a prefix, not shorter than the base's",
+  });
+}
+
+/** Docker's default pools: /16 from 172.17 to 172.31, then /20 of 192.168. */
+const defaultPools: readonly AddressPool[] = [
+  ...Array.from({ length: 15 }, (_, at) => ({ base: `172.${17 + at}.0.0/16`, size: 16 })),
+  { base: "192.168.0.0/16", size: 20 },
+].map(({ base, size }) => ({ base: parseCidr(base), size }));
+
+/** The parts of the pools of one family; those that overlap something are passed over at once. */
+function firstFree(
+  pools: readonly AddressPool[],
+  family: 4 | 6,
+  taken: readonly Cidr[],
+): Cidr | undefined {
+  for (const { base, size } of pools.filter((pool) => pool.base.base.family === family)) {
+    for (let value = base.base.value; value <= lastOf(base); ) {
+      const part = cidrOf({ family, value }, size);
+      const other = taken.find((one) => overlaps(one, part));
+      if (!other) return part;
+      const end = lastOf(other) > lastOf(part) ? lastOf(other) : lastOf(part);
+      value = end + 1n;
+    }
   }
+  return undefined;
+}
+
+/** The first pool's part that overlaps nothing in `taken`. @throws Failure "exhausted" */
+export function chooseSubnet(
+  taken: readonly Cidr[],
+  pools: readonly AddressPool[] = defaultPools,
+): Cidr {
+  const found = firstFree(pools, 4, taken);
+  if (found) return found;
   throw new Failure("exhausted", "all predefined address pools have been fully subnetted", {
     hint: "Remove networks that are not needed, or give the network a subnet",
   });
 }
 
-/** A random /64 of fd00::/8, as RFC 4193 wants it. */
-function chooseSubnet6(): Cidr {
+/** Of the pools where they have IPv6; else a random /64 of fd00::/8, as RFC 4193 wants it. */
+function chooseSubnet6(taken: readonly Cidr[], pools: readonly AddressPool[] = []): Cidr {
+  const found = firstFree(pools, 6, taken);
+  if (found) return found;
   const random = crypto.getRandomValues(new Uint8Array(7));
   const value = BigInt(`0xfd${Buffer.from(random).toString("hex")}`) << 64n;
   return cidrOf({ family: 6, value }, 64);
@@ -132,6 +223,7 @@ export interface Surroundings {
   readonly routes: readonly Cidr[];
   /** Subnets of the host's own interfaces. */
   readonly interfaces: readonly Cidr[];
+  readonly pools?: readonly AddressPool[] | undefined;
 }
 
 /**
@@ -140,23 +232,27 @@ export interface Surroundings {
  * @throws Failure "invalid"; "conflict" — a subnet overlaps; "exhausted" — none is free
  */
 export function defineSubnets(spec: NetworkSpec, around: Surroundings): Subnet[] {
-  const ours = around.networks.flatMap((network) => plansOf(network).map(({ subnet }) => subnet));
+  const ours = around.networks
+    .filter(({ configOnly }) => !configOnly)
+    .flatMap((network) => plansOf(network).map(({ subnet }) => subnet));
   const wanted = spec.subnets.filter(({ subnet }) => subnet !== "");
   const given = wanted.map((subnet) => ({ spec: subnet, plan: planOf(subnet) }));
   const isWanted = (family: 4 | 6) => (family === 4 ? spec.enableIPv4 : spec.enableIPv6);
   const kept = given.filter(({ plan }) => isWanted(plan.subnet.base.family));
   for (const [at, { plan }] of kept.entries()) {
     refuseOverlap(plan.subnet, [...ours, ...kept.slice(0, at).map((one) => one.plan.subnet)]);
-    refuseOverlap(plan.subnet, around.interfaces);
+    // macvlan and ipvlan are on a subnet of the host's by their nature.
+    if (spec.driver === "bridge") refuseOverlap(plan.subnet, around.interfaces);
   }
   const has = (family: 4 | 6) => kept.some(({ plan }) => plan.subnet.base.family === family);
   const lone = spec.subnets.find(({ subnet }) => subnet === "");
   if (lone && (lone.gateway || lone.ipRange)) {
     throw new Failure("invalid", "every ip-range or gateway must have a corresponding subnet");
   }
+  const taken = [...ours, ...around.routes];
   const chosen = [
-    ...(spec.enableIPv4 && !has(4) ? [chooseSubnet([...ours, ...around.routes])] : []),
-    ...(spec.enableIPv6 && !has(6) ? [chooseSubnet6()] : []),
+    ...(spec.enableIPv4 && !has(4) ? [chooseSubnet(taken, around.pools)] : []),
+    ...(spec.enableIPv6 && !has(6) ? [chooseSubnet6(taken, around.pools)] : []),
   ].map((subnet) => ({ subnet: formatCidr(subnet) }));
   return [...kept.map((one) => one.spec), ...chosen].map((subnet) => {
     const plan = planOf(subnet);
@@ -184,12 +280,15 @@ export function checkSpec(spec: NetworkSpec, networks: readonly Network[]): void
   if (networks.some(({ name }) => name === spec.name)) {
     throw new Failure("conflict", `network with name ${spec.name} already exists`);
   }
+  if (spec.configOnly) return;
   if (spec.driver === "host" || spec.driver === "null") {
     throw new Failure("denied", `only one instance of "${spec.driver}" network is allowed`);
   }
-  if (spec.driver !== "bridge") {
+  if (isChild(spec)) childOptions({ ...spec, id: "" });
+  else if (spec.driver !== "bridge") {
     const message = `could not find plugin ${spec.driver} in v1 plugin registry: plugin not found`;
-    throw new Failure("not_found", message, { hint: 'Lading has the driver "bridge"' });
+    const hint = 'Lading has the drivers "bridge", "macvlan" and "ipvlan"';
+    throw new Failure("not_found", message, { hint });
   }
   if (!spec.enableIPv4 && !spec.enableIPv6) {
     throw new Failure("invalid", "IPv4 or IPv6 must be enabled");

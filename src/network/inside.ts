@@ -10,8 +10,10 @@ import {
   listLinks,
   type Netlink,
   type NetlinkRequest,
+  removeAddress,
   removeDefaultRoute,
   setDefaultRoute,
+  setDirectRoute,
   withinNamespace,
 } from "../sys/mod.ts";
 import { parseAddress, toBytes } from "./address.ts";
@@ -44,6 +46,9 @@ export function setUpInside(
       if (!endpoint.address6) writeIfThere(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, "1");
     }
     for (const [key, value] of Object.entries(sysctl)) writeSysctl(key, value);
+    for (const endpoint of endpoints) {
+      for (const [key, value] of endpointSettings(endpoint)) writeSysctl(key, value);
+    }
   });
   const leaving = gateway && indexes.get(gateway);
   netlink.execute([
@@ -67,16 +72,64 @@ function indexOf(netlink: Netlink, name: string): number {
 
 const bytes = (text: string) => toBytes(parseAddress(text));
 
-function interfaceRequests(index: number, endpoint: Endpoint): NetlinkRequest[] {
-  const { address, prefix, address6, prefix6 } = endpoint;
-  return [
-    ...(address ? [addAddress({ index, address: bytes(address), prefix })] : []),
-    ...(address6 ? [addAddress({ index, address: bytes(address6), prefix: prefix6 })] : []),
-    changeLink(index),
-  ];
+const settingsOption = "com.docker.network.endpoint.sysctls";
+
+/**
+ * Settings of one interface, as `net.ipv4.conf.IFNAME.log_martians=1,…`.
+ *
+ * @throws Failure "invalid" — a setting that is not this interface's
+ */
+export function endpointSettings(
+  endpoint: Pick<Endpoint, "driverOptions" | "interfaceName">,
+): [key: string, value: string][] {
+  const text = endpoint.driverOptions?.[settingsOption] ?? "";
+  return text.split(",").flatMap((part) => {
+    if (part.trim() === "") return [];
+    const [, head, tail, value] =
+      /^\s*(net\.(?:ipv4|ipv6|mpls)\.[a-z]+\.)IFNAME(\.[\w.]+)=(.*)$/.exec(part) ?? [];
+    if (head === undefined || tail === undefined || value === undefined) {
+      throw new Failure("invalid", `invalid endpoint sysctl setting "${part.slice(0, 100)}"`, {
+        hint: "Write net.ipv4.conf.IFNAME.NAME=VALUE; IFNAME stands for the interface",
+      });
+    }
+    // With slashes, an interface's name may have a dot.
+    const path = `${head.replaceAll(".", "/")}${endpoint.interfaceName}${tail.replaceAll(".", "/")}`;
+    return [[path, value.trim()]] as [string, string][];
+  });
 }
 
-function routeRequests(index: number, { gateway, gateway6 }: Endpoint): NetlinkRequest[] {
+/** Before anything is in the kernel, every address that an endpoint has. */
+function addressesOf({ address, prefix, address6, prefix6, linkLocal = [] }: Endpoint) {
+  const local = linkLocal.map((text) => ({ text, prefix: text.includes(":") ? 64 : 16 }));
+  const own = [
+    { text: address, prefix },
+    { text: address6, prefix: prefix6 },
+  ];
+  return [...own, ...local].flatMap(({ text, prefix: length }) =>
+    text ? [{ address: bytes(text), prefix: length }] : [],
+  );
+}
+
+/** Takes an interface's addresses, so that nobody answers for them while it goes. */
+export function clearInside({ netlink }: Place, endpoint: Endpoint): void {
+  const links = netlink.dump(listLinks).map(decodeLink);
+  const index = links.find(({ name }) => name === endpoint.interfaceName)?.index;
+  if (index === undefined) return;
+  netlink.attempt(addressesOf(endpoint).map((one) => removeAddress({ index, ...one })));
+}
+
+function interfaceRequests(index: number, endpoint: Endpoint): NetlinkRequest[] {
+  return [...addressesOf(endpoint).map((one) => addAddress({ index, ...one })), changeLink(index)];
+}
+
+function routeRequests(index: number, endpoint: Endpoint): NetlinkRequest[] {
+  const { gateway, gateway6, address, address6 } = endpoint;
+  if (endpoint.isDirect) {
+    return [
+      ...(address ? [setDirectRoute(index, 4)] : []),
+      ...(address6 ? [setDirectRoute(index, 6)] : []),
+    ];
+  }
   const gateways = [gateway, gateway6].filter(Boolean);
   return gateways.map((text) => setDefaultRoute(index, bytes(text)));
 }

@@ -32,19 +32,21 @@ export class Ipam {
    * @throws Failure "invalid" — no subnet has `wanted`; "conflict" — it is taken; "exhausted"
    */
   take(network: string, plans: readonly Plan[], container: string, wanted?: Address): Owned {
-    const plan = wanted ? plans.find(({ subnet }) => contains(subnet, wanted)) : plans[0];
+    const owners = this.#of(network);
+    const plan = wanted
+      ? plans.find(({ subnet }) => contains(subnet, wanted))
+      : (plans.find((one) => freeIn(one, owners) !== undefined) ?? plans[0]);
     if (!plan) {
       const text = wanted ? formatAddress(wanted) : "";
       throw new Failure("invalid", `no configured subnet contains IP address ${text}`);
     }
-    const owners = this.#of(network);
     const fixed = fixedOf(plan);
     if (wanted && (fixed.has(wanted.value) || owners.has(formatAddress(wanted)))) {
       throw new Failure("conflict", "Address already in use", {
         hint: `${formatAddress(wanted)} belongs to ${owners.get(formatAddress(wanted)) ?? "the network itself"}`,
       });
     }
-    const address = wanted ?? lowestFree(plan, fixed, owners);
+    const address = wanted ?? lowestFree(plan, owners);
     const text = formatAddress(address);
     this.#records.addAddress(network, text, container);
     owners.set(text, container);
@@ -84,7 +86,19 @@ function fixedOf({ subnet, gateway, reserved }: Plan): Set<bigint> {
   return new Set([...edges, gateway.value, ...reserved.map(({ value }) => value)]);
 }
 
-function lowestFree(plan: Plan, fixed: Set<bigint>, owners: Map<string, string>): Address {
+function lowestFree(plan: Plan, owners: ReadonlyMap<string, string>): Address {
+  const found = freeIn(plan, owners);
+  if (found) return found;
+  const { family } = plan.subnet.base;
+  const subnet = `${formatAddress(plan.subnet.base)}/${plan.subnet.prefix}`;
+  throw new Failure(
+    "exhausted",
+    `no available IPv${family} addresses on this network's address pools: ${subnet}`,
+  );
+}
+
+function freeIn(plan: Plan, owners: ReadonlyMap<string, string>): Address | undefined {
+  const fixed = fixedOf(plan);
   const { family } = plan.subnet.base;
   const last = lastOf(plan.range);
   // At most as many are taken as have owners: the search ends soon, also in a /64.
@@ -92,9 +106,5 @@ function lowestFree(plan: Plan, fixed: Set<bigint>, owners: Map<string, string>)
     const address = { family, value };
     if (!fixed.has(value) && !owners.has(formatAddress(address))) return address;
   }
-  const subnet = `${formatAddress(plan.subnet.base)}/${plan.subnet.prefix}`;
-  throw new Failure(
-    "exhausted",
-    `no available IPv${family} addresses on this network's address pools: ${subnet}`,
-  );
+  return undefined;
 }

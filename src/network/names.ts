@@ -31,15 +31,28 @@ export function addressesOf(
   containerId: string,
   { name, type }: { readonly name: string; readonly type: number },
 ): Uint8Array[] | undefined {
-  const found = [...neighbours(directory, containerId)].filter((endpoint) =>
-    isCalled(endpoint, name),
-  );
+  const around = [...neighbours(directory, containerId)];
+  const aliased = linked(directory, containerId, name);
+  const found = around.filter((one) => isCalled(one, name) || aliased(one));
   if (found.length === 0) return undefined;
   const texts = found.map(({ address, address6 }) =>
     type === recordType.a ? address : type === recordType.aaaa ? address6 : "",
   );
   const addresses = texts.map(readAddress).filter((address) => address !== undefined);
   return shuffled(addresses.map(toBytes));
+}
+
+/** Whether an endpoint is what the asker has linked under this name, on the same network. */
+function linked(directory: Directory, containerId: string, name: string) {
+  const links = (directory.get(containerId)?.attachments ?? []).flatMap(({ endpoint }) =>
+    (endpoint.links ?? []).map((link) => {
+      const [target = "", alias = target] = link.split(":");
+      return { networkId: endpoint.networkId, target, alias: alias.toLowerCase() };
+    }),
+  );
+  const mine = links.filter(({ alias }) => alias === name);
+  return ({ networkId, dnsNames }: Endpoint) =>
+    mine.some((link) => link.networkId === networkId && dnsNames.includes(link.target));
 }
 
 /** By a name of its own, or by one with the network behind it, as `web.backend`. */

@@ -1,7 +1,9 @@
 import { Failure, log } from "../base/mod.ts";
 import type { NftElement } from "../sys/mod.ts";
 import { formatAddress, formatCidr, overlaps } from "./address.ts";
+import { checkParent, childOptions, isChild } from "./child.ts";
 import {
+  type AddressPool,
   bridgeOptions,
   checkSpec,
   chooseSubnet,
@@ -9,6 +11,7 @@ import {
   plansOf,
   predefinedNames,
 } from "./define.ts";
+import { checkInherited, inherit } from "./inherit.ts";
 import type { Ipam } from "./ipam.ts";
 import type { Records } from "./records.ts";
 import { bridgeElements } from "./ruleset.ts";
@@ -25,8 +28,15 @@ export class Networks {
   readonly #wire: Wire;
   readonly #ipam: Ipam;
   readonly #networks = new Map<string, Network>();
+  readonly #pools: readonly AddressPool[] | undefined;
 
-  constructor(parts: { records: Records; wire: Wire; ipam: Ipam }) {
+  constructor(parts: {
+    records: Records;
+    wire: Wire;
+    ipam: Ipam;
+    pools?: readonly AddressPool[] | undefined;
+  }) {
+    this.#pools = parts.pools;
     this.#records = parts.records;
     this.#wire = parts.wire;
     this.#ipam = parts.ipam;
@@ -56,11 +66,11 @@ export class Networks {
     }
     this.#startDefault(bridge, isUsed);
     for (const network of this.list()) {
-      if (network.driver !== "bridge" || network.name === "bridge") continue;
+      if (network.name === "bridge") continue;
       try {
-        this.#wire.ensureBridge(network);
+        this.#realize(network);
       } catch (error) {
-        log("warn", "Cannot set up the bridge of a network", { network: network.name, error });
+        log("warn", "Cannot set up the links of a network", { network: network.name, error });
       }
     }
   }
@@ -94,36 +104,50 @@ export class Networks {
     const ours = this.list()
       .filter(({ name }) => name !== "bridge")
       .flatMap((network) => plansOf(network).map(({ subnet }) => subnet));
-    const subnet = chooseSubnet([...routes, ...ours]);
+    const subnet = chooseSubnet([...routes, ...ours], this.#pools);
     const gateway = formatAddress({ ...subnet.base, value: subnet.base.value + 1n });
     const network = withBridge(old ?? predefined("bridge", "bridge"), bridge);
     return { ...network, subnets: [{ subnet: formatCidr(subnet), gateway }] };
   }
 
-  async create(spec: NetworkSpec): Promise<Network> {
-    const driver = spec.driver || "bridge";
-    checkSpec({ ...spec, driver }, this.list());
-    const id = randomId();
-    const { bridge } = bridgeOptions({ id, options: spec.options });
-    if (this.list().some((other) => isBridge(other) && bridgeOptions(other).bridge === bridge)) {
-      throw new Failure("conflict", `Cannot create network "${spec.name}": "${bridge}" is in use`);
-    }
-    const found = this.#wire.findBridge(bridge);
-    const around = this.#wire.surroundings(bridge);
-    const subnets = defineSubnets(spec, { ...around, networks: this.list() });
-    const created = timestamp();
-    const made = { ...spec, driver, subnets, id, created, predefined: false };
-    // Known before there is a row: whoever takes the network back must not take the host's link.
-    const network: Network = found ? { ...made, foreignBridge: true } : made;
+  async create(asked: NetworkSpec): Promise<Network> {
+    const spec = inherit({ ...asked, driver: asked.driver || "bridge" }, this.list());
+    checkSpec(spec, this.list());
+    const network = this.#define({ ...spec, id: randomId(), created: timestamp() });
     this.#save(network);
     try {
-      this.#wire.ensureBridge(network);
+      this.#realize(network);
       this.#wire.addElements(elementsOfNetwork(this.#wire.table, network));
     } catch (error) {
       await this.#take(network);
       throw error;
     }
     return network;
+  }
+
+  /** Fills in what was not asked for. Nothing is in the kernel yet. */
+  #define(asked: NetworkSpec & Pick<Network, "id" | "created">): Network {
+    const bare = { ...asked, predefined: false };
+    if (bare.configOnly) return bare;
+    const bridge = isBridge(bare) ? bridgeOptions(bare).bridge : "";
+    if (this.list().some((other) => isBridge(other) && bridgeOptions(other).bridge === bridge)) {
+      throw new Failure("conflict", `Cannot create network "${bare.name}": "${bridge}" is in use`);
+    }
+    const found = bridge !== "" && this.#wire.findBridge(bridge);
+    const around = { ...this.#wire.surroundings(bridge), pools: this.#pools };
+    const subnets = defineSubnets(bare, { ...around, networks: this.list() });
+    const made = { ...bare, subnets };
+    // Known before there is a row: whoever takes the network back must not take the host's link.
+    if (found) return { ...made, foreignBridge: true };
+    if (!isChild(made)) return made;
+    checkParent(made, this.list());
+    return this.#wire.find(childOptions(made).parent) ? made : { ...made, ownParent: true };
+  }
+
+  /** Makes what of the network is in the kernel before there is a container, unless it is there. */
+  #realize(network: Network): void {
+    if (isBridge(network)) this.#wire.ensureBridge(network);
+    else if (isChild(network)) this.#wire.ensureParent(network);
   }
 
   async remove(id: string, users: ReadonlyMap<string, { name: string }>): Promise<void> {
@@ -139,6 +163,7 @@ export class Networks {
       const reason = `network ${network.name} has active endpoints (${who.join(", ")})`;
       throw new Failure("denied", `error while removing network: ${reason}`);
     }
+    checkInherited(network, this.list());
     await this.#take(network);
   }
 
@@ -146,7 +171,7 @@ export class Networks {
   async #take(network: Network): Promise<void> {
     this.#networks.delete(network.id); // Nobody joins it from now on.
     try {
-      await this.#wire.deleteLinks(ownBridges([network]));
+      await this.#wire.deleteLinks([...ownBridges([network]), ...this.#ownParents(network)]);
     } catch (error) {
       this.#networks.set(network.id, network);
       throw error;
@@ -154,6 +179,16 @@ export class Networks {
     this.#wire.removeElements(elementsOfNetwork(this.#wire.table, network));
     this.#records.removeNetwork(network.id);
     this.#ipam.forgetNetwork(network.id);
+  }
+
+  /** A parent that was made for this network, unless another one has come to use it. */
+  #ownParents(network: Network): string[] {
+    if (!network.ownParent) return [];
+    const { parent } = childOptions(network);
+    const heir = this.list().find((one) => isChild(one) && childOptions(one).parent === parent);
+    if (!heir) return [parent];
+    this.#save({ ...heir, ownParent: true });
+    return [];
   }
 
   #save(network: Network): void {
@@ -173,7 +208,10 @@ export class Networks {
   }
 }
 
-export const isBridge = (network: Network) => network.driver === "bridge";
+export const isBridge = ({ driver }: Pick<Network, "driver">) => driver === "bridge";
+/** Nobody gets an interface by it: the host's own network, none at all, or settings. */
+export const isClosed = ({ driver }: Pick<Network, "driver">) =>
+  driver === "host" || driver === "null";
 export const isPredefinedName = (name: string) => predefinedNames.includes(name);
 
 function ownBridges(networks: readonly Network[]): string[] {
@@ -182,6 +220,7 @@ function ownBridges(networks: readonly Network[]): string[] {
 }
 
 function elementsOfNetwork(table: string, network: Network): NftElement[] {
+  if (!isBridge(network)) return [];
   const options = bridgeOptions(network);
   const subnets = plansOf(network).map(({ subnet }) => subnet);
   return bridgeElements(table, { ...options, internal: network.internal, subnets });

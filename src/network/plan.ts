@@ -1,9 +1,10 @@
 /** From what a container asks of its networks to its endpoints; addresses are taken on the way. */
 import { Failure } from "../base/mod.ts";
 import { formatAddress, macOf, parseAddress } from "./address.ts";
+import { childOptions, isChild } from "./child.ts";
 import { bridgeOptions, plansOf } from "./define.ts";
 import type { Ipam, Owned } from "./ipam.ts";
-import { isBridge, randomId } from "./networks.ts";
+import { isBridge, isClosed, randomId } from "./networks.ts";
 import type { Attachment } from "./records.ts";
 import type { Endpoint, EndpointSpec, Network } from "./types.ts";
 
@@ -13,6 +14,7 @@ export interface Planned extends Attachment {
 }
 
 const interfaceOption = "com.docker.network.endpoint.ifname";
+const prefixOption = "com.docker.network.container_iface_prefix";
 
 /**
  * Takes addresses for an endpoint and decides its names. Nothing is in the kernel yet.
@@ -34,12 +36,15 @@ export function planEndpoint(
     networkId: network.id,
     networkName: network.name,
     endpointId: randomId(),
-    dnsNames: isBridge(network) && network.name !== "bridge" ? dnsNames(spec, container) : [],
+    dnsNames: isClosed(network) || network.name === "bridge" ? [] : dnsNames(spec, container),
   };
-  if (!isBridge(network)) return { network, link: "", endpoint: { ...base, ...nowhere } };
+  if (network.configOnly) {
+    throw new Failure("denied", "cannot create endpoint on configuration-only network");
+  }
+  if (isClosed(network)) return { network, link: "", endpoint: { ...base, ...nowhere } };
   checkWishes(spec, network);
   const owned = takeAddresses(spec, { network, container: container.id, ipam });
-  const mac = spec.macAddress ? parseMac(spec.macAddress) : macOf(owned[0]!.address);
+  const mac = macFor(spec, network, owned);
   const [four, six] = [sideOf(owned, 4, network), sideOf(owned, 6, network)];
   const endpoint: Endpoint = {
     ...base,
@@ -49,10 +54,25 @@ export function planEndpoint(
     address6: six.address,
     prefix6: six.prefix,
     gateway6: six.gateway,
-    interfaceName: interfaceNameOf(spec, place.usedNames),
+    interfaceName: interfaceNameOf(spec, network, place.usedNames),
     mac,
+    ...(isDirect(network) ? { isDirect: true } : {}),
   };
-  return { network, endpoint, link: `veth${base.endpointId.slice(0, 7)}` };
+  return { network, endpoint, link: isBridge(network) ? `veth${base.endpointId.slice(0, 7)}` : "" };
+}
+
+/** In ipvlan's modes l3 and l3s the host routes: the interface itself is the way out. */
+function isDirect(network: Network): boolean {
+  if (network.driver !== "ipvlan" || network.internal) return false;
+  return childOptions(network).type.mode !== "l2";
+}
+
+/** Links of an ipvlan have their parent's. */
+function macFor(spec: EndpointSpec, network: Network, owned: readonly Owned[]): string {
+  const wanted = spec.macAddress ? parseMac(spec.macAddress) : "";
+  if (network.driver !== "ipvlan") return wanted || macOf(owned[0]!.address);
+  if (!wanted) return "";
+  throw new Failure("invalid", "ipvlan interfaces do not support custom mac address assignment");
 }
 
 const nowhere = {
@@ -69,12 +89,19 @@ const nowhere = {
 function sideOf(owned: readonly Owned[], family: 4 | 6, network: Network) {
   const mine = owned.find((one) => one.address.family === family);
   if (!mine) return { address: "", prefix: 0, gateway: "" };
-  // Nothing leaves an internal network, so it has no gateway.
-  const gateway = network.internal ? "" : formatAddress(mine.plan.gateway);
+  const gateway = hasGateway(network, family) ? formatAddress(mine.plan.gateway) : "";
   return { address: formatAddress(mine.address), prefix: mine.plan.subnet.prefix, gateway };
 }
 
-function checkWishes({ ipv4, ipv6 }: EndpointSpec, network: Network): void {
+/** Nothing leaves an internal network, nor one that stands on a link that leads nowhere. */
+function hasGateway(network: Network, family: 4 | 6): boolean {
+  if (network.internal || isDirect(network)) return false;
+  if (isChild(network)) return !childOptions(network).isStandIn;
+  return !isBridge(network) || bridgeOptions(network).modes[family] !== "isolated";
+}
+
+function checkWishes({ ipv4, ipv6, linkLocal = [] }: EndpointSpec, network: Network): void {
+  for (const text of linkLocal) parseAddress(text, "link-local IP address");
   if ((ipv4 || ipv6) && network.name === "bridge") {
     const reason = "user specified IP address is supported on user defined networks only";
     throw new Failure("invalid", reason, { hint: "Create a network with a subnet first" });
@@ -122,7 +149,11 @@ function parseMac(text: string): string {
   return mac;
 }
 
-function interfaceNameOf({ driverOptions }: EndpointSpec, used: ReadonlySet<string>): string {
+function interfaceNameOf(
+  { driverOptions }: EndpointSpec,
+  { options }: Network,
+  used: ReadonlySet<string>,
+): string {
   const wanted = driverOptions?.[interfaceOption];
   if (wanted !== undefined) {
     if (!/^[\w.-]{1,15}$/.test(wanted) || /^\.+$/.test(wanted) || used.has(wanted)) {
@@ -130,14 +161,20 @@ function interfaceNameOf({ driverOptions }: EndpointSpec, used: ReadonlySet<stri
     }
     return wanted;
   }
+  const prefix = options[prefixOption] || "eth";
+  if (!/^[a-zA-Z][\w.-]{0,11}$/.test(prefix)) {
+    throw new Failure("invalid", `invalid interface prefix "${prefix.slice(0, 100)}"`);
+  }
   let at = 0;
-  while (used.has(`eth${at}`)) at++;
-  return `eth${at}`;
+  while (used.has(`${prefix}${at}`)) at++;
+  return `${prefix}${at}`;
 }
 
 /** The endpoint a container leaves by: highest priority, then not internal, then by network name. */
 export function gatewayOf(attachments: readonly Attachment[]): Attachment | undefined {
-  const able = attachments.filter(({ endpoint }) => endpoint.gateway || endpoint.gateway6);
+  const able = attachments.filter(
+    ({ endpoint }) => endpoint.gateway || endpoint.gateway6 || endpoint.isDirect,
+  );
   const priority = ({ endpoint }: Attachment) => endpoint.gatewayPriority ?? 0;
   const name = ({ endpoint }: Attachment) => endpoint.networkName;
   return able.toSorted(

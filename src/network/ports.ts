@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import { Failure, log } from "../base/mod.ts";
 import type { NftElement } from "../sys/mod.ts";
-import { type Address, formatAddress, parseAddress } from "./address.ts";
+import { type Address, formatAddress, parseAddress, readAddress } from "./address.ts";
+import type { GatewayMode } from "./define.ts";
 import { type Listening, listenTcp, listenUdp } from "./proxy.ts";
-import { portElement } from "./ruleset.ts";
+import { portElement, routedElement } from "./ruleset.ts";
 import type { BoundPort, PortSpec } from "./types.ts";
 
 /** Who publishes: where packets go, and the name for messages. */
@@ -13,6 +14,8 @@ export interface Publisher {
   readonly address6: string;
   /** The host's address where a port names none; "" for all. */
   readonly hostBinding: string;
+  /** In a family that is routed, a port is opened where the container is; the host's stays free. */
+  readonly modes: Readonly<Record<4 | 6, GatewayMode>>;
 }
 
 /** A port that is bound: what the kernel must know, and the socket that keeps it. */
@@ -122,6 +125,8 @@ export class Ports {
 
   /** Claims, listens, and says which elements belong to it. */
   async #open(port: BoundPort, publisher: Publisher): Promise<Binding> {
+    const family = port.hostIp.includes(":") ? 6 : 4;
+    if (publisher.modes[family] === "routed") return this.#route(port, publisher, family);
     const release = this.#claim(port, publisher);
     try {
       const listening = await listen(port, publisher);
@@ -137,6 +142,12 @@ export class Ports {
       release();
       throw refusal(error, port, publisher);
     }
+  }
+
+  #route(port: BoundPort, publisher: Publisher, family: 4 | 6): Binding {
+    const target = readAddress(family === 4 ? publisher.address : publisher.address6);
+    const elements = target ? [routedElement(this.#table, port, target)] : [];
+    return { port: { ...port, hostPort: 0 }, elements, close() {} };
   }
 
   #translateOnly(port: BoundPort, publisher: Publisher): Binding {

@@ -4,6 +4,7 @@
  */
 import { interfaceName, type NftElement, portNumber } from "../sys/mod.ts";
 import { type Address, type Cidr, lastOf, toBytes } from "./address.ts";
+import type { GatewayMode } from "./define.ts";
 import type { BoundPort } from "./types.ts";
 
 export type Family = "ip" | "ip6";
@@ -17,7 +18,7 @@ export function tableName(bridge: string): string {
 const protocolNumber = { tcp: 6, udp: 17, sctp: 132 } as const;
 
 /** A chain whose presence says that the rules are there, in this version. */
-export const versionChain = "version-2";
+export const versionChain = "version-3";
 export const setNames = [
   "bridges",
   "bridged",
@@ -26,6 +27,10 @@ export const setNames = [
   "proxied",
   "blocked",
   "subnets",
+  "open",
+  "routed",
+  "routed_ports",
+  "sources",
   "publish_ip",
   "publish_any",
 ] as const;
@@ -41,6 +46,8 @@ export const setNames = [
  * - `publish`: the host's ports become containers'. On 127.0.0.1 only for the host itself: a packet
  *   from outside with that address is forged too. IPv6 has no route_localnet: ::1 is the proxy's.
  * - `forward`: out is free, back is free, in only to published ports. "internal" bridges route nothing.
+ * - `open`, `routed`: bridges in the gateway modes nat-unprotected and routed. To all ports of the one,
+ *   and to the published ports of the other, leads a route, not a translation.
  * - `postrouting`: a container that reaches another, or itself, through the host's port would get the
  *   answer from the wrong address; so it comes from the bridge's.
  */
@@ -62,6 +69,10 @@ table ${family} ${table} {
   set outbound { type ifname; }
   set proxied { type ifname; }
   set blocked { type inet_proto; }
+  set open { type ifname; }
+  set routed { type ifname; }
+  set routed_ports { type ${type} . inet_proto . inet_service; }
+  map sources { type ifname : ${type}; }
   set subnets { type ${type}; flags interval; }
   map publish_ip { type ${type} . inet_proto . inet_service : ${type} . inet_service; }
   map publish_any { type inet_proto . inet_service : ${type} . inet_service; }
@@ -94,12 +105,16 @@ table ${family} ${table} {
     oifname @internals drop
     ct state established,related accept
     ct status dnat accept
+    oifname @open accept
+    oifname @routed meta l4proto ${isV4 ? "icmp" : "ipv6-icmp"} accept
+    ${family} daddr . meta l4proto . th dport @routed_ports accept
     oifname @bridges drop
   }
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
     ${isV4 ? "oifname @bridges ip saddr 127.0.0.0/8 masquerade" : ""}
     oifname @bridges ct status dnat ${family} saddr @subnets masquerade
+    oifname != @bridges snat ${family} to iifname map @sources
     iifname @outbound oifname != @bridges masquerade
   }
 }
@@ -121,6 +136,8 @@ export interface BridgeRules {
   readonly icc: boolean;
   readonly masquerade: boolean;
   readonly subnets: readonly Cidr[];
+  readonly modes: Readonly<Record<4 | 6, GatewayMode>>;
+  readonly sources: Readonly<Record<4 | 6, Address | undefined>>;
 }
 
 /** A bridge network as elements. */
@@ -128,12 +145,19 @@ export function bridgeElements(table: string, rules: BridgeRules): NftElement[] 
   const name = interfaceName(rules.bridge);
   return families.flatMap((family) => {
     const element = (set: string, ...key: Uint8Array[]) => ({ family, table, set, key });
+    const version = family === "ip" ? 4 : 6;
+    const [mode, source] = [rules.modes[version], rules.sources[version]];
+    const isRouted = mode === "routed";
+    const leaves = rules.masquerade && !rules.internal && !isRouted;
     const subnets = rules.subnets.filter(({ base }) => (base.family === 4) === (family === "ip"));
     return [
       element("bridges", name),
       ...(rules.icc ? [element("bridged", name, name)] : [element("proxied", name)]),
       ...(rules.internal ? [element("internals", name)] : []),
-      ...(rules.masquerade && !rules.internal ? [element("outbound", name)] : []),
+      ...(leaves ? [element("outbound", name)] : []),
+      ...(leaves && source ? [{ ...element("sources", name), value: [toBytes(source)] }] : []),
+      ...(mode === "nat-unprotected" ? [element("open", name)] : []),
+      ...(isRouted ? [element("routed", name)] : []),
       ...subnets.map((subnet) => ({
         ...element("subnets", toBytes(subnet.base)),
         end: toBytes({ family: subnet.base.family, value: lastOf(subnet) + 1n }),
@@ -157,4 +181,18 @@ export function portElement(
     key: hostAddress ? [toBytes(hostAddress), ...service] : service,
     value: [toBytes(target), portNumber(port.containerPort)],
   };
+}
+
+/** A published port of a container that is reached by a route: the container's own address and port. */
+export function routedElement(
+  table: string,
+  port: Pick<BoundPort, "protocol" | "containerPort">,
+  target: Address,
+): NftElement {
+  const key = [
+    toBytes(target),
+    Buffer.of(protocolNumber[port.protocol]),
+    portNumber(port.containerPort),
+  ];
+  return { family: target.family === 4 ? "ip" : "ip6", table, set: "routed_ports", key };
 }

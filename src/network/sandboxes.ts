@@ -1,11 +1,11 @@
 import { assert, Failure, isFailure, KeyedLock, log } from "../base/mod.ts";
 import { bridgeOptions } from "./define.ts";
 import { filePaths, removeFiles } from "./files.ts";
-import { changeGateway, countersInside, setUpInside } from "./inside.ts";
+import { changeGateway, clearInside, countersInside, setUpInside } from "./inside.ts";
 import type { Ipam } from "./ipam.ts";
 import { NameServers } from "./name-servers.ts";
 import { leavePlace, Namespaces, type Place } from "./namespaces.ts";
-import { isBridge, type Networks } from "./networks.ts";
+import { isBridge, isClosed, type Networks } from "./networks.ts";
 import { gatewayOf, type Planned, planEndpoint, portOf } from "./plan.ts";
 import { type Binding, Ports } from "./ports.ts";
 import { Reaper } from "./reaper.ts";
@@ -135,7 +135,7 @@ export class Sandboxes {
   #attach(live: Live, added: readonly Attachment[], sysctl: SandboxSpec["sysctl"] = {}): void {
     const { place } = live;
     if (!place) return;
-    const wired = added.filter(({ link }) => link !== "");
+    const wired = added.filter(({ endpoint }) => endpoint.interfaceName !== "");
     for (const attachment of wired) this.#connectLink(attachment, place, live);
     const endpoints = wired.map(({ endpoint }) => endpoint);
     const gateway = gatewayOf(live.attachments)?.endpoint;
@@ -147,6 +147,10 @@ export class Sandboxes {
     const { wire, networks } = this.#parts;
     const network = networks.resolve(endpoint.networkId);
     const { interfaceName: name, mac } = endpoint;
+    if (!isBridge(network)) {
+      wire.connectChild(network, { namespaceFd: namespace.fd, name, mac });
+      return;
+    }
     wire.connect(network, { link, namespaceFd: namespace.fd, name, mac });
     wire.changePort(link, portOf(network, live.spec.ports.length > 0));
   }
@@ -157,10 +161,12 @@ export class Sandboxes {
     if (live.spec.ports.length === 0 || !gateway) return;
     const { records, wire, networks } = this.#parts;
     const { endpoint } = gateway;
-    const { hostBinding } = bridgeOptions(networks.resolve(endpoint.networkId));
+    const network = networks.resolve(endpoint.networkId);
+    if (!isBridge(network)) return; // Docker: the host is not on their way.
+    const { hostBinding, modes } = bridgeOptions(network);
     const endpointName = `${live.spec.containerName} (${endpoint.endpointId})`;
     const { address, address6 } = endpoint;
-    const publisher = { endpointName, address, address6, hostBinding };
+    const publisher = { endpointName, address, address6, hostBinding, modes };
     const before = live.bindings.map(({ port }) => port);
     live.bindings = again
       ? await this.ports.restore(before, publisher)
@@ -218,9 +224,17 @@ export class Sandboxes {
     records.removeSandbox(containerId);
     this.#names.stop(containerId);
     this.#unpublish(live);
-    if (live.place) leavePlace(live.place);
+    if (live.place) this.#leave(live.place, live.attachments);
     removeFiles(directory, containerId);
     this.reaper.take(containerId, live.attachments);
+  }
+
+  /** Links without an end on the host cannot be waited for: their addresses go now. */
+  #leave(place: Place, attachments: readonly Attachment[]): void {
+    for (const { endpoint, link } of attachments) {
+      if (link === "" && endpoint.interfaceName) clearInside(place, endpoint);
+    }
+    leavePlace(place);
   }
 
   #unpublish(live: Live): void {
@@ -234,7 +248,7 @@ export class Sandboxes {
       const live = this.#get(containerId);
       const { records } = this.#parts;
       const network = this.#parts.networks.resolve(spec.network);
-      if (!isBridge(network) || !live.place) {
+      if ((isClosed(network) && !network.configOnly) || !live.place) {
         const reason =
           "container cannot be disconnected from host network or connected to host network";
         throw new Failure("denied", reason);
@@ -243,7 +257,8 @@ export class Sandboxes {
       const before = live.attachments;
       try {
         const planned = records.together(() => this.#plan(live, spec));
-        const added = live.attachments.filter(({ link }) => link === planned.link);
+        const { endpointId } = planned.endpoint;
+        const added = live.attachments.filter((one) => one.endpoint.endpointId === endpointId);
         this.#attach(live, added);
         records.saveSandbox(recordOf(live));
         await this.#changeGateway(live, before);
@@ -281,6 +296,8 @@ export class Sandboxes {
     live.attachments = live.attachments.filter((one) => !gone.includes(one));
     records.saveSandbox(recordOf(live));
     await wire.deleteLinks(gone.flatMap(({ link }) => (link ? [link] : [])));
+    const inside = gone.filter(({ link }) => link === "").map((one) => one.endpoint.interfaceName);
+    await wire.deleteLinks(inside.filter(Boolean), live.place?.namespace);
     for (const { endpoint } of gone) {
       for (const address of [endpoint.address, endpoint.address6]) {
         if (address) ipam.release(endpoint.networkId, address);

@@ -2,6 +2,7 @@ import type { Database } from "bun:sqlite";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { log } from "../base/mod.ts";
 import { findNamespaces, type NetworkNamespace } from "../sys/mod.ts";
+import type { AddressPool } from "./define.ts";
 import { macInside } from "./inside.ts";
 import { Ipam } from "./ipam.ts";
 import { leavePlace, type Place, placeOf } from "./namespaces.ts";
@@ -21,6 +22,8 @@ export interface NetworkOptions {
   readonly bridge: string;
   /** Name servers for containers that name none; the host's otherwise. */
   readonly dns?: readonly string[];
+  /** Where networks without a subnet get theirs from; Docker's otherwise. */
+  readonly pools?: readonly AddressPool[];
 }
 
 /**
@@ -36,7 +39,7 @@ export async function openNetworkStore(options: NetworkOptions): Promise<Network
   const wire = new Wire(tableName(bridge));
   try {
     const ipam = new Ipam(records);
-    const networks = new Networks({ records, wire, ipam });
+    const networks = new Networks({ records, wire, ipam, pools: options.pools });
     networks.start(bridge, (id) => ipam.count(id) > 0);
     const writer = new Writer({ directory, networks, dns });
     const parts = { directory, records, wire, ipam, networks, writer, dns };
@@ -142,8 +145,10 @@ function verified(record: SandboxRecord, found: Map<number, NetworkNamespace>): 
   const namespace = found.get(record.inode);
   if (!namespace) return undefined;
   const place = placeOf(namespace);
-  const first = record.attachments.find(({ link }) => link !== "")?.endpoint;
-  if (!first || macInside(place, first.interfaceName) === first.mac) return place;
+  const first = record.attachments.find(({ endpoint }) => endpoint.interfaceName)?.endpoint;
+  const mac = first && macInside(place, first.interfaceName);
+  // An ipvlan has its parent's MAC: that there is such an interface must do.
+  if (!first || mac === (first.mac || mac || "none")) return place;
   leavePlace(place);
   return undefined;
 }

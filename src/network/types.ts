@@ -16,6 +16,12 @@ export interface NetworkSpec {
   readonly subnets: readonly Subnet[];
   readonly options: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
+  /** Settings for other networks alone: no container can be on it. */
+  readonly configOnly?: boolean;
+  /** The network of that kind whose settings this one has. */
+  readonly configFrom?: string;
+  readonly ipamDriver?: string;
+  readonly ipamOptions?: Readonly<Record<string, string>>;
 }
 
 export interface Network extends NetworkSpec {
@@ -27,6 +33,8 @@ export interface Network extends NetworkSpec {
   readonly predefined: boolean;
   /** Its bridge was there before it: somebody else's, which stays, with all other ports. */
   readonly foreignBridge?: true;
+  /** The parent of its containers' links was made for it, and goes with it. */
+  readonly ownParent?: true;
 }
 
 /** How a container wants to be on one network. */
@@ -36,6 +44,10 @@ export interface EndpointSpec {
   readonly ipv4?: string;
   readonly ipv6?: string;
   readonly macAddress?: string;
+  /** Addresses besides, of 169.254.0.0/16 and fe80::/64. */
+  readonly linkLocal?: readonly string[];
+  /** Other containers on it under names for this one alone: `container:alias`. */
+  readonly links?: readonly string[];
   readonly driverOptions?: Readonly<Record<string, string>>;
   readonly gatewayPriority?: number;
 }
@@ -54,6 +66,8 @@ export interface Endpoint extends EndpointSpec {
   readonly gateway6: string;
   readonly mac: string;
   readonly dnsNames: readonly string[];
+  /** Its default route needs no gateway: ipvlan in the modes l3 and l3s. */
+  readonly isDirect?: true;
 }
 
 export interface PortSpec {

@@ -12,6 +12,7 @@ import {
   changePort,
   changeRules,
   createBridge,
+  createChild,
   createVeth,
   decodeAddress,
   decodeChain,
@@ -29,6 +30,7 @@ import {
   listLinks,
   listRoutes,
   type Netlink,
+  type NetworkNamespace,
   type NftElement,
   nftBatch,
   openNetlink,
@@ -37,6 +39,7 @@ import {
   removeTables,
 } from "../sys/mod.ts";
 import { type Cidr, cidrOf, fromBytes, macOf, toBytes } from "./address.ts";
+import { childOptions, ensureParent, known } from "./child.ts";
 import { bridgeOptions, type Plan, plansOf } from "./define.ts";
 import { Passage } from "./passage.ts";
 import {
@@ -87,7 +90,8 @@ export class Wire implements Disposable {
     // Before the addresses: no IPv6 on a bridge without means no link-local door to the host.
     writeSetting(`net/ipv6/conf/${bridge}/disable_ipv6`, network.enableIPv6 ? "0" : "1");
     writeSetting(`net/ipv4/conf/${bridge}/route_localnet`, "1");
-    this.#links.execute([...plans.map((plan) => gatewayAddress(index, plan)), changeLink(index)]);
+    const own = plans.filter(({ subnet }) => hasGateway(network, subnet.base.family));
+    this.#links.execute([...own.map((plan) => gatewayAddress(index, plan)), changeLink(index)]);
     forwardPackets(network.enableIPv6);
     this.#indexes.set(bridge, index);
     return index;
@@ -163,6 +167,22 @@ export class Wire implements Disposable {
     }
   }
 
+  /** The link that a macvlan or ipvlan network's containers hang on. Returns its index. */
+  ensureParent(network: Network): number {
+    const execute = (requests: Parameters<Netlink["execute"]>[0]) => this.#links.execute(requests);
+    return ensureParent({ find: (name) => this.find(name), execute }, network);
+  }
+
+  /** A link of the network's parent, made in the namespace. */
+  connectChild(network: Network, child: { namespaceFd: number; name: string; mac: string }): void {
+    const { type, mtu } = childOptions(network);
+    const parent = this.ensureParent(network);
+    const wanted = { ...child, parent, ...(mtu ? { mtu } : {}) };
+    known(`an interface on network "${network.name}"`, type.kind, () =>
+      this.#links.execute([createChild(type, wanted)]),
+    );
+  }
+
   /** Sets what differs from a new port: isolation from other ports, hairpin for the way to oneself. */
   changePort(link: string, port: { hairpin: boolean; isolated: boolean }): void {
     if (!port.hairpin && !port.isolated) return;
@@ -171,9 +191,9 @@ export class Wire implements Disposable {
   }
 
   /** Deletes links, which takes the kernel some milliseconds each; absent is fine. */
-  async deleteLinks(names: readonly string[]): Promise<void> {
+  async deleteLinks(names: readonly string[], namespace?: NetworkNamespace): Promise<void> {
     if (names.length === 0) return;
-    const failures = await executeSlowly(names.map(deleteLink));
+    const failures = await executeSlowly(names.map(deleteLink), namespace);
     const bad = failures.find((failure) => failure && failure.code !== "not_found");
     if (bad) throw bad;
   }
@@ -289,6 +309,12 @@ export class Wire implements Disposable {
       }
     }
   }
+}
+
+/** Whether the bridge is the gateway of its containers, with an address on it. */
+function hasGateway(network: Network, family: 4 | 6): boolean {
+  const { modes, inhibitIPv4 } = bridgeOptions(network);
+  return modes[family] !== "isolated" && !(family === 4 && inhibitIPv4);
 }
 
 function gatewayAddress(index: number, { subnet, gateway }: Plan) {

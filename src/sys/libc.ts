@@ -28,6 +28,7 @@ const codeOf: Record<string, Code> = {
   EXDEV: "invalid",
   ENOSYS: "unsupported",
   EOPNOTSUPP: "unsupported",
+  ENOTSUP: "unsupported", // The same number.
   ENOSPC: "exhausted",
   EDQUOT: "exhausted",
   EMFILE: "exhausted",

@@ -78,6 +78,15 @@ export {
 } from "./mount.ts";
 export { Netlink, type NetlinkSocket } from "./netlink.ts";
 export {
+  type ChildKind,
+  createChild,
+  createDummy,
+  createVlan,
+  type IpvlanFlag,
+  type IpvlanMode,
+  type MacvlanMode,
+} from "./netlink-child.ts";
+export {
   addAddress,
   changeLink,
   changePort,
@@ -95,6 +104,7 @@ export {
   removeAddress,
   removeDefaultRoute,
   setDefaultRoute,
+  setDirectRoute,
 } from "./netlink-link.ts";
 export type { NetlinkMessage, NetlinkRequest } from "./netlink-message.ts";
 export { executeSlowly } from "./netlink-slow.ts";

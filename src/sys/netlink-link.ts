@@ -78,6 +78,17 @@ function linkBody(index: number, flags: number, ...attributes: Uint8Array[]): Bu
   return Buffer.concat([head, ...attributes]);
 }
 
+/** A message that makes a link; it is refused when there is one of the name. */
+export function linkRequest(link: {
+  readonly attributes: readonly Uint8Array[];
+  readonly isUp: boolean;
+  readonly subject: string;
+}): NetlinkRequest {
+  const body = linkBody(0, link.isUp ? up : 0, ...link.attributes);
+  const flags = flag.create | flag.exclusive;
+  return { type: type.newLink, flags, body, what: "create", subject: link.subject };
+}
+
 interface Ends {
   readonly name: string;
   readonly mac?: string;
@@ -260,6 +271,19 @@ export function setDefaultRoute(index: number, gateway: Uint8Array): NetlinkRequ
     body: routeBody(familyOf(gateway), [attribute(5, gateway), uint32(4, index)]),
     what: "set the default route to",
     subject: [...gateway].join("."),
+  };
+}
+
+/** The default route through an interface that needs no gateway; replaces the one that is there. */
+export function setDirectRoute(index: number, family: 4 | 6): NetlinkRequest {
+  const body = routeBody(family === 4 ? 2 : 10, [uint32(4, index)]);
+  body[6] = 253; // scope link
+  return {
+    type: type.newRoute,
+    flags: flag.create | flag.replace,
+    body,
+    what: "set the default route to interface",
+    subject: `#${index}`,
   };
 }
 

@@ -1,6 +1,6 @@
 import { type Code, Failure } from "../base/mod.ts";
 import type { NetlinkRequest } from "./netlink-message.ts";
-import { closeNamespace, currentNamespace } from "./netns.ts";
+import { closeNamespace, currentNamespace, type NetworkNamespace, openNamespace } from "./netns.ts";
 
 const idleMs = 2_000;
 const answerMs = 40_000;
@@ -12,12 +12,13 @@ let tail: Promise<unknown> = Promise.resolve();
 /**
  * As `Netlink.attempt`, for what the kernel takes its time with: to delete a link waits until no CPU
  * uses it any more, 5 to 50 ms. A worker waits instead of this thread; it ends when it is idle.
- * Acts in the network namespace this thread is in.
+ * Acts in the network namespace this thread is in, or in another one.
  */
 export function executeSlowly(
   requests: readonly NetlinkRequest[],
+  namespace?: NetworkNamespace,
 ): Promise<(Failure | undefined)[]> {
-  const home = currentNamespace();
+  const home = namespace ? openNamespace(namespace.path) : currentNamespace();
   const mine = tail.then(() => ask(requests, home.fd)).finally(() => closeNamespace(home));
   tail = mine.catch(() => undefined); // The caller of this one hears of it; the next goes on.
   return mine;
