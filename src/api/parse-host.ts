@@ -4,6 +4,7 @@ import type {
   HostConfig,
   MountRequest,
   PortBinding,
+  PortChange,
   ResourceRequest,
   RestartPolicy,
 } from "../engine/mod.ts";
@@ -108,13 +109,19 @@ export function parseResources(host: Fields): ResourceRequest {
 /** The limits that a body names, for `update`. */
 export function parseUpdate(
   body: Fields,
-): Partial<ResourceRequest> & { RestartPolicy?: RestartPolicy } {
+): Partial<ResourceRequest> & PortChange & { RestartPolicy?: RestartPolicy } {
   const named = Object.entries(parseResources(body)).filter(([name]) => body.has(name));
   const policy = body.object("RestartPolicy");
   // An empty name is what clients send that do not mean to change it.
+  const [add, remove] = [
+    body.record("PublishAdd", portBindings),
+    body.record("PublishRemove", portBindings),
+  ];
   const isChanged = policy !== undefined && (policy.text("Name") ?? "") !== "";
   return {
     ...(Object.fromEntries(named) as Partial<ResourceRequest>),
+    ...(add ? { PublishAdd: add } : {}),
+    ...(remove ? { PublishRemove: remove } : {}),
     ...(isChanged ? { RestartPolicy: parseRestartPolicy(policy) } : {}),
   };
 }

@@ -7,6 +7,7 @@ import type {
   ContainerConfig,
   HostConfig,
   MountPoint,
+  PortChange,
   ResourceRequest,
   RestartPolicy,
   Status,
@@ -82,7 +83,8 @@ export interface CreateAnswer {
 }
 
 /** The body of `POST /containers/{id}/update`. */
-export type UpdateBody = Partial<ResourceRequest> & { readonly RestartPolicy?: RestartPolicy };
+export type UpdateBody = Partial<ResourceRequest> &
+  PortChange & { readonly RestartPolicy?: RestartPolicy };
 
 export interface Port {
   readonly IP?: string;

@@ -3,6 +3,19 @@ import { forEachName } from "./complaint.ts";
 import { engineOf } from "./engine.ts";
 import { type Limits, nanoCpus, parseRestart } from "./limit-flags.ts";
 import { complain } from "./output.ts";
+import { parsePorts } from "./port-flags.ts";
+
+/** Ports to publish and to take back; without a host's port, all of a container's port go. */
+function portChange(add: readonly string[], remove: readonly string[]) {
+  const gone = Object.entries(parsePorts(remove, []).bindings).map(([port, bindings]) => {
+    const named = bindings.filter(({ HostIp, HostPort }) => HostIp || HostPort);
+    return [port, named] as const;
+  });
+  return {
+    ...(add.length > 0 ? { PublishAdd: parsePorts(add, []).bindings } : {}),
+    ...(gone.length > 0 ? { PublishRemove: Object.fromEntries(gone) } : {}),
+  };
+}
 
 export const command = defineCommand({
   usage: "[OPTIONS] CONTAINER [CONTAINER...]",
@@ -20,6 +33,14 @@ export const command = defineCommand({
     "memory-reservation": { kind: "bytes", about: "Soft limit of memory" },
     "memory-swap": { kind: "endless", about: "Most memory and swap together; -1 for endless swap" },
     "pids-limit": { kind: "int", about: "Most processes; -1 for endless" },
+    "publish-add": {
+      kind: "list",
+      about: "Publish a port at once: [IP:][PORT:]CONTAINER_PORT[/PROTOCOL]",
+    },
+    "publish-rm": {
+      kind: "list",
+      about: "Take a published port back, written in the same way",
+    },
     restart: {
       kind: "string",
       about: "Restart it: no, always, unless-stopped or on-failure[:MAX]",
@@ -49,6 +70,7 @@ export const command = defineCommand({
     // The engine leaves alone what is zero.
     const body = {
       ...all,
+      ...portChange(flags["publish-add"], flags["publish-rm"]),
       ...(given.has("restart") ? { RestartPolicy: parseRestart(flags.restart) } : {}),
     };
     const engine = engineOf(globals);

@@ -2,7 +2,9 @@
  * Containers: the state machine that joins images, snapshots, the runtime, networks and volumes; with
  * events, restart policies and health checks. docs/design/containers.md says what happens when.
  */
+
 export { type EngineOptions, openEngine } from "./engine.ts";
+export type { PortChange } from "./publish.ts";
 export type {
   Attachment,
   AttachRequest,

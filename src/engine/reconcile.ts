@@ -9,6 +9,7 @@ import { watchHealth } from "./health.ts";
 import { loggingOf } from "./logging.ts";
 import { makeVolumes } from "./mount-plan.ts";
 import { mountKeys, releaseVolumes } from "./mounts.ts";
+import { republish } from "./publish.ts";
 import { remove } from "./remove.ts";
 import { shallRestart, shallResume } from "./restart-policy.ts";
 import { start } from "./start.ts";
@@ -35,6 +36,7 @@ export async function reconcile(core: Core): Promise<string[]> {
   });
   done.push(...(await core.runtime.reconcile(running)));
   done.push(...(await core.networks.reconcile(running)));
+  for (const id of running) await finishPublishing(core, id);
   done.push(...(await core.snapshots.reconcile(new Set(keys))));
   done.push(...(await core.volumes.reconcile(ids)));
   await claimVolumes(core);
@@ -44,6 +46,15 @@ export async function reconcile(core: Core): Promise<string[]> {
   await resumeOutlets(core);
   resume(core, { done, cutOff });
   return done;
+}
+
+/** Ports that were written down and, when the last daemon ended, not yet all published. */
+async function finishPublishing(core: Core, id: string): Promise<void> {
+  try {
+    await republish(core, core.records.get(id));
+  } catch (error) {
+    log("warn", "Cannot publish a container's ports", { id, error });
+  }
 }
 
 /** A crash in the middle of `create`: its name and its volumes are given back. */

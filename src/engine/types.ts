@@ -4,6 +4,7 @@ import type { Image, Removal } from "../image/mod.ts";
 import type { Endpoint, EndpointSpec, Sandbox } from "../network/mod.ts";
 import type { Digest, RunConfig } from "../oci/mod.ts";
 import type { Chunk, OutputQuery, Usage } from "../runtime/mod.ts";
+import type { PortChange } from "./publish.ts";
 
 /** `ContainerConfig` of the Engine API, in its spelling; all fields there after `api/` parsed it. */
 export interface ContainerConfig extends RunConfig {
@@ -310,7 +311,7 @@ export interface Engine {
   rename(id: string, name: string): Promise<void>;
   update(
     id: string,
-    request: Partial<ResourceRequest> & { RestartPolicy?: RestartPolicy },
+    request: Partial<ResourceRequest> & PortChange & { RestartPolicy?: RestartPolicy },
   ): Promise<string[]>;
   remove(id: string, options: { force: boolean; volumes: boolean }): Promise<void>;
   /**

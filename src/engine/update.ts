@@ -1,11 +1,12 @@
 import { Failure } from "../base/mod.ts";
 import type { Core } from "./core.ts";
+import { type PortChange, publishNow } from "./publish.ts";
 import { resources } from "./resources.ts";
 import { checkRestartPolicy } from "./restart-policy.ts";
 import type { HostConfig, ResourceRequest, RestartPolicy } from "./types.ts";
 import { verifyResources } from "./verify.ts";
 
-type Request = Partial<ResourceRequest> & { readonly RestartPolicy?: RestartPolicy };
+type Request = Partial<ResourceRequest> & PortChange & { readonly RestartPolicy?: RestartPolicy };
 
 /** As `Engine.update`: what is 0, empty or null in the request stays as it is. */
 export async function update(core: Core, id: string, request: Request): Promise<string[]> {
@@ -14,10 +15,20 @@ export async function update(core: Core, id: string, request: Request): Promise<
     if (core.removing.has(id)) {
       throw new Failure("conflict", `Cannot update container ${id}: it is marked for removal`);
     }
-    const hostConfig = merge(container.hostConfig, request);
-    verifyResources(hostConfig);
-    // The runtime first: what the kernel refused is not written down.
-    if (core.live.has(id)) await core.runtime.update(id, await resources(hostConfig));
+    const { PublishAdd, PublishRemove, ...rest } = request;
+    const isPublishing = PublishAdd !== undefined || PublishRemove !== undefined;
+    const merged = merge(container.hostConfig, rest);
+    verifyResources(merged);
+    const undo = isPublishing ? await publishNow(core, container, request) : undefined;
+    try {
+      // The runtime first: what the kernel refused is not written down.
+      if (core.live.has(id)) await core.runtime.update(id, await resources(merged));
+    } catch (error) {
+      await undo?.();
+      throw error;
+    }
+    const { PortBindings, PublishAllPorts } = core.records.get(id).hostConfig;
+    const hostConfig = { ...merged, PortBindings, PublishAllPorts };
     core.events.container(core.records.change(id, { hostConfig }), "update");
     return [];
   });

@@ -284,6 +284,9 @@ export function checkSpec(spec: NetworkSpec, networks: readonly Network[]): void
   if (spec.driver === "host" || spec.driver === "null") {
     throw new Failure("denied", `only one instance of "${spec.driver}" network is allowed`);
   }
+  if (spec.ipamDriver) {
+    throw new Failure("not_found", `could not find plugin ${spec.ipamDriver}: plugin not found`);
+  }
   if (isChild(spec)) childOptions({ ...spec, id: "" });
   else if (spec.driver !== "bridge") {
     const message = `could not find plugin ${spec.driver} in v1 plugin registry: plugin not found`;

@@ -1,5 +1,4 @@
-import { assert, Failure, isFailure, KeyedLock, log } from "../base/mod.ts";
-import { bridgeOptions } from "./define.ts";
+import { assert, Failure, KeyedLock, log } from "../base/mod.ts";
 import { filePaths, removeFiles } from "./files.ts";
 import { changeGateway, clearInside, countersInside, setUpInside } from "./inside.ts";
 import type { Ipam } from "./ipam.ts";
@@ -7,10 +6,11 @@ import { NameServers } from "./name-servers.ts";
 import { leavePlace, Namespaces, type Place } from "./namespaces.ts";
 import { isBridge, isClosed, type Networks } from "./networks.ts";
 import { gatewayOf, type Planned, planEndpoint, portOf } from "./plan.ts";
-import { type Binding, Ports } from "./ports.ts";
+import type { Binding } from "./ports.ts";
+import { Publishing } from "./publishing.ts";
 import { Reaper } from "./reaper.ts";
 import type { Attachment, Records, SandboxRecord } from "./records.ts";
-import type { EndpointSpec, Sandbox, SandboxSpec } from "./types.ts";
+import type { EndpointSpec, PortSpec, Sandbox, SandboxSpec } from "./types.ts";
 import type { Wire } from "./wire.ts";
 import type { Writer } from "./writer.ts";
 
@@ -39,8 +39,8 @@ const leftoverMs = 250;
 /** Containers' places on the network: open, change, close. */
 export class Sandboxes {
   readonly live = new Map<string, Live>();
-  readonly ports: Ports;
   readonly reaper: Reaper;
+  readonly #publishing: Publishing;
   readonly #names: NameServers;
   readonly #parts: Parts;
   readonly #namespaces = new Namespaces();
@@ -50,7 +50,7 @@ export class Sandboxes {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.ports = new Ports(parts.wire.table);
+    this.#publishing = new Publishing(parts, () => this.elements());
     this.#names = new NameServers(this.live, parts.dns);
     this.reaper = new Reaper(parts.wire, parts.ipam);
   }
@@ -105,7 +105,8 @@ export class Sandboxes {
       });
       this.live.set(spec.containerId, live);
       this.#attach(live, live.attachments, spec.sysctl);
-      await this.#publish(live);
+      await this.#publishing.publish(live);
+      records.saveSandbox(recordOf(live));
       await this.#names.ensure(live);
       writer.write(live);
       if (networks.some(isBridge)) wire.checkRulesSoon(() => this.elements());
@@ -155,33 +156,6 @@ export class Sandboxes {
     wire.changePort(link, portOf(network, live.spec.ports.length > 0));
   }
 
-  /** Binds the ports on the endpoint that leads out, and tells the kernel. */
-  async #publish(live: Live, again = false): Promise<void> {
-    const gateway = gatewayOf(live.attachments);
-    if (live.spec.ports.length === 0 || !gateway) return;
-    const { records, wire, networks } = this.#parts;
-    const { endpoint } = gateway;
-    const network = networks.resolve(endpoint.networkId);
-    if (!isBridge(network)) return; // Docker: the host is not on their way.
-    const { hostBinding, modes } = bridgeOptions(network);
-    const endpointName = `${live.spec.containerName} (${endpoint.endpointId})`;
-    const { address, address6 } = endpoint;
-    const publisher = { endpointName, address, address6, hostBinding, modes };
-    const before = live.bindings.map(({ port }) => port);
-    live.bindings = again
-      ? await this.ports.restore(before, publisher)
-      : await this.ports.bindAll(live.spec.ports, publisher);
-    const elements = live.bindings.flatMap((binding) => binding.elements);
-    try {
-      wire.addElements(elements);
-    } catch (error) {
-      if (!isFailure(error, "not_found")) throw error;
-      await wire.ensureRules(() => this.elements());
-    }
-    if (!again) wire.forgetFlows(live.bindings.map(({ port }) => port));
-    records.saveSandbox(recordOf(live));
-  }
-
   /** The same object until something changes: others keep what they made of it. */
   sandboxOf(live: Live): Sandbox {
     const { spec, place, attachments, bindings } = live;
@@ -223,7 +197,7 @@ export class Sandboxes {
     const { containerId } = live.spec;
     records.removeSandbox(containerId);
     this.#names.stop(containerId);
-    this.#unpublish(live);
+    this.#publishing.unpublish(live);
     if (live.place) this.#leave(live.place, live.attachments);
     removeFiles(directory, containerId);
     this.reaper.take(containerId, live.attachments);
@@ -235,12 +209,6 @@ export class Sandboxes {
       if (link === "" && endpoint.interfaceName) clearInside(place, endpoint);
     }
     leavePlace(place);
-  }
-
-  #unpublish(live: Live): void {
-    this.#parts.wire.removeElements(live.bindings.flatMap((binding) => binding.elements));
-    for (const binding of live.bindings) binding.close();
-    live.bindings = [];
   }
 
   connect(containerId: string, spec: EndpointSpec): Promise<Sandbox> {
@@ -311,12 +279,21 @@ export class Sandboxes {
     if (old === now || !live.place) return;
     changeGateway(live.place, now?.endpoint);
     const ports = live.bindings.map(({ port }) => port);
-    this.#unpublish(live);
+    this.#publishing.unpublish(live);
     if (!now || live.spec.ports.length === 0) return;
-    if (ports.length === 0) return await this.#publish(live);
+    if (ports.length === 0) return await this.#publishing.publish(live);
     // The same ports as before: a random one stays what it was.
     live.bindings = ports.map((port) => ({ port, elements: [], close() {} }));
-    await this.#publish(live, true);
+    await this.#publishing.publish(live, true);
+  }
+
+  publish(containerId: string, ports: readonly PortSpec[]): Promise<Sandbox> {
+    return this.#locks.run(containerId, async () => {
+      const live = this.#get(containerId);
+      await this.#publishing.change(live, ports);
+      this.#parts.records.saveSandbox(recordOf(live));
+      return this.sandboxOf(live);
+    });
   }
 
   rename(containerId: string, name: string): void {
@@ -349,7 +326,7 @@ export class Sandboxes {
     const live: Live = { spec, place, attachments, bindings };
     assert(!this.live.has(spec.containerId), "a sandbox is restored once");
     this.live.set(spec.containerId, live);
-    await this.#publish(live, true);
+    await this.#publishing.publish(live, true);
     await this.#names.ensure(live, true);
     this.#parts.writer.write(live);
   }

@@ -83,6 +83,7 @@ function storeOf(all: All): NetworkStore {
     close: (containerId) => sandboxes.close(containerId),
     connect: (containerId, endpoint) => sandboxes.connect(containerId, endpoint),
     disconnect: (containerId, networkId) => sandboxes.disconnect(containerId, networkId),
+    publish: (containerId, ports) => sandboxes.publish(containerId, ports),
     rename: (containerId, name) => sandboxes.rename(containerId, name),
     openForBuild: async (id, how) => await sandboxes.open(buildSpec(id, how)),
     counters: async (containerId) => sandboxes.counters(containerId),

@@ -141,6 +141,11 @@ export interface NetworkStore {
   close(containerId: string): Promise<void>;
   connect(containerId: string, endpoint: EndpointSpec): Promise<Sandbox>;
   disconnect(containerId: string, networkId: string): Promise<Sandbox>;
+  /**
+   * Makes the published ports of a sandbox these: those that it has and keeps stay as they are, random
+   * ones too. All or nothing. @throws "conflict" — a port is taken, or nothing leads into the sandbox
+   */
+  publish(containerId: string, ports: readonly PortSpec[]): Promise<Sandbox>;
   rename(containerId: string, name: string): void;
   /** A namespace for a build step: "default" network, or loopback only. */
   openForBuild(id: string, how: "default" | "none"): Promise<Sandbox>;
