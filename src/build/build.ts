@@ -310,7 +310,7 @@ export class Build implements AsyncDisposable {
     if (stage.image === "scratch" && !context) return emptyState(platform, this.times);
     const image = context
       ? await this.places.image(context, stage.platform)
-      : await this.image(stage.image, stage.platform);
+      : await this.places.named(stage.image, stage.platform);
     this.pin(image.config.rootfs.diff_ids);
     return stateOf(image, this.times);
   }

@@ -49,7 +49,7 @@ describe("build() fails", () => {
     ["FROM base\nCOPY --from=gone /a /", "No such image: gone\n --> Dockerfile:2:1"],
     [
       "FROM base\nCOPY nofile /",
-      "COPY failed: file not found in build context or excluded by .dockerignore: stat nofile: file does not exist\n --> Dockerfile:2:1",
+      "COPY failed: file not found in build context or excluded by .dockerignore: stat nofile: file does not exist\n --> Dockerfile:2:6",
     ],
     ["FROM base\nCOPY ../x /", "forbidden path outside the build context"],
     ["FROM base\nCOPY --chmod=9 Dockerfile /", "invalid chmod parameter: '9'"],
@@ -116,5 +116,41 @@ describe("build() fails", () => {
     const text = "FROM base AS a\nRUN wait\nFROM base AS b\nRUN bad\nFROM a\nCOPY --from=b / /";
     await expect(buildIn(at, text)).rejects.toThrow("returned a non-zero code: 9");
     expectClean(at);
+  });
+
+  const hints: [text: string, hint: string, given?: Partial<BuildRequest>][] = [
+    ["FROM base AS build\nFROM bild", "Did you mean the stage build?"],
+    ["FROM base AS build\nFROM base\nCOPY --from=biuld /a /", "Did you mean the stage build?"],
+    ["FROM base\nCOPY Dockerfil /", "Did you mean Dockerfile?"],
+    ["FROM base", "Did you mean Dockerfile?", { dockerfile: { path: "Dockrfile" } }],
+    [
+      "FROM base\nRUN --mount=type=secret,id=tokn,required x",
+      "The build was given token: did you mean that?",
+      { secrets: new Map([["token", new Uint8Array()]]) },
+    ],
+    ["FROM base\nRUN --mount=type=cach,target=/x y", "Did you mean cache?"],
+    ["FROM base\nCOPY --form=x /a /", "Did you mean --from?"],
+    ["FROM base\nRUNN x", "Did you mean RUN?"],
+  ];
+  const all = hints.map(([text, hint, given = {}]) => [text, hint, given] as const);
+  test.each(all)("on %j and suggests: %s", async (text, hint, given) => {
+    await using world = await openWorld();
+    await expect(buildIn(world, text, given)).rejects.toMatchObject({ hint });
+  });
+
+  test("and marks the word that is at fault, in the line where it stands", async () => {
+    const text = "FROM base\nCOPY a \\\n  nofile /";
+    await using world = await openWorld();
+    await expect(buildIn(world, text, { files: { a: "" } })).rejects.toThrow(
+      " --> Dockerfile:3:3\n  |\n3 |   nofile /\n  |   ^^^^^^",
+    );
+  });
+
+  test("and tells what the ignore file leaves out", async () => {
+    const files = { ".dockerignore": "*.log", "a.log": "" };
+    await using world = await openWorld();
+    await expect(buildIn(world, "FROM base\nCOPY a.log /", { files })).rejects.toMatchObject({
+      hint: ".dockerignore leaves it out",
+    });
   });
 });

@@ -4,6 +4,7 @@ import { type Ignore, ignoreBytesMax, parseIgnore } from "./ignore.ts";
 import { dockerfileBytesMax } from "./lines.ts";
 import { type Dockerfile, parseDockerfile } from "./parse.ts";
 import { Root } from "./rooted.ts";
+import { nearest } from "./source.ts";
 import type { BuildRequest } from "./types.ts";
 
 /** The context with its Dockerfile read and its ignore rules known. */
@@ -28,8 +29,11 @@ export function readContext(request: BuildRequest): Context {
     // As in Docker: the default name may be written in lower case.
     (path === "Dockerfile" ? readInside(root, "dockerfile", dockerfileBytesMax) : undefined);
   if (text === undefined) {
+    const near = nearest(posix.basename(path), namesIn(root, posix.dirname(path)));
     throw new Failure("invalid", `Cannot locate specified Dockerfile: ${asked}`, {
-      hint: "Its path is relative to the context folder; -f names another",
+      hint: near
+        ? `Did you mean ${posix.join(posix.dirname(path), near)}?`
+        : "Its path is relative to the context folder; -f names another",
     });
   }
   if (text.trim() === "") {
@@ -45,6 +49,11 @@ function readIgnore(root: string, dockerfiles: readonly string[]): Ignore {
     if (text !== undefined) return parseIgnore(text);
   }
   return parseIgnore("");
+}
+
+function namesIn(root: string, folder: string): string[] {
+  using tree = new Root(root);
+  return tree.names(folder);
 }
 
 function readInside(root: string, path: string, bytesMax: number): string | undefined {

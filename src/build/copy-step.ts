@@ -10,9 +10,11 @@ import type { CopyInstruction } from "./instruction.ts";
 import { findAnywhere, type LayerWork } from "./layer-step.ts";
 import { hasWildcard } from "./pattern.ts";
 import { type Fetched, nameAt, type PlannedRemote, planRemote } from "./remote.ts";
+import { Root } from "./rooted.ts";
 import type { ScanRequest, ScanResult } from "./scan.ts";
 import { scanSources } from "./scan-sources.ts";
 import type { StepScope } from "./scope.ts";
+import { nearest, WordFailure } from "./source.ts";
 import { keyOf } from "./state.ts";
 import { commitStep, openScratch } from "./tools.ts";
 import type { Found } from "./tree.ts";
@@ -89,7 +91,7 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
     archives: wish.unpack.local,
   };
   const { scanned, request, open } = await scanSources(scope, scan);
-  const found = checkFound(wish, scanned, scope);
+  const found = checkFound(wish, scanned, at);
   const remotes: PlannedRemote[] = [];
   for (const remote of wish.remotes) {
     remotes.push(await planRemote(remote, build, nameAt(wish.target)));
@@ -195,20 +197,45 @@ async function partArchives(root: string, found: readonly Found[]) {
   return { archives, others };
 }
 
-function checkFound({ keyword, words, target }: Wish, scanned: ScanResult, scope: StepScope) {
+function checkFound(wish: Wish, scanned: ScanResult, { scope, root }: PlanAt) {
+  const { keyword, words, target } = wish;
   for (const [index, list] of scanned.found.entries()) {
     const name = words[index]!;
-    if (list === undefined) {
-      const path = name.replace(/^\/+/, "");
-      const text = `${keyword} failed: file not found in build context or excluded by .dockerignore: stat ${path}: file does not exist`;
-      throw new Failure("not_found", text);
-    }
+    if (list === undefined) throw absent(keyword, name, { scope, root });
     if (list.length === 0) scope.warn(`${keyword}: no file matches ${name}`);
   }
   const found = scanned.found.flatMap((list) => list ?? []);
   const isWild = words.some(hasWildcard);
   if (isWild && found.length > 1 && !target.endsWith("/")) throw mustBeFolder(keyword);
   return found;
+}
+
+/** Says why a file is not there as well as can be told. */
+function absent(
+  keyword: string,
+  name: string,
+  { scope, root }: Pick<PlanAt, "scope" | "root">,
+): Failure {
+  const path = name.replace(/^\/+/, "");
+  const text = `${keyword} failed: file not found in build context or excluded by .dockerignore: stat ${path}: file does not exist`;
+  const { context } = scope.build;
+  if (root === context.root && context.ignore.excludes(path)) {
+    return new WordFailure("not_found", text, { word: name, hint: ".dockerignore leaves it out" });
+  }
+  const near = nearest(posix.basename(path), namesBeside(root, path));
+  const hint = near && `Did you mean ${posix.join(posix.dirname(path), near)}?`;
+  return new WordFailure("not_found", text, { word: name, ...(hint ? { hint } : {}) });
+}
+
+const namesMax = 1_000;
+
+function namesBeside(root: string, path: string): string[] {
+  try {
+    using tree = new Root(root);
+    return tree.names(posix.dirname(path)).slice(0, namesMax);
+  } catch {
+    return []; // a hint is not worth another error
+  }
 }
 
 /** Owner for `--chown=user[:group]`: a number without a group is both, as in Docker. */

@@ -11,6 +11,7 @@ import { checkOut, resolveCommit } from "./git.ts";
 import { isGit, parseGit } from "./git-address.ts";
 import { contextFinder, type NamedContext } from "./named-context.ts";
 import { downloadBounds, withGit } from "./remote.ts";
+import { nearest, WordFailure } from "./source.ts";
 import type { Stage } from "./stages.ts";
 import { findSource } from "./stages.ts";
 import { keyOf } from "./state.ts";
@@ -20,6 +21,8 @@ import { newId } from "./tools.ts";
 export type Tree =
   | { readonly kind: "layers"; readonly layers: readonly Digest[]; readonly key: Digest }
   | { readonly kind: "folder"; readonly root: string; readonly ignore: readonly string[] };
+
+const namesMax = 1_000;
 
 /** Finds trees for one build; what a name stands for is fetched once. */
 export class Places {
@@ -48,10 +51,24 @@ export class Places {
       if (index !== undefined) return { kind: "layers", ...(await build.stage(index)) };
       if (context) throw noStage(context.name);
     }
-    const image = context ? await this.image(context, "") : await build.image(from);
+    const image = context ? await this.image(context, "") : await this.named(from, "");
     const { diff_ids: layers } = image.config.rootfs;
     build.pin(layers);
     return { kind: "layers", layers, key: keyOf("layers", layers) };
+  }
+
+  /** An image by its name; one that is absent may have been meant as a stage. */
+  async named(name: string, platform: string): Promise<Image> {
+    try {
+      return await this.#build.image(name, platform);
+    } catch (error) {
+      if (!(error instanceof Failure) || error instanceof WordFailure) throw error;
+      const names = this.#build.plan.stages.flatMap((stage) => stage.name || []);
+      const near = /[/:@]/.test(name) ? undefined : nearest(name, names.slice(0, namesMax));
+      if (!near) throw error;
+      const hint = `Did you mean the stage ${near}?`;
+      throw new WordFailure(error.code, error.message, { word: name, hint });
+    }
   }
 
   /** The image behind a name. @throws Failure "invalid" — it is no image */

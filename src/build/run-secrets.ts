@@ -4,6 +4,7 @@ import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
 import { openMemoryFolder } from "./memory-folder.ts";
 import { type Ask, bind, isOn, numberOf, type OpenMount, type PlannedMount } from "./run-mounts.ts";
+import { nearest } from "./source.ts";
 import { serveAgent } from "./ssh-agent.ts";
 import { workdirOf } from "./state.ts";
 import { newId } from "./tools.ts";
@@ -21,7 +22,10 @@ export function planSecret(ask: Ask): PlannedMount {
   const key = ["secret", id, hasTarget ? target : "", env ?? ""];
   if (!content) {
     if (isOn(options["required"])) {
-      const hint = `Give it with --secret id=${id},src=FILE`;
+      const near = nearest(id, [...(scope.build.request.secrets?.keys() ?? [])]);
+      const hint = near
+        ? `The build was given ${near}: did you mean that?`
+        : `Give it with --secret id=${id},src=FILE`;
       throw new Failure("not_found", `secret ${id}: not found`, { hint });
     }
     return { key, open: async () => ({ mounts: [] }) };

@@ -1,4 +1,4 @@
-import { Failure } from "../base/mod.ts";
+import { type Code, Failure } from "../base/mod.ts";
 
 /** A place in a Dockerfile; both count from 1. */
 export interface Position {
@@ -44,12 +44,34 @@ export class CommandFailure extends Failure {
   }
 }
 
+/** A Failure whose fault is one word of its instruction. */
+export class WordFailure extends Failure {
+  readonly word: string;
+
+  constructor(code: Code, message: string, { word, hint }: { word: string; hint?: string }) {
+    super(code, message, hint === undefined ? {} : { hint });
+    this.word = word;
+  }
+}
+
+/** Where a word stands in an instruction; the instruction itself when it is not found as written. */
+function rangeOfWord({ lines }: Source, range: Range, word: string): Range {
+  for (let line = range.start.line; line <= range.end.line; line++) {
+    const from = line === range.start.line ? range.start.column : 0;
+    const at = word === "" ? -1 : (lines[line - 1] ?? "").indexOf(word, from);
+    if (at < 0) continue;
+    return { start: { line, column: at + 1 }, end: { line, column: at + word.length } };
+  }
+  return range;
+}
+
 /** The same Failure with the place in the Dockerfile under its message; other errors pass through. */
 export function locate(error: unknown, source: Source, range: Range): unknown {
   if (!(error instanceof Failure) || error.message.includes("\n --> ")) return error;
   const hint = error.hint === undefined ? {} : { hint: error.hint };
   const extra = { cause: error.cause ?? error, ...hint };
-  const message = `${error.message}\n${excerpt(source, range)}`;
+  const place = error instanceof WordFailure ? rangeOfWord(source, range, error.word) : range;
+  const message = `${error.message}\n${excerpt(source, place)}`;
   if (error instanceof CommandFailure) return new CommandFailure(message, error.exitCode, extra);
   return new Failure(error.code, message, extra);
 }

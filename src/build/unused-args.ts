@@ -1,6 +1,7 @@
 import { hostPlatform } from "../oci/mod.ts";
 import { proxyArgs } from "./configure.ts";
 import { platformArgs } from "./platform.ts";
+import { nearest } from "./source.ts";
 import type { Plan } from "./stages.ts";
 
 /** Tells which `--build-arg` no ARG asked for; "" when all were. */
@@ -21,7 +22,8 @@ export function unusedArgsText(
   // Those of BuildKit's name are for the builder.
   const isOurs = (name: string) => known.has(name) || name.startsWith("BUILDKIT_");
   const unused = Object.keys(buildArgs).filter((name) => !isOurs(name));
-  return unused.length === 0
-    ? ""
-    : `One or more build-args [${unused.join(" ")}] were not consumed`;
+  if (unused.length === 0) return "";
+  const near = unused.length === 1 ? nearest(unused[0]!, declared) : undefined;
+  const hint = near ? ` (did you mean ${near}?)` : "";
+  return `One or more build-args [${unused.join(" ")}] were not consumed${hint}`;
 }
