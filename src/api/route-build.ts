@@ -22,7 +22,9 @@ import type { BuildEventMessage } from "./schema.ts";
 const heldCharactersMax = 1 << 17;
 
 async function build(exchange: Exchange, context: Context): Promise<void> {
-  const { query, signal } = exchange;
+  const { query } = exchange;
+  using late = timeLimit(whole(query, "timeout") ?? 0);
+  const signal = late ? AbortSignal.any([exchange.signal, late.signal]) : exchange.signal;
   refuseUnsupported(query);
   const asked = parseBuild(query);
   const registries = registriesOf(exchange);
@@ -76,6 +78,17 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
     else if (isStored(results.outputs))
       for (const tag of asked.tags) answer.send({ stream: `Successfully tagged ${named(tag)}\n` });
   });
+}
+
+/** A signal that says after so long that the build is to end; undefined without a limit. */
+function timeLimit(ms: number): ({ readonly signal: AbortSignal } & Disposable) | undefined {
+  if (ms === 0) return undefined;
+  const abort = new AbortController();
+  const failure = new Failure("timeout", `The build took longer than ${ms / 1000} s`, {
+    hint: "--timeout allows more",
+  });
+  const timer = setTimeout(() => abort.abort(failure), Math.min(ms, 2 ** 31 - 1));
+  return { signal: abort.signal, [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
 /** `call=check`, `outline` or `targets`; a build is no call. @throws Failure "invalid" */

@@ -146,6 +146,8 @@ export interface BuildQuery {
   /** The ids of open `POST /build/ssh`, by the agent's id in the Dockerfile. */
   readonly ssh?: Readonly<Record<string, string>>;
   readonly allow?: readonly string[];
+  /** Milliseconds after which the build ends. */
+  readonly timeout?: number;
   /** Names of images, as Docker has it, or places with their attributes. */
   readonly cachefrom?: readonly BuildOutput[];
   readonly cacheto?: readonly BuildOutput[];

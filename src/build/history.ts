@@ -1,5 +1,5 @@
 import type { Database } from "bun:sqlite";
-import { Failure, toFailure } from "../base/mod.ts";
+import { Failure, log, toFailure } from "../base/mod.ts";
 import { type Reason, reasonText } from "./reasons.ts";
 import { newId } from "./tools.ts";
 import type { BuildEvent, BuildRequest, Outcome } from "./types.ts";
@@ -122,10 +122,15 @@ export class History {
     return recorder;
   }
 
-  #put(build: PastBuild, steps: Uint8Array | null = null, log: Uint8Array | null = null): void {
-    this.#database
-      .query("INSERT OR REPLACE INTO build_history VALUES (?, ?, ?, ?, ?)")
-      .run(build.id, build.startedMs, JSON.stringify(build), steps, log);
+  /** A build does not fail because it cannot be remembered: the disk may be full, by that very build. */
+  #put(build: PastBuild, steps: Uint8Array | null = null, output: Uint8Array | null = null): void {
+    try {
+      this.#database
+        .query("INSERT OR REPLACE INTO build_history VALUES (?, ?, ?, ?, ?)")
+        .run(build.id, build.startedMs, JSON.stringify(build), steps, output);
+    } catch (error) {
+      log("warn", "Cannot keep a build's history", { error, build: build.id });
+    }
   }
 
   #blob(id: string, column: "steps" | "log"): Uint8Array | null | undefined {

@@ -121,6 +121,10 @@ export const buildFlags = {
   squash: { kind: "bool", about: "Taken for compatibility", hidden: true },
   tag: { kind: "list", short: "t", about: "Name of the image: NAME[:TAG]" },
   target: { kind: "string", about: "Stop at this stage" },
+  timeout: {
+    kind: "duration",
+    about: "End the build, and all that it started, after so long: 10m",
+  },
   ulimit: {
     kind: "list",
     word: "ulimit",
@@ -140,6 +144,7 @@ export function buildQuery(flags: FlagValues<typeof buildFlags>): BuildQuery {
     nocache: flags["no-cache"],
     nocachefilter: flags["no-cache-filter"].flatMap((text) => text.split(",")),
     explain: flags.explain === "text",
+    ...(flags.timeout > 0 ? { timeout: Math.ceil(flags.timeout / 1e6) } : {}),
     pull: flags.pull,
     networkmode: flags.network,
     platform: flags.platform.join(","),

@@ -176,8 +176,16 @@ class OverlayStore implements SnapshotStore {
       this.#mounts.unmount(root, snapshot).catch((error) => {
         log("warn", "a snapshot could not be unmounted", { key, why: error });
       });
-      this.#rows.removeSnapshot(key);
-      await this.#trash.take(folder);
+      try {
+        this.#rows.removeSnapshot(key);
+        await this.#trash.take(folder);
+      } catch (error) {
+        log("debug", "a snapshot's row could not be removed before its files", { key, why: error });
+        // These files may be what fills the disk: once they are gone, there is room to say so.
+        await this.#trash.take(folder);
+        await this.#trash.emptied();
+        this.#rows.removeSnapshot(key);
+      }
     });
   }
 
