@@ -8,6 +8,7 @@ import type {
   ResourceRequest,
   RestartPolicy,
 } from "../engine/mod.ts";
+import { parseRestartPolicy as parsePolicy } from "../engine/mod.ts";
 import { Fields, textOf } from "./fields.ts";
 import { withoutAbsent } from "./parse-container.ts";
 
@@ -126,19 +127,11 @@ export function parseUpdate(
   };
 }
 
-const policies = ["", "no", "always", "unless-stopped", "on-failure"] as const;
-
 function parseRestartPolicy(fields: Fields | undefined): RestartPolicy {
-  const name = fields?.text("Name") ?? "";
-  const known = policies.find((each) => each === name);
-  if (known === undefined) {
-    throw new Failure(
-      "invalid",
-      `invalid restart policy: unknown policy '${name.slice(0, 100)}'; use one of 'no', ` +
-        "'always', 'on-failure', or 'unless-stopped'",
-    );
-  }
-  return { Name: known, MaximumRetryCount: fields?.whole("MaximumRetryCount") ?? 0 };
+  return parsePolicy({
+    Name: fields?.text("Name") ?? "",
+    MaximumRetryCount: fields?.whole("MaximumRetryCount") ?? 0,
+  });
 }
 
 function portBindings(value: unknown, where: string): PortBinding[] {

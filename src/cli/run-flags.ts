@@ -89,7 +89,7 @@ const identity = {
   restart: {
     kind: "string",
     default: "no",
-    about: "Restart it: no, always, unless-stopped or on-failure[:MAX]",
+    about: "Restart it: no, always, unless-stopped, on-failure[:MAX], on-unhealthy[:MAX]",
   },
   rm: { kind: "bool", about: "Remove the container and its anonymous volumes when it ends" },
   runtime: { kind: "string", about: "OCI runtime for this container" },

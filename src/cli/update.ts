@@ -43,7 +43,7 @@ export const command = defineCommand({
     },
     restart: {
       kind: "string",
-      about: "Restart it: no, always, unless-stopped or on-failure[:MAX]",
+      about: "Restart it: no, always, unless-stopped, on-failure[:MAX], on-unhealthy[:MAX]",
     },
   },
   arguments: { min: 1 },

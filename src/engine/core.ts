@@ -33,6 +33,8 @@ export interface Live {
   readonly recorded: Promise<Exit>;
   /** A restart follows at once: what it needs again may stay. */
   isRestarting: boolean;
+  /** It was ended because it is unhealthy: its policy says to start it again. */
+  isSick: boolean;
   /** The daemon ends: no restart now, whatever the policy says. */
   isHeld: boolean;
   health: HealthMonitor | undefined;

@@ -24,6 +24,7 @@ export function watchExit(
     startedAtMs: startedMs,
     recorded: recorded.promise,
     isRestarting: false,
+    isSick: false,
     isHeld: false,
     health: undefined,
   };
@@ -50,7 +51,11 @@ async function ended(core: Core, id: string, { live, exit, told }: Ending): Prom
     !isRemoved &&
     !live.isRestarting &&
     !live.isHeld &&
-    shallRestart(container.hostConfig.RestartPolicy, { ...container, exitCode: exit.exitCode });
+    shallRestart(container.hostConfig.RestartPolicy, {
+      ...container,
+      exitCode: exit.exitCode,
+      isSick: live.isSick,
+    });
   if (isAutoRemoved) core.records.changeInMemory(id, { state: { status: "removing", pid: 0 } });
   else record(core, container, { exit, ranMs, isBack });
   tell(core, container, { exit, ranMs });

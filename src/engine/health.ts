@@ -2,8 +2,10 @@ import { log } from "../base/mod.ts";
 import type { Healthcheck } from "../oci/mod.ts";
 import type { RunningProcess } from "../runtime/mod.ts";
 import type { Core, Live } from "./core.ts";
+import { end } from "./ending.ts";
 import { launchExec } from "./exec.ts";
 import { makeId } from "./names.ts";
+import { shallRestart } from "./restart-policy.ts";
 import { now } from "./times.ts";
 import type { Container, ExecRequest, HealthState } from "./types.ts";
 
@@ -116,6 +118,18 @@ async function checkOnce(
   const changed = core.records.change(id, { state: { health } });
   if (health.Status === container.state.health.Status) return;
   core.events.container(changed, `health_status: ${health.Status}`);
+  if (health.Status === "unhealthy") renew(core, changed, live);
+}
+
+/** Ends a sick container whose policy then starts it again, unless that was done too often. */
+function renew(core: Core, container: Container, live: Live): void {
+  const { RestartPolicy: policy } = container.hostConfig;
+  const sick = { ...container, exitCode: 0, isSick: true };
+  if (policy.Name !== "on-unhealthy" || !shallRestart(policy, sick)) return;
+  live.isSick = true;
+  core.background.watch(`the end of unhealthy container ${container.id}`, () => {
+    return end(core, { container, live }, {});
+  });
 }
 
 async function probe(

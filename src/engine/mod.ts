@@ -5,6 +5,7 @@
 
 export { type EngineOptions, openEngine } from "./engine.ts";
 export type { PortChange } from "./publish.ts";
+export { parseRestartPolicy } from "./restart-policy.ts";
 export type {
   Attachment,
   AttachRequest,

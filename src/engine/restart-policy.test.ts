@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { checkRestartPolicy, nextDelayMs, shallRestart, shallResume } from "./restart-policy.ts";
+import { nextDelayMs, parseRestartPolicy, shallRestart, shallResume } from "./restart-policy.ts";
 import type { RestartPolicy } from "./types.ts";
 
 const policy = (Name: RestartPolicy["Name"], MaximumRetryCount = 0) => ({
@@ -41,13 +41,13 @@ test("nextDelayMs() doubles from 100 ms to a minute, and begins anew after 10 s 
   expect(nextDelayMs(60_000, 10_000)).toBe(100);
 });
 
-test("checkRestartPolicy() says what is wrong", () => {
-  checkRestartPolicy(policy("on-failure", 5));
-  expect(() => checkRestartPolicy(policy("always", 5))).toThrow(
+test("parseRestartPolicy() says what is wrong", () => {
+  parseRestartPolicy(policy("on-failure", 5));
+  expect(() => parseRestartPolicy(policy("always", 5))).toThrow(
     "can only be used with 'on-failure'",
   );
-  expect(() => checkRestartPolicy(policy("on-failure", -1))).toThrow("cannot be negative");
-  expect(() => checkRestartPolicy({ Name: "often" as "no", MaximumRetryCount: 0 })).toThrow(
+  expect(() => parseRestartPolicy(policy("on-failure", -1))).toThrow("cannot be negative");
+  expect(() => parseRestartPolicy({ Name: "often" as "no", MaximumRetryCount: 0 })).toThrow(
     "unknown policy 'often'",
   );
 });

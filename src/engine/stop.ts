@@ -1,17 +1,17 @@
 import { Failure, log } from "../base/mod.ts";
-import type { Exit } from "../runtime/mod.ts";
 import type { Core, Live } from "./core.ts";
+import {
+  end,
+  killTimeoutMs,
+  SIGKILL,
+  type StopOptions,
+  send,
+  settled,
+  stopSignalOf,
+} from "./ending.ts";
 import { parseSignal } from "./signals.ts";
 import { startLocked } from "./start.ts";
 import { now } from "./times.ts";
-import type { Container } from "./types.ts";
-
-const timeoutDefaultS = 10;
-/** A SIGKILL that has no effect for so long never will: the process hangs in the kernel. */
-const killTimeoutMs = 30_000;
-const SIGKILL = 9;
-
-type StopOptions = { readonly signal?: string; readonly timeoutS?: number };
 
 /** As `Engine.stop`. */
 export async function stop(
@@ -86,45 +86,6 @@ export function requireLive(core: Core, id: string): Live {
   throw new Failure("conflict", `container ${id} is not running`);
 }
 
-type Running = { readonly container: Container; readonly live: Live };
-
-/** Signal, patience, then SIGKILL. Returns when the end is recorded. */
-async function end(core: Core, running: Running, { signal, timeoutS }: StopOptions): Promise<void> {
-  const { container, live } = running;
-  const first = signal ? parseSignal(signal) : stopSignalOf(container);
-  const patienceS = timeoutS ?? container.config.StopTimeout ?? timeoutDefaultS;
-  await send(core, running, first);
-  const exit = await settled(live, patienceS < 0 ? undefined : patienceS * 1000);
-  if (exit || !core.live.has(container.id)) return;
-  await send(core, running, SIGKILL);
-  if (await settled(live, killTimeoutMs)) return;
-  throw new Failure("timeout", `cannot stop container: ${container.id}: it does not heed SIGKILL`);
-}
-
-async function send(core: Core, { container, live }: Running, signal: number): Promise<void> {
-  const { id } = container;
-  live.process.signal(signal);
-  core.events.container(container, "kill", { signal: String(signal) });
-  if (core.records.find(id)?.state.status !== "paused") return;
-  // A frozen process gets no signal: let it go on, so that it can end.
-  await core.locks.run(id, async () => {
-    if (core.records.find(id)?.state.status !== "paused") return;
-    await core.runtime.resume(id);
-    core.records.change(id, { state: { status: "running" } });
-  });
-}
-
-async function settled(live: Live, timeoutMs: number | undefined): Promise<Exit | undefined> {
-  if (timeoutMs === undefined) return await live.recorded;
-  const late = Promise.withResolvers<undefined>();
-  const timer = setTimeout(() => late.resolve(undefined), Math.min(timeoutMs, 2 ** 31 - 1));
-  try {
-    return await Promise.race([live.recorded, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 /** A container that waits to be started again stays down. Tells whether there was one. */
 async function callOffRestart(core: Core, id: string): Promise<boolean> {
   if (!core.restarts.has(id)) return false;
@@ -140,8 +101,4 @@ async function callOffRestart(core: Core, id: string): Promise<boolean> {
     core.background.run("unmount", () => core.snapshots.unmount(id));
     return true;
   });
-}
-
-function stopSignalOf({ config }: Container): number {
-  return parseSignal(config.StopSignal || "TERM");
 }

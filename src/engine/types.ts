@@ -96,7 +96,7 @@ export interface ResourceRequest {
 }
 
 export interface RestartPolicy {
-  readonly Name: "" | "no" | "always" | "unless-stopped" | "on-failure";
+  readonly Name: "" | "no" | "always" | "unless-stopped" | "on-failure" | "on-unhealthy";
   readonly MaximumRetryCount: number;
 }
 

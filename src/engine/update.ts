@@ -2,7 +2,7 @@ import { Failure } from "../base/mod.ts";
 import type { Core } from "./core.ts";
 import { type PortChange, publishNow } from "./publish.ts";
 import { resources } from "./resources.ts";
-import { checkRestartPolicy } from "./restart-policy.ts";
+import { parseRestartPolicy } from "./restart-policy.ts";
 import type { HostConfig, ResourceRequest, RestartPolicy } from "./types.ts";
 import { verifyResources } from "./verify.ts";
 
@@ -57,7 +57,7 @@ function merge(old: HostConfig, request: Request): HostConfig {
     );
   }
   if (!policy?.Name) return { ...old, ...asked };
-  checkRestartPolicy(policy);
+  parseRestartPolicy(policy);
   if (old.AutoRemove && policy.Name !== "no") {
     throw new Failure(
       "conflict",

@@ -6,7 +6,7 @@ import { capabilities } from "../runtime/mod.ts";
 import { parseDeviceRule } from "./devices.ts";
 import { checkEnvironment } from "./environment.ts";
 import { portsOf } from "./ports.ts";
-import { checkRestartPolicy } from "./restart-policy.ts";
+import { parseRestartPolicy } from "./restart-policy.ts";
 import { parseSecurity } from "./security.ts";
 import { parseSignal } from "./signals.ts";
 import type { ContainerConfig, HostConfig, ResourceRequest } from "./types.ts";
@@ -22,7 +22,7 @@ export function verify(config: ContainerConfig, hostConfig: HostConfig): void {
   if (hostConfig.AutoRemove && !["", "no"].includes(hostConfig.RestartPolicy.Name)) {
     throw bad("can't create 'AutoRemove' container with restart policy");
   }
-  checkRestartPolicy(hostConfig.RestartPolicy);
+  parseRestartPolicy(hostConfig.RestartPolicy);
   if (Math.abs(hostConfig.OomScoreAdj) > 1000) {
     const range = "range for oom score adj is [-1000, 1000]";
     throw bad(`Invalid value ${hostConfig.OomScoreAdj}, ${range}`);
