@@ -60,8 +60,15 @@ function parseNamespaces(host: Fields) {
     PidMode: host.text("PidMode") ?? "",
     UTSMode: host.word("UTSMode", ["", "host"]) ?? "",
     UsernsMode: host.word("UsernsMode", ["", "host"]) ?? "",
-    Isolation: host.word("Isolation", ["", "default"]) ?? "",
+    Isolation: isolationOf(host),
   };
+}
+
+/** Docker's word for containers of Windows; here there is one. @throws Failure "invalid" */
+function isolationOf(host: Fields): string {
+  const isolation = host.text("Isolation") ?? "";
+  if (["", "default"].includes(isolation.toLowerCase())) return isolation;
+  throw new Failure("invalid", `invalid isolation '${isolation.slice(0, 100)}' on linux`);
 }
 
 function parseOptional(host: Fields) {

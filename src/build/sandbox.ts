@@ -1,7 +1,6 @@
 /** What a RUN may reach beyond its own files, and who must have allowed it. */
 import { Failure } from "../base/mod.ts";
-import { describeDevice } from "../runtime/mod.ts";
-import { type DeviceEdits, findDevices, ruleOf } from "./cdi.ts";
+import { type DeviceEdits, describeDevice, findDevices, ruleOf } from "../runtime/mod.ts";
 import { word } from "./configure.ts";
 import type { Action, DeviceFlag } from "./instruction.ts";
 import type { StepScope } from "./scope.ts";
@@ -54,6 +53,15 @@ async function deviceOf({ name: written, required }: DeviceFlag, scope: StepScop
   const name = word(scope.state, written, scope.options);
   if (!name.startsWith("/dev/")) {
     const found = await findDevices(name);
+    if (found && Object.keys(found.hooks).length > 0) {
+      throw new Failure(
+        "unsupported",
+        `Cannot give the device ${name} to a build: it wants hooks`,
+        {
+          hint: "A device of nodes, mounts and variables works",
+        },
+      );
+    }
     if (found || !required) return found;
     throw new Failure("not_found", `device ${name} is requested by the build but not available`, {
       hint: "Devices are described below /etc/cdi and /var/run/cdi",
@@ -61,5 +69,7 @@ async function deviceOf({ name: written, required }: DeviceFlag, scope: StepScop
   }
   const device = await describeDevice(name);
   if (!device && required) throw new Failure("not_found", `device ${name}: not found`);
-  return device && { env: [], mounts: [], devices: [device], rules: [ruleOf(device)] };
+  if (!device) return undefined;
+  const none = { env: [], mounts: [], hooks: {}, additionalGids: [] };
+  return { ...none, devices: [device], rules: [ruleOf(device)] };
 }

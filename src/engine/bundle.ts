@@ -1,8 +1,10 @@
 import { Failure } from "../base/mod.ts";
-import type { BundleSpec, Namespace, Resources } from "../runtime/mod.ts";
+import type { BundleSpec, DeviceEdits, Hooks, Namespace, Resources } from "../runtime/mod.ts";
 import type { Mount } from "../sys/mod.ts";
 import type { Core } from "./core.ts";
+import { findRequested } from "./device-requests.ts";
 import { gatherDevices } from "./devices.ts";
+import { linkEnvironment } from "./links.ts";
 import { firstProcess } from "./process.ts";
 import { resources } from "./resources.ts";
 import type { Place } from "./sandbox.ts";
@@ -19,6 +21,9 @@ export async function makeBundle(
   const { id, config, hostConfig } = container;
   const namespaces = chooseNamespaces(core, container, parts.place);
   const { devices, rules } = await gatherDevices(hostConfig.Devices);
+  const edits = await findRequested(hostConfig.DeviceRequests);
+  const linkEnv = linkEnvironment(core, container);
+  const security = parseSecurity(hostConfig.SecurityOpt, hostConfig.Privileged);
   const limits = await resources(hostConfig);
   const { masked, readonly } = systemPaths(hostConfig);
   const mounts = withNameFiles(parts.mounts, parts.place);
@@ -28,17 +33,23 @@ export async function makeBundle(
     id,
     rootfs: parts.root,
     readonlyRootfs: hostConfig.ReadonlyRootfs,
-    process: firstProcess(container, parts.root),
+    process: firstProcess(container, parts.root, {
+      linkEnv,
+      deviceEnv: edits.flatMap(({ env }) => env),
+      gids: edits.flatMap(({ additionalGids }) => additionalGids),
+    }),
     ...(isOwnUts ? { hostname: config.Hostname } : {}),
     ...(isOwnUts && config.Domainname !== "" ? { domainname: config.Domainname } : {}),
-    mounts: [...sharedMemory(core, container), ...mounts],
+    mounts: [...sharedMemory(core, container), ...mounts, ...edits.flatMap((one) => one.mounts)],
     shmSizeBytes: hostConfig.IpcMode === "none" ? 0 : hostConfig.ShmSize,
     namespaces,
     cgroupParent: hostConfig.CgroupParent,
-    resources: withRules(limits, rules),
-    devices,
+    resources: withRules(limits, [...rules, ...edits.flatMap((one) => one.rules)]),
+    devices: [...devices, ...edits.flatMap((one) => one.devices)],
+    hooks: joinHooks(edits),
+    writableCgroups: security.writableCgroups,
     privileged: hostConfig.Privileged,
-    seccomp: parseSecurity(hostConfig.SecurityOpt, hostConfig.Privileged).seccomp,
+    seccomp: security.seccomp,
     maskedPaths: masked,
     readonlyPaths: readonly,
     sysctl: sysctls(container),
@@ -46,6 +57,14 @@ export async function makeBundle(
     init: hostConfig.Init ?? false,
     ...(hostConfig.Annotations ? { annotations: hostConfig.Annotations } : {}),
   };
+}
+
+function joinHooks(edits: readonly DeviceEdits[]): Hooks {
+  const all: Record<string, Hooks[string]> = {};
+  for (const [moment, hooks] of edits.flatMap((one) => Object.entries(one.hooks))) {
+    all[moment] = [...(all[moment] ?? []), ...hooks];
+  }
+  return all;
 }
 
 function withRules(limits: Resources, rules: NonNullable<Resources["devices"]>): Resources {

@@ -142,6 +142,7 @@ function completeLimits(asked: HostConfig) {
     MemorySwappiness: swappiness === -1 ? null : swappiness,
     PidsLimit: pids === 0 ? null : pids,
     BlkioWeight: canWeighBlockIO() ? asked.BlkioWeight : 0,
+    BlkioWeightDevice: canWeighBlockIO() ? asked.BlkioWeightDevice : null,
   };
 }
 
@@ -202,6 +203,11 @@ function warningsOf(host: HostConfig): string[] {
     ...(host.BlkioWeight !== 0 && !canWeighBlockIO()
       ? [
           "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.",
+        ]
+      : []),
+    ...((host.BlkioWeightDevice ?? []).length > 0 && !canWeighBlockIO()
+      ? [
+          "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.",
         ]
       : []),
     ...(host.OomKillDisable && host.Memory === 0

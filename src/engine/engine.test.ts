@@ -112,7 +112,7 @@ describe("create()", () => {
       [{ CpusetCpus: "0,4000" }, "Requested CPUs are not available - requested 0,4000"],
       [{ CpusetCpus: "3-1" }, "Invalid value 3-1 for cpuset cpus"],
       [{ CpusetMems: "4000" }, "Requested memory nodes are not available"],
-      [{ DeviceRequests: [{ Capabilities: [["gpu"]] }] }, '"" with capabilities: [[gpu]]'],
+      [{ DeviceRequests: [{ Capabilities: [["tpu"]] }] }, '"" with capabilities: [[tpu]]'],
     ] as const) {
       const asked = engine.create(request("bad", { hostConfig }));
       await expect(asked).rejects.toMatchObject({

@@ -5,10 +5,18 @@ import { environment } from "./environment.ts";
 import { parseSecurity, type Security } from "./security.ts";
 import type { Container, ExecRequest } from "./types.ts";
 
+/** What else a first process gets: from links, before its own variables; from devices, after them. */
+export interface Extras {
+  readonly linkEnv: readonly string[];
+  readonly deviceEnv: readonly string[];
+  readonly gids: readonly number[];
+}
+
 /** The first process of a container; `root` is where its root filesystem is mounted. */
-export function firstProcess(container: Container, root: string): ProcessSpec {
+export function firstProcess(container: Container, root: string, extras: Extras): ProcessSpec {
   const { config, hostConfig } = container;
   const { user, home } = lookUp(root, config.User ?? "", hostConfig.GroupAdd);
+  const additionalGids = [...new Set([...user.additionalGids, ...extras.gids])];
   const security = parseSecurity(hostConfig.SecurityOpt, hostConfig.Privileged);
   const { OomScoreAdj: oomScoreAdj } = hostConfig;
   return {
@@ -17,10 +25,10 @@ export function firstProcess(container: Container, root: string): ProcessSpec {
       hostname: config.Hostname,
       terminal: config.Tty,
       home,
-      layers: [config.Env],
+      layers: [extras.linkEnv, config.Env, extras.deviceEnv],
     }),
     cwd: config.WorkingDir || "/",
-    user,
+    user: { ...user, additionalGids },
     terminal: config.Tty,
     capabilities: capabilities({
       add: hostConfig.CapAdd,

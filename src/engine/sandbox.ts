@@ -1,6 +1,7 @@
 import { Failure } from "../base/mod.ts";
 import type { Endpoint, EndpointSpec, Sandbox, SandboxSpec } from "../network/mod.ts";
 import type { Core } from "./core.ts";
+import { linksOf } from "./links.ts";
 import { portsOf } from "./ports.ts";
 import type { Container, CreateRequest, HostConfig } from "./types.ts";
 import { parseExtraHost } from "./verify.ts";
@@ -74,26 +75,18 @@ export function sandboxSpec(core: Core, container: Container): SandboxSpec {
     dnsOptions: hostConfig.DnsOptions ?? [],
     extraHosts: [
       ...(hostConfig.ExtraHosts ?? []).map(parseExtraHost),
-      ...(hostConfig.Links ?? []).flatMap((link) => linkHosts(core, container, link)),
+      ...linkHosts(core, container),
     ],
     sysctl: { ...sysctlDefaults, ...Object.fromEntries(sysctl) },
   };
 }
 
-/** `--link db:alias`: names of another container on the same network. @throws "conflict" */
-function linkHosts(core: Core, { name }: Container, link: string): [string, string][] {
-  const [target = "", alias = target] = link.replace(/^\//, "").split(":");
-  const other = core.records.resolve(target);
-  const address = core.networks.sandbox(other.id)?.endpoints[0]?.address;
-  const as = alias.split("/").at(-1) || other.name;
-  if (!address) {
-    throw new Failure(
-      "conflict",
-      `Cannot link to a non running container: /${other.name} AS /${name}/${as}`,
-    );
-  }
-  const names = new Set([as, other.config.Hostname, other.name]);
-  return [...names].map((each) => [each, address]);
+/** Names of other containers on the same network. */
+function linkHosts(core: Core, container: Container): [string, string][] {
+  return linksOf(core, container).flatMap(({ target, alias, address }) => {
+    const names = new Set([alias, target.config.Hostname, target.name]);
+    return [...names].map((each): [string, string] => [each, address]);
+  });
 }
 
 /** Puts a container on its networks. @throws as `NetworkStore.open`; "conflict" — the donor is down */

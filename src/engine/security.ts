@@ -8,6 +8,7 @@ export interface Security {
   readonly seccomp: string;
   readonly apparmorProfile: string | undefined;
   readonly unmaskSystemPaths: boolean;
+  readonly writableCgroups: boolean;
 }
 
 /** Reads `--security-opt`. @throws "invalid" in Docker's words */
@@ -16,6 +17,7 @@ export function parseSecurity(options: readonly string[] | null, privileged: boo
   let seccomp = privileged ? "unconfined" : "default";
   let apparmorProfile: string | undefined;
   let unmaskSystemPaths = false;
+  let writableCgroups = false;
   for (const option of options ?? []) {
     const [key = "", value] = split(option);
     switch (key) {
@@ -31,6 +33,9 @@ export function parseSecurity(options: readonly string[] | null, privileged: boo
       case "label": // SELinux is not on this kind of host; as Docker there: accepted, no effect
         required(value, option);
         break;
+      case "writable-cgroups":
+        writableCgroups = parseFlag(value, option);
+        break;
       case "systempaths":
         if (value !== "unconfined") throw refused(option, 2);
         unmaskSystemPaths = true;
@@ -39,7 +44,7 @@ export function parseSecurity(options: readonly string[] | null, privileged: boo
         throw refused(option, value === undefined ? 1 : 2);
     }
   }
-  return { noNewPrivileges, seccomp, apparmorProfile, unmaskSystemPaths };
+  return { noNewPrivileges, seccomp, apparmorProfile, unmaskSystemPaths, writableCgroups };
 }
 
 /** Paths that are hidden and paths that are read-only. */

@@ -81,6 +81,9 @@ export interface ResourceRequest {
   readonly DeviceRequests:
     | readonly {
         readonly Driver?: string;
+        /** -1 is all. */
+        readonly Count?: number;
+        readonly DeviceIDs?: readonly string[] | null;
         readonly Capabilities?: readonly (readonly string[] | undefined)[] | null;
       }[]
     | null;

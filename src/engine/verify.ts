@@ -3,6 +3,7 @@ import { cpus } from "node:os";
 import { Failure } from "../base/mod.ts";
 import type { Healthcheck } from "../oci/mod.ts";
 import { capabilities } from "../runtime/mod.ts";
+import { checkDeviceRequests } from "./device-requests.ts";
 import { parseDeviceRule } from "./devices.ts";
 import { checkEnvironment } from "./environment.ts";
 import { portsOf } from "./ports.ts";
@@ -39,18 +40,7 @@ export function verify(config: ContainerConfig, hostConfig: HostConfig): void {
   if (Object.keys(hostConfig.StorageOpt ?? {}).length > 0) {
     throw bad("--storage-opt is not supported: overlay has no quota of its own here");
   }
-  if ((hostConfig.DeviceRequests ?? []).length > 0) {
-    throw new Failure("invalid", `could not select device driver ${driversOf(hostConfig)}`, {
-      hint: "Lading hands on devices by --device only",
-    });
-  }
-}
-
-/** As Docker's engine names them: `"" with capabilities: [[gpu]]`. */
-function driversOf({ DeviceRequests }: HostConfig): string {
-  const { Driver = "", Capabilities } = DeviceRequests?.[0] ?? {};
-  const sets = (Capabilities ?? []).map((set) => `[${(set ?? []).join(" ")}]`);
-  return `"${Driver}" with capabilities: [${sets.join(" ")}]`.slice(0, 200);
+  checkDeviceRequests(hostConfig.DeviceRequests);
 }
 
 function verifyConfig(config: ContainerConfig): void {

@@ -37,6 +37,7 @@ export function bundleConfig(spec: BundleSpec, parts: BundleParts): object {
       options,
     })),
     ...(spec.annotations ? { annotations: spec.annotations } : {}),
+    ...(spec.hooks && Object.keys(spec.hooks).length > 0 ? { hooks: spec.hooks } : {}),
     linux: {
       sysctl: { ...names, ...spec.sysctl },
       cgroupsPath: parts.cgroupsPath,
@@ -92,6 +93,7 @@ function allMounts(spec: BundleSpec, initPath: string | undefined): Mount[] {
     shmSizeBytes: spec.shmSizeBytes,
     isPrivileged: spec.privileged,
     isSharedIpc: spec.namespaces.ipc === "host",
+    writesCgroups: spec.privileged || (spec.writableCgroups ?? false),
   });
   const kept = defaults.filter(({ target }) => {
     const isBelowTaken = target.startsWith("/dev/") && taken.has("/dev");

@@ -33,10 +33,12 @@ export function defaultMounts({
   shmSizeBytes,
   isPrivileged,
   isSharedIpc,
+  writesCgroups,
 }: {
   shmSizeBytes: number;
   isPrivileged: boolean;
   isSharedIpc: boolean;
+  writesCgroups: boolean;
 }): Mount[] {
   const access = isPrivileged ? "rw" : "ro";
   const shm = isSharedIpc
@@ -47,7 +49,7 @@ export function defaultMounts({
     mount("tmpfs", "/dev", "nosuid strictatime mode=755 size=65536k"),
     mount("devpts", "/dev/pts", "nosuid noexec newinstance ptmxmode=0666 mode=0620 gid=5"),
     mount("sysfs", "/sys", `nosuid noexec nodev ${access}`),
-    mount("cgroup", "/sys/fs/cgroup", `${access} nosuid noexec nodev`),
+    mount("cgroup", "/sys/fs/cgroup", `${writesCgroups ? "rw" : "ro"} nosuid noexec nodev`),
     // Of the namespace that the container is in, be it the host's, where nobody may have mounted it.
     mount("mqueue", "/dev/mqueue", "nosuid noexec nodev"),
     ...(shmSizeBytes === 0 ? [] : [shm]),

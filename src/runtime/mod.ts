@@ -6,6 +6,7 @@
  */
 export { type BundleParts, bundleConfig } from "./bundle.ts";
 export { capabilities, parseCapability } from "./capabilities.ts";
+export { type DeviceEdits, findDevices, listDevices, ruleOf } from "./cdi.ts";
 export {
   defaultCapabilities,
   defaultMaskedPaths,
@@ -20,6 +21,7 @@ export type {
   Device,
   DeviceRule,
   Exit,
+  Hooks,
   Logging,
   LogPlace,
   Namespace,

@@ -73,6 +73,16 @@ export interface Device {
   readonly gid?: number;
 }
 
+/** `hooks` of the OCI runtime specification, by the moment at which they are called. */
+export type Hooks = Readonly<Record<string, readonly Hook[]>>;
+
+export interface Hook {
+  readonly path: string;
+  readonly args?: readonly string[];
+  readonly env?: readonly string[];
+  readonly timeout?: number;
+}
+
 /** All that a container is for the runtime. `bundleConfig()` turns it into an OCI `config.json`. */
 export interface BundleSpec {
   readonly id: string;
@@ -105,6 +115,9 @@ export interface BundleSpec {
   /** Run a reaping init (tini's job) as process 1. */
   readonly init: boolean;
   readonly annotations?: Readonly<Record<string, string>>;
+  readonly hooks?: Hooks;
+  /** /sys/fs/cgroup can be written to. */
+  readonly writableCgroups?: boolean;
 }
 
 /** What happens to the output of a process. */

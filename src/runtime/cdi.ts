@@ -5,8 +5,9 @@
  */
 import { readdir, readFile, stat } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
-import { type Device, type DeviceRule, describeDevice } from "../runtime/mod.ts";
 import type { Mount } from "../sys/mod.ts";
+import { describeDevice } from "./host-devices.ts";
+import type { Device, DeviceRule, Hook, Hooks } from "./types.ts";
 
 /** What a process gets with a device. */
 export interface DeviceEdits {
@@ -14,8 +15,13 @@ export interface DeviceEdits {
   readonly mounts: readonly Mount[];
   readonly devices: readonly Device[];
   readonly rules: readonly DeviceRule[];
+  /** Programs of the host that make the container ready for it. */
+  readonly hooks: Hooks;
+  readonly additionalGids: readonly number[];
 }
 
+const moments: readonly string[] =
+  "prestart createRuntime createContainer startContainer poststart poststop".split(" ");
 const specBytesMax = 1 << 20;
 const specsMax = 1_000;
 
@@ -23,7 +29,8 @@ interface Edits {
   readonly env?: readonly string[];
   readonly deviceNodes?: readonly Readonly<Record<string, unknown>>[];
   readonly mounts?: readonly Readonly<Record<string, unknown>>[];
-  readonly hooks?: readonly unknown[];
+  readonly hooks?: readonly Readonly<Record<string, unknown>>[];
+  readonly additionalGIDs?: readonly number[];
 }
 
 interface Spec {
@@ -43,7 +50,7 @@ export const cdiFolders = ["/etc/cdi", "/var/run/cdi"] as const;
 /**
  * The devices that a name stands for: `vendor.com/class=name`, `vendor.com/class=*`, or a class alone,
  * which is its first device. Undefined when there is none.
- * @throws Failure "unsupported" — a device wants hooks; "invalid" — a specification is malformed
+ * @throws Failure "invalid" — a specification is malformed
  */
 export async function findDevices(
   name: string,
@@ -61,7 +68,16 @@ export async function findDevices(
     if (found.length === 0) continue;
     edits.push(spec.containerEdits ?? {}, ...found.map((device) => device.containerEdits ?? {}));
   }
-  return edits.length === 0 ? undefined : await joined(name, edits);
+  return edits.length === 0 ? undefined : await joined(edits);
+}
+
+/** The names of a kind's devices, in order. */
+export async function listDevices(
+  kind: string,
+  folders: readonly string[] = cdiFolders,
+): Promise<string[]> {
+  const specs = (await readSpecs(folders)).filter((spec) => spec.kind === kind);
+  return specs.flatMap(({ devices }) => (devices ?? []).map(({ name }) => name)).sort();
 }
 
 async function readSpecs(folders: readonly string[]): Promise<Spec[]> {
@@ -85,20 +101,35 @@ async function readSpecs(folders: readonly string[]): Promise<Spec[]> {
   return specs;
 }
 
-async function joined(name: string, all: readonly Edits[]): Promise<DeviceEdits> {
+async function joined(all: readonly Edits[]): Promise<DeviceEdits> {
   const nodes = all.flatMap(({ deviceNodes }) => deviceNodes ?? []);
   const devices = await Promise.all(nodes.map(deviceOf));
-  if (all.some(({ hooks }) => (hooks ?? []).length > 0)) {
-    throw new Failure("unsupported", `Cannot give the device ${name} to a build: it wants hooks`, {
-      hint: "A device of nodes, mounts and variables works",
-    });
-  }
   return {
     env: all.flatMap(({ env }) => env ?? []),
     mounts: all.flatMap(({ mounts }) => mounts ?? []).map(mountOf),
     devices: devices.map(({ device }) => device),
     rules: devices.map(({ rule }) => rule),
+    hooks: hooksOf(all.flatMap(({ hooks }) => hooks ?? [])),
+    additionalGids: all.flatMap(({ additionalGIDs }) => additionalGIDs ?? []),
   };
+}
+
+/** By the moment at which the OCI runtime calls them. @throws "invalid" */
+function hooksOf(all: readonly Readonly<Record<string, unknown>>[]): Hooks {
+  const hooks: Record<string, Hook[]> = {};
+  for (const { hookName, path, args, env, timeout } of all) {
+    if (typeof hookName !== "string" || !moments.includes(hookName) || typeof path !== "string") {
+      throw new Failure("invalid", `Cannot call the hook "${String(hookName)}" of a device`);
+    }
+    const moment = (hooks[hookName] ??= []);
+    moment.push({
+      path,
+      ...(Array.isArray(args) ? { args: args.map(String) } : {}),
+      ...(Array.isArray(env) ? { env: env.map(String) } : {}),
+      ...(typeof timeout === "number" ? { timeout } : {}),
+    });
+  }
+  return hooks;
 }
 
 function mountOf(mount: Readonly<Record<string, unknown>>): Mount {

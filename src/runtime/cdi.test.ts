@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { findDevices } from "./cdi.ts";
+import { findDevices, listDevices } from "./cdi.ts";
 
 let folder = "";
 beforeAll(() => {
@@ -30,6 +30,8 @@ test("findDevices() gives a device with what its class adds", async () => {
     mounts: [],
     devices: [{ path: "/dev/mine", type: "c", major: 1, minor: 3, fileMode: 0o666, uid, gid }],
     rules: [{ allow: true, type: "c", major: 1, minor: 3, access: "rwm" }],
+    hooks: {},
+    additionalGids: [],
   });
 });
 
@@ -39,8 +41,10 @@ test("findDevices() takes the first device for a class, and reads YAML", async (
   expect(await findDevices("example.org/yaml=x", [folder])).toMatchObject({ devices: [] });
 });
 
-test("findDevices() knows nothing of other names, and refuses hooks", async () => {
+test("findDevices() knows nothing of other names, and gives hooks by their moment", async () => {
   expect(await findDevices("example.org/null=c", [folder])).toBeUndefined();
   expect(await findDevices("example.org/other", [folder, "/no/such"])).toBeUndefined();
-  await expect(findDevices("example.org/null=*", [folder])).rejects.toThrow("it wants hooks");
+  const all = await findDevices("example.org/null=*", [folder]);
+  expect(all?.hooks).toEqual({ createRuntime: [{ path: "/x" }] });
+  expect(await listDevices("example.org/null", [folder])).toEqual(["a", "b", "hook"]);
 });
