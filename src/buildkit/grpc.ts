@@ -18,6 +18,8 @@ import { type Code, Failure, log, toFailure } from "../base/mod.ts";
 /** BuildKit's own bound. */
 const messageBytesMax = 16 << 20;
 const headerBytes = 5;
+/** At a time, on one connection. */
+const callsMax = 250;
 /** What may be on its way unread; the protocol's own 64 KiB make a folder's transfer slow. */
 const windowBytes = 8 << 20;
 const contentType = "application/grpc";
@@ -62,7 +64,7 @@ export function unary(
 
 /** Serves methods on a connection, until it ends. */
 export function serveGrpc(socket: Socket, methods: Methods): void {
-  const server: Http2Server = createServer();
+  const server: Http2Server = createServer({ settings: { maxConcurrentStreams: callsMax } });
   server.on("sessionError", (error) => log("debug", "A gRPC connection failed", { error }));
   server.on("stream", (stream, headers) => {
     void answer(stream as ServerHttp2Stream, headers, methods);

@@ -1,6 +1,6 @@
 /** Results that go to the client's machine, over its session. */
-import { createReadStream } from "node:fs";
-import { lstat, readdir, readlink } from "node:fs/promises";
+import { constants } from "node:fs";
+import { lstat, open as openFile, readdir, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure } from "../base/mod.ts";
 import { goMode } from "./filesync.ts";
@@ -38,7 +38,8 @@ export async function sendFile(session: Session, bytes: AsyncIterable<Uint8Array
 export async function sendFolder(session: Session, root: string): Promise<void> {
   const call = open(session);
   try {
-    const files: string[] = [];
+    /** What the client may ask for, by number: files alone, for what a link leads to is the host's. */
+    const files: (string | undefined)[] = [];
     await tellAll(call, root, files);
     await call.write(packet.encode({ type: packetType.stat }));
     for await (const message of call.messages) {
@@ -63,29 +64,35 @@ export async function sendFolder(session: Session, root: string): Promise<void> 
 
 async function sendOne(call: OpenCall, id: number, path: string): Promise<void> {
   const type = packetType.data;
-  for await (const data of createReadStream(path, { highWaterMark: chunkBytes })) {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW;
+  await using file = await openFile(path, flags);
+  for await (const data of file.createReadStream({ highWaterMark: chunkBytes, autoClose: false })) {
     await call.write(packet.encode({ type, id, data }));
   }
   await call.write(packet.encode({ type, id }));
 }
 
 /** Every entry below `root`, a folder before what is in it, by name. */
-async function tellAll(call: OpenCall, root: string, files: string[]): Promise<void> {
+async function tellAll(call: OpenCall, root: string, files: (string | undefined)[]): Promise<void> {
   const walk = async (folder: string): Promise<void> => {
     for (const name of (await readdir(join(root, folder))).sort()) {
       const path = folder === "" ? name : `${folder}/${name}`;
       if (files.length >= entriesMax) {
         throw new Failure("exhausted", `Cannot send the result: over ${entriesMax} files`);
       }
-      const isFolder = await tell(call, root, path);
-      files.push(path);
-      if (isFolder) await walk(path);
+      const kind = await tell(call, root, path);
+      files.push(kind === "file" ? path : undefined);
+      if (kind === "folder") await walk(path);
     }
   };
   await walk("");
 }
 
-async function tell(call: OpenCall, root: string, path: string): Promise<boolean> {
+async function tell(
+  call: OpenCall,
+  root: string,
+  path: string,
+): Promise<"file" | "folder" | "other"> {
   const found = await lstat(join(root, path));
   const isLink = found.isSymbolicLink();
   const isDevice = found.isCharacterDevice() || found.isBlockDevice();
@@ -112,5 +119,5 @@ async function tell(call: OpenCall, root: string, path: string): Promise<boolean
     deviceMinor: isDevice ? (found.rdev & 0xff) | ((found.rdev >> 12) & 0xfff00) : 0,
   });
   await call.write(packet.encode({ type: packetType.stat, stat }));
-  return found.isDirectory();
+  return found.isDirectory() ? "folder" : found.isFile() ? "file" : "other";
 }
