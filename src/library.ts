@@ -46,6 +46,8 @@ export interface BuildOptions {
   /** Where the result goes. Default: the library's own store, with the tags. */
   readonly outputs?: readonly OutputOptions[];
   readonly attest?: Attest;
+  /** One layer in place of those that the build makes. */
+  readonly squash?: boolean;
   /** Build twice, and fail unless both are the same. */
   readonly verify?: boolean;
   /** Credentials by a registry's address. */
@@ -206,6 +208,7 @@ function requestOf(options: BuildOptions, outputs: BuildRequest["outputs"]): Bui
       ]),
     ),
     verify: options.verify ?? false,
+    squash: options.squash ?? false,
     ...(outputs ? { outputs } : {}),
     ...(attest ? { attest } : {}),
     ...(registries ? { registries } : {}),

@@ -20,7 +20,7 @@ const outputsMax = 32;
 export function resultsOf(
   query: URLSearchParams,
   tags: readonly string[],
-): Pick<BuildRequest, "outputs" | "verify" | "keepTimes" | "commitSeconds" | "attest"> {
+): Pick<BuildRequest, "outputs" | "verify" | "keepTimes" | "commitSeconds" | "attest" | "squash"> {
   const given = readOutputs(query);
   const outputs = given.map(({ type, attributes }) => parseOutput(type, attributes, tags));
   const kept = given.map(({ attributes }) => attributes["rewrite-timestamp"] === "false");
@@ -31,6 +31,7 @@ export function resultsOf(
   return {
     ...(given.length > 0 ? { outputs } : {}),
     verify: flag(query, "verify"),
+    squash: flag(query, "squash"),
     attest: parseAttests(readAttests(query)),
     keepTimes: kept.includes(true),
     ...(commitSeconds === undefined ? {} : { commitSeconds }),

@@ -130,9 +130,6 @@ function refuseUnsupported(query: URLSearchParams): void {
       },
     );
   }
-  if (flag(query, "squash")) {
-    throw new Failure("unsupported", "Cannot squash an image: that was an experiment of Docker's");
-  }
 }
 
 type Asked = Omit<BuildRequest, "contextPath" | "signal">;

@@ -161,6 +161,8 @@ export interface BuildQuery {
   readonly outputs?: readonly BuildOutput[];
   /** `{ type: "provenance", mode: "max" }` */
   readonly attests?: readonly Readonly<Record<string, string>>[];
+  /** One layer in place of those that the build makes. */
+  readonly squash?: boolean;
   /** Build twice and compare. */
   readonly verify?: boolean;
   /** When the context's newest commit was made, seconds since 1970. */

@@ -26,14 +26,14 @@ import { runStep } from "./run-step.ts";
 import type { StepScope } from "./scope.ts";
 import { locate, type Source } from "./source.ts";
 import { nameOfStage, type Plan, plan, type Stage } from "./stages.ts";
-import { childOf, keyOf, record, type StageState, workdirOf } from "./state.ts";
+import { childOf, keyOf, record, type StageState } from "./state.ts";
 import { StepClock } from "./step-clock.ts";
 import { Teller } from "./teller.ts";
 import { stepTimeMs, type Times, timesOf } from "./times.ts";
-import { commitStep, newId, openScratch, type Tools, throwIfAborted } from "./tools.ts";
+import { newId, type Tools, throwIfAborted } from "./tools.ts";
 import type { BuildEvent, BuildRequest } from "./types.ts";
 import { unusedArgsText } from "./unused-args.ts";
-import { makeWorkdir } from "./workdir.ts";
+import { workdirStep } from "./workdir.ts";
 
 const breathMs = 4;
 
@@ -341,7 +341,7 @@ export class Build implements AsyncDisposable {
           state,
           word(state, instruction.path, scope.options),
         );
-        return await this.#layer(scope, this.#workdir(scope));
+        return await this.#layer(scope, workdirStep(scope));
       }
       default:
         return this.#configured(configure(state, instruction, scope.options), scope);
@@ -379,21 +379,6 @@ export class Build implements AsyncDisposable {
     return stepTimeMs(this.times, state.baseMs);
   }
 
-  #workdir({ state }: StepScope): LayerWork {
-    const path = workdirOf(state);
-    const history = `WORKDIR ${path}`;
-    return {
-      key: keyOf(state.key, "workdir", path),
-      inputs: { path },
-      history,
-      make: async () => {
-        await using scratch = await openScratch(this.tools, state.layers);
-        if (!makeWorkdir(scratch.root, path)) return undefined;
-        return (await commitStep(this.tools, scratch, state)).diffId;
-      },
-    };
-  }
-
   async #finish(state: StageState): Promise<Built> {
     throwIfAborted(this.request.signal);
     const unused = unusedArgsText(this.plan, this.request.buildArgs);
@@ -409,8 +394,10 @@ export class Build implements AsyncDisposable {
     const stages = await Promise.all(
       [...this.#tasks].sort(([a], [b]) => a - b).map(([, task]) => task),
     );
-    const { platform } = state;
-    return { platform, config, id, same, stages, materials: this.materials, keys: this.used };
+    const { platform, timeMax, made, layers } = state;
+    const baseLayers = Math.min(layers.length, ...made.keys());
+    const about = { platform, timeMax, baseLayers, materials: this.materials, keys: this.used };
+    return { ...about, config, id, same, stages };
   }
 }
 

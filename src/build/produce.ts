@@ -22,6 +22,7 @@ import { pushTree, writeLayout } from "./layout.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Output, Packing } from "./output.ts";
 import type { Built } from "./result.ts";
+import { squash } from "./squash.ts";
 import { newId, openScratch, type Tools, throwIfAborted } from "./tools.ts";
 import type { BuildEvent, BuildRequest, Produced } from "./types.ts";
 import { requireSame } from "./verify.ts";
@@ -103,6 +104,7 @@ class Producer {
     const startedMs = Date.now();
     this.#built = await this.#build(await this.#withCaches(), this.#context);
     if (verify) await this.#verify();
+    if (this.#request.squash) await this.#squash();
     if (this.#request.cacheTo?.some(({ type }) => type === "inline")) {
       this.#built = this.#built.map((built) => withInlineCache(this.#tools, built));
     }
@@ -206,6 +208,19 @@ class Producer {
       await requireSame(this.#tools.snapshots, one, others[at]!);
       this.#report({ kind: "note", text: `Verified: both builds made ${one.id}` });
     }
+  }
+
+  async #squash(): Promise<void> {
+    const built: Built[] = [];
+    for (const one of this.#built) {
+      const whole = await squash(this.#tools, one, this.#request.signal);
+      if (whole !== one) {
+        const added = whole.config.rootfs.diff_ids.slice(-1);
+        this.#stack.defer(() => this.#tools.pins.release(added));
+      }
+      built.push(whole);
+    }
+    this.#built = built;
   }
 
   async #work(): Promise<string> {

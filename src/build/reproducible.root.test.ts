@@ -122,4 +122,29 @@ describe("two machines", () => {
     const commit = await build(here, path, { commitSeconds: 1_400_000_000 });
     expect((await timesIn(here, commit))["app/a"]).toBe(1_400_000_000);
   });
+
+  test("squash to one layer above the base, without what was deleted, each time the same", async () => {
+    const contextPath = `${directory}/squash`;
+    mkdirSync(contextPath);
+    const text = `FROM busybox
+RUN mkdir -p /d/e && echo secret > /d/secret && echo 1 > /d/e/f && ln /d/e/f /d/g
+RUN rm -r /d/secret /d/e && mkdir /d/e && echo 2 > /d/e/new && rm /bin/ls && echo over > /etc/group
+ENV A=b`;
+    writeFileSync(`${contextPath}/Dockerfile`, text);
+    const plain = await build(here, contextPath);
+    const made = [];
+    for (const stores of [here, there])
+      made.push(await build(stores, contextPath, { squash: true }));
+    const [one, other] = made;
+    expect(other!.id).toBe(one!.id);
+    const { diff_ids: layers } = one!.config.rootfs;
+    expect(layers).toHaveLength(2);
+    expect(layers[0]).toBe(plain.config.rootfs.diff_ids[0]!);
+    expect(one!.config.history!.filter((entry) => !entry.empty_layer)).toHaveLength(2);
+    expect(one!.config.config).toEqual(plain.config.config!);
+    const paths: string[] = [];
+    for await (const { header } of readTar(here.snapshots.layerTar(layers[1]!)))
+      paths.push(header.path);
+    expect(paths).toEqual(["bin", "bin/.wh.ls", "d", "d/e", "d/e/new", "d/g", "etc", "etc/group"]);
+  });
 });

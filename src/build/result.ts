@@ -42,6 +42,10 @@ export interface Built {
   readonly materials: readonly Material[];
   /** Keys of the steps that it used. */
   readonly keys: readonly Digest[];
+  /** How many of the layers, from the bottom, are the base image's. */
+  readonly baseLayers: number;
+  /** The latest time of a file, as in `StageState`. */
+  readonly timeMax: number | undefined;
 }
 
 /** The image's config as the target's state has it. */

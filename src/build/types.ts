@@ -57,6 +57,8 @@ export interface BuildRequest {
   readonly outputs?: readonly Output[];
   /** Statements that go along with the image. */
   readonly attest?: Attest;
+  /** One layer in place of those that the build made; the base stays. */
+  readonly squash?: boolean;
   /** Build twice, without the cache, and fail unless both are the same. */
   readonly verify?: boolean;
   /** Files keep the times at which they were written: Docker's images, and not reproducible. */

@@ -118,7 +118,7 @@ export const buildFlags = {
     word: "agent",
     about: "What RUN --mount=type=ssh may ask: default, or ID=SOCKET, or ID=KEY[,KEY]",
   },
-  squash: { kind: "bool", about: "Taken for compatibility", hidden: true },
+  squash: { kind: "bool", about: "Make one layer above the base of all that the build makes" },
   tag: { kind: "list", short: "t", about: "Name of the image: NAME[:TAG]" },
   target: { kind: "string", about: "Stop at this stage" },
   timeout: {
@@ -149,6 +149,7 @@ export function buildQuery(flags: FlagValues<typeof buildFlags>): BuildQuery {
     networkmode: flags.network,
     platform: flags.platform.join(","),
     verify: flags.verify,
+    squash: flags.squash,
     attests: attestsOf(flags),
     q: flags.quiet,
     extrahosts: flags["add-host"].map((host) => host.replace("=", ":")),
