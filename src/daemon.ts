@@ -4,13 +4,17 @@
  */
 import { Database } from "bun:sqlite";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import { type Listen, serveApi } from "./api/mod.ts";
+import { version as osVersion, release } from "node:os";
+import { type EngineInfo, type RegistriesInfo, serveApi } from "./api/mod.ts";
 import { audit } from "./audit.ts";
-import { Failure, log, setLogLevel, toFailure } from "./base/mod.ts";
+import { log, toFailure } from "./base/mod.ts";
 import { openBuilder } from "./build/mod.ts";
 import { claimRoots } from "./claim.ts";
 import { openContentStore } from "./content/mod.ts";
-import { openEngine } from "./engine/mod.ts";
+import { daemonUsage } from "./daemon-keys.ts";
+import { listenPlaces, notifySupervisor } from "./daemon-listen.ts";
+import { applySettings, type Current, reloadOnHangup, tellReload } from "./daemon-reload.ts";
+import { type Engine, openEngine } from "./engine/mod.ts";
 import {
   enterCgroupView,
   favorGroupMoves,
@@ -19,8 +23,9 @@ import {
   requireHost,
 } from "./host.ts";
 import { openImages } from "./image/mod.ts";
+import { measure, serveMetrics } from "./metrics.ts";
 import { openNetworkStore } from "./network/mod.ts";
-import { type DaemonOptions, daemonUsage, parseDaemonOptions } from "./options.ts";
+import { type DaemonOptions, parseDaemonOptions } from "./options.ts";
 import { pullForBuild, pushForBuild, readRegistries, registriesOf } from "./registries.ts";
 import { openRegistryBeside, registryContent, startRegistry } from "./registry-root.ts";
 import { openRuntime } from "./runtime/mod.ts";
@@ -35,11 +40,18 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
       process.stdout.write(daemonUsage);
       return 0;
     }
+    if (options.validates) {
+      applySettings(options);
+      listenPlaces({ ...options, hosts: options.hosts.filter((host) => !host.startsWith("fd:")) });
+      for (const warning of options.warnings) process.stderr.write(`warning: ${warning}\n`);
+      process.stdout.write("configuration OK\n");
+      return 0;
+    }
     guardHostMounts();
     requireHost();
     if (options.favorGroupMoves) await favorGroupMoves();
     await enterCgroupView(options.execRoot, process.argv.slice(1));
-    await serve(options);
+    await serve({ options }, argv);
     return 0;
   } catch (error) {
     const { message, hint, code, cause } = toFailure(error);
@@ -59,14 +71,18 @@ function openDatabase(path: string): Database {
   return database;
 }
 
-async function serve(options: DaemonOptions): Promise<void> {
-  setLogLevel(options.logLevel);
+async function serve(current: Current, argv: readonly string[]): Promise<void> {
+  const { options } = current;
+  applySettings(options);
+  for (const warning of options.warnings) log("warn", warning);
+  const places = listenPlaces(options);
+  useProxies(options);
   using _claim = claimRoots(options);
   if (options.pidFile) writeFileSync(options.pidFile, `${process.pid}\n`);
   const ending = endSignal();
   const database = openDatabase(`${options.dataRoot}/lading.db`);
   const registries = readRegistries(options);
-  const stores = await openStores(options, database, registries);
+  const { transfers, ...stores } = await openStores(current, database, registries);
   const { engine, builder, networks, runtime } = stores;
   for (const line of [...(await builder.reconcile()), ...(await engine.reconcile())]) {
     log("info", line);
@@ -74,30 +90,36 @@ async function serve(options: DaemonOptions): Promise<void> {
   // What builds keep is asked of the builder; a load that was cut short left what nobody keeps.
   const collected = await stores.images.collect({ layers: new Set(), blobs: new Set() });
   if (collected > 0) log("info", `removed ${collected} bytes of layers that no image has`);
+  const id = engineId(options.dataRoot);
+  reloadOnHangup(current, argv, {
+    take: (next) => {
+      transfers.reload(registries.reload(next));
+      transfers.limit({ downloads: next.downloadsAtOnce, uploads: next.uploadsAtOnce });
+    },
+    tell: (next) => tellReload(engine, id, next),
+  });
+  const measuring = new AbortController();
+  const measured = startMetrics(options, { engine, id, signal: measuring.signal });
   const api = await serveApi({
     ...stores,
-    listen: options.hosts.map(parseHost),
+    engine: measured.engine,
+    listen: places,
     directory: `${options.dataRoot}/spool`,
     audit: async () => audit({ ...options, ...stores }),
-    info: {
-      version: version(),
-      id: engineId(options.dataRoot),
-      dataRoot: options.dataRoot,
-      defaultRuntime: options.runtime,
-      runtimes: { [options.runtime]: { path: options.runtime } },
-      liveRestore: options.liveRestore,
-      debug: options.logLevel === "debug",
-      registries: registries.info,
-    },
+    info: infoOf(current, id, registries.info),
   });
   const registry = await serveRegistryBeside(options, database);
   const addresses = [...api.addresses, ...(registry ? [registry.address] : [])];
   process.stdout.write(`lading ${version()} accepts requests on ${addresses.join(", ")}\n`);
+  notifySupervisor(`READY=1\nMAINPID=${process.pid}\n`);
 
   log("info", `Ending on ${await ending}`);
+  notifySupervisor("STOPPING=1\n");
+  measuring.abort();
+  measured.server?.[Symbol.dispose]();
   await api.close();
   await registry?.close();
-  if (!options.liveRestore) await stopAll(stores);
+  if (!current.options.liveRestore) await stopAll(engine, current.options.shutdownTimeoutS);
   const isIdle = engine.list().every(({ state }) => state.pid === 0);
   await engine.close();
   await networks.shutdown();
@@ -107,11 +129,55 @@ async function serve(options: DaemonOptions): Promise<void> {
   if (options.pidFile) rmSync(options.pidFile, { force: true });
 }
 
-async function openStores(
+/** What the engine tells of itself; some of it changes with a reload. */
+function infoOf(current: Current, id: string, registries: () => RegistriesInfo): EngineInfo {
+  const { options } = current;
+  return {
+    version: version(),
+    id,
+    dataRoot: options.dataRoot,
+    defaultRuntime: options.runtime,
+    runtimes: options.runtimes,
+    proxies: options.proxies,
+    registries,
+    settings: () => ({
+      liveRestore: current.options.liveRestore,
+      debug: current.options.logLevel === "debug",
+      labels: current.options.labels,
+      logDriver: current.options.containers.logDriver ?? "json-file",
+    }),
+  };
+}
+
+function startMetrics(
   options: DaemonOptions,
+  { engine, id, signal }: { engine: Engine; id: string; signal: AbortSignal },
+): { engine: Engine; server?: Disposable } {
+  if (!options.metricsAddress) return { engine };
+  const labels = { daemon_id: id, version: version(), os_type: "linux", graphdriver: "overlay2" };
+  const metrics = measure(engine, { ...labels, ...hostLabels() }, signal);
+  return { engine: metrics.engine, server: serveMetrics(options.metricsAddress, metrics) };
+}
+
+function hostLabels() {
+  const architecture = process.arch === "x64" ? "x86_64" : process.arch;
+  return { architecture, kernel: release(), os: osVersion() };
+}
+
+/** For whatever fetches: pulls, pushes, builds' downloads. */
+function useProxies({ proxies }: DaemonOptions): void {
+  const named = { HTTP_PROXY: proxies.http, HTTPS_PROXY: proxies.https, NO_PROXY: proxies.none };
+  for (const [name, value] of Object.entries(named)) {
+    if (value !== "") process.env[name] = process.env[name.toLowerCase()] = value;
+  }
+}
+
+async function openStores(
+  current: Current,
   database: Database,
   registries: ReturnType<typeof readRegistries>,
 ) {
+  const { options } = current;
   const { dataRoot, execRoot } = options;
   const at = (folder: string) => ({ database, directory: `${dataRoot}/${folder}` });
   const [content, snapshots, runtime, networks] = await Promise.all([
@@ -122,7 +188,7 @@ async function openStores(
     openSnapshotStore(at("snapshot")),
     openRuntime({
       directory: `${execRoot}/runtime`,
-      program: options.runtime,
+      program: options.runtimes[options.runtime]!.path,
       ...(options.seccompProfile ? { seccompProfile: options.seccompProfile } : {}),
     }),
     openNetworkStore({
@@ -131,6 +197,7 @@ async function openStores(
       bridge: options.bridge,
       dns: options.dns,
       ...(options.addressPools ? { pools: options.addressPools } : {}),
+      defaultBridge: options.defaultBridge,
     }),
   ]);
   const volumes = await openVolumeStore(at("volume"));
@@ -140,7 +207,7 @@ async function openStores(
     snapshots,
     registries: registries.settings(),
   });
-  process.on("SIGHUP", () => registries.reload((next) => transfers.reload(next)));
+  transfers.limit({ downloads: options.downloadsAtOnce, uploads: options.uploadsAtOnce });
   const joined = { content, images, snapshots, runtime, networks };
   const builder = await openBuilder({
     ...at("build"),
@@ -154,8 +221,9 @@ async function openStores(
     ...joined,
     volumes,
     runtimeName: options.runtime,
+    defaults: () => current.options.containers,
   });
-  return { ...joined, volumes, builder, engine, registries: registriesOf(transfers) };
+  return { ...joined, volumes, builder, engine, transfers, registries: registriesOf(transfers) };
 }
 
 /** The registry that `--registry` asks for; its data are below `registry/` of the engine's data root. */
@@ -173,25 +241,28 @@ async function serveRegistryBeside(options: DaemonOptions, database: Database) {
   };
 }
 
-async function stopAll({ engine }: Awaited<ReturnType<typeof openStores>>): Promise<void> {
+/** Each container has its own time to stop; after `timeoutS` (-1: endless) the rest is killed. */
+async function stopAll(engine: Engine, timeoutS: number): Promise<void> {
   const running = engine.list().filter(({ state }) => state.pid !== 0);
-  await Promise.allSettled(running.map(({ id }) => engine.stop(id, { keepsPolicy: true })));
+  const stopped = Promise.allSettled(
+    running.map(({ id }) => engine.stop(id, { keepsPolicy: true })),
+  );
+  if (timeoutS < 0) return void (await stopped);
+  const isLate = await Promise.race([
+    stopped.then(() => false),
+    Bun.sleep(timeoutS * 1_000).then(() => true),
+  ]);
+  if (!isLate) return;
+  const late = engine.list().filter(({ state }) => state.pid !== 0);
+  log("warn", "Killing containers that did not stop in time", { count: late.length });
+  await Promise.allSettled(late.map(({ id }) => engine.kill(id, "SIGKILL")));
+  await stopped;
 }
 
 /** Settles with the name of the signal that asks this process to end. */
 function endSignal(): Promise<string> {
   return new Promise((resolve) => {
     for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => resolve(name));
-  });
-}
-
-/** `unix:///path`, `tcp://host:port`. @throws "invalid" */
-export function parseHost(text: string): Listen {
-  if (text.startsWith("unix:///")) return { unixPath: text.slice("unix://".length) };
-  const tcp = /^tcp:\/\/(\[[0-9a-fA-F:.]+\]|[^:/]+):(\d{1,5})$/.exec(text);
-  if (tcp) return { host: tcp[1]!.replace(/^\[|\]$/g, ""), port: Number(tcp[2]) };
-  throw new Failure("invalid", `Cannot listen on "${text}": not an address`, {
-    hint: "Use unix:///PATH or tcp://HOST:PORT",
   });
 }
 

@@ -1,99 +1,221 @@
-/** The daemon's command line: flags as dockerd's where it has the same. */
+/** What the daemon is told by its flags and by `daemon.json`: values, checked. */
 import { resolve } from "node:path";
-import { parseArgs } from "node:util";
 import { Failure, type Level } from "./base/mod.ts";
-import { type AddressPool, parseAddressPool } from "./network/mod.ts";
+import { readSettings, type Settings } from "./daemon-file.ts";
+import type { ContainerDefaults } from "./engine/mod.ts";
+import {
+  type AddressPool,
+  type DefaultBridge,
+  defineDefaultBridge,
+  parseAddressPool,
+} from "./network/mod.ts";
 import { parseAddress } from "./registry-options.ts";
 
 export interface DaemonOptions {
-  /** `unix:///path` or `tcp://host:port`. */
+  /** `unix:///path`, `tcp://host:port` or `fd://`. */
   readonly hosts: readonly string[];
   readonly dataRoot: string;
   readonly execRoot: string;
   readonly bridge: string;
-  readonly runtime: string;
-  readonly seccompProfile: string | undefined;
-  readonly dns: readonly string[];
+  readonly defaultBridge: DefaultBridge;
   /** Where networks without a subnet get theirs from; undefined for Docker's own pools. */
   readonly addressPools: readonly AddressPool[] | undefined;
+  /** The default runtime's name, and the programs by name. */
+  readonly runtime: string;
+  readonly runtimes: Readonly<Record<string, { readonly path: string }>>;
+  readonly seccompProfile: string | undefined;
+  readonly dns: readonly string[];
   readonly logLevel: Level;
+  readonly logFormat: "text" | "json";
   readonly pidFile: string | undefined;
+  /** The group that the socket belongs to. */
+  readonly group: string | undefined;
+  readonly tls: TlsFiles | undefined;
+  readonly allowsPlainTcp: boolean;
+  readonly metricsAddress: { readonly host: string; readonly port: number } | undefined;
+  readonly labels: readonly string[];
   /** Registries without TLS, or with a certificate that nobody vouches for: HOST[:PORT] or a range. */
   readonly insecureRegistries: readonly string[];
   /** Mirrors of Docker Hub, as dockerd's. */
   readonly registryMirrors: readonly string[];
   /** The table of registries; undefined where it is the default one, which may be absent. */
   readonly registriesFile: string | undefined;
+  readonly proxies: { readonly http: string; readonly https: string; readonly none: string };
+  readonly downloadsAtOnce: number;
+  readonly uploadsAtOnce: number;
   /** The build cache is cut to this. */
   readonly buildCacheBytesMax: number;
   /** Containers go on when the daemon ends. */
   readonly liveRestore: boolean;
+  readonly shutdownTimeoutS: number;
   /** May set the host's control groups up for quick starts (`favordynmods`). */
   readonly favorGroupMoves: boolean;
+  readonly containers: ContainerDefaults;
   /** A registry in this process: where it listens, and its configuration file. */
   readonly registry: { host: string; port: number; config: string | undefined } | undefined;
+  /** Check only. */
+  readonly validates: boolean;
+  /** Settings that have no effect. */
+  readonly warnings: readonly string[];
+  /** What was said, by flag: to compare with at a reload. */
+  readonly settings: Settings;
 }
 
-export const daemonUsage = `Usage:  lading daemon [OPTIONS]
+/** Paths of PEM files. `verifies`: clients must show a certificate of `ca`. */
+export interface TlsFiles {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+  readonly verifies: boolean;
+}
 
-Runs an engine in the foreground. It prints one line when it accepts requests; SIGTERM ends it.
+/** Reads single settings. */
+class Values {
+  readonly #settings: Settings;
+  constructor(settings: Settings) {
+    this.#settings = settings;
+  }
+  list(flag: string): readonly string[] {
+    return this.#settings.get(flag) ?? [];
+  }
+  text(flag: string): string | undefined {
+    return this.#settings.get(flag)?.at(-1) || undefined;
+  }
+  is(flag: string): boolean | undefined {
+    const value = this.text(flag);
+    return value === undefined ? undefined : value === "true";
+  }
+  count(flag: string, absent: number, min: number): number {
+    const value = Number(this.text(flag) ?? absent);
+    if (value >= min) return value;
+    throw new Failure("invalid", `Cannot use --${flag} ${value}: it must be at least ${min}`);
+  }
+  word<const W extends string>(flag: string, words: readonly W[]): W | undefined {
+    const text = this.text(flag);
+    const word = words.find((each) => each === text);
+    if (text === undefined || word !== undefined) return word;
+    throw new Failure("invalid", `Cannot use --${flag} "${text}": ${words.join(", ")}`);
+  }
+  pairs(flag: string): Record<string, string> {
+    return Object.fromEntries(this.list(flag).map((pair) => split(pair)));
+  }
+}
 
-Options:
-  -H, --host list               Where to listen: unix:///PATH or tcp://HOST:PORT
-                                (default unix:///run/lading/lading.sock)
-      --data-root string        Where images, containers and volumes are kept (default /var/lib/lading)
-      --exec-root string        Where the state of this run of the host is kept (default /run/lading)
-      --bridge string           Bridge device of the default network (default lading0)
-      --runtime string          OCI runtime (default crun)
-      --seccomp-profile string  Default seccomp profile (default that of Debian's containers-common)
-      --default-address-pool list
-                                Where networks get their subnets from: base=10.9.0.0/16,size=24
-      --dns list                DNS servers for containers (default the host's)
-      --insecure-registry list  Registries to be reached without TLS, or without checking it:
-                                HOST[:PORT] or a range as 10.0.0.0/8 (this host always is)
-      --registry-mirror list    Ask this registry before Docker Hub: https://HOST[:PORT][/PATH]
-      --registries string       JSON file: mirrors, rewrites, default registry; read again on SIGHUP
-                                (default /etc/lading/registries.json, if it is there)
-      --registry HOST:PORT      Serve a registry as well, on the engine's disk (default none)
-      --registry-config string  Its configuration file: users, rules, TLS, limits
-      --build-cache-max bytes   The build cache is cut to this size, least valuable first (default 20g)
-      --live-restore bool       Containers go on when the engine ends (default true)
-      --favor-dynmods bool      Set the host's control groups to favordynmods, for quick starts (default
-                                true): stays set until the host restarts
-  -l, --log-level string        debug, info, warn or error (default info)
-  -p, --pidfile string          Write the process ID to this file
-      --help                    Show this text
-`;
+function split(pair: string): [string, string] {
+  const at = pair.indexOf("=");
+  return at < 0 ? [pair, ""] : [pair.slice(0, at), pair.slice(at + 1)];
+}
 
-/** @throws Failure "invalid" — an unknown flag or a value that is none of the allowed */
+/** @throws Failure "invalid" — an unknown flag or key, or a value that is none of the allowed */
 export function parseDaemonOptions(argv: readonly string[]): DaemonOptions | "help" {
-  const values = parse(argv);
-  if (values.help) return "help";
-  const bridge = values.bridge ?? "lading0";
+  const { settings, warnings } = readSettings(argv);
+  if (settings.has("help")) return "help";
+  const values = new Values(settings);
+  return {
+    ...parsePlaces(values),
+    ...parseRuntimes(values),
+    ...parseRegistries(values),
+    logLevel: parseLevel(values),
+    logFormat: values.word("log-format", ["text", "json"]) ?? "text",
+    labels: parseLabels(values),
+    buildCacheBytesMax: bytesOf(values, "build-cache-max") ?? 20 * 2 ** 30,
+    liveRestore: values.is("live-restore") ?? true,
+    shutdownTimeoutS: values.count("shutdown-timeout", 15, -1),
+    favorGroupMoves: values.is("favor-dynmods") ?? true,
+    containers: parseContainerDefaults(values),
+    validates: values.is("validate") ?? false,
+    warnings,
+    settings,
+  };
+}
+
+function parsePlaces(values: Values) {
+  const bridge = values.text("bridge") ?? "lading0";
   if (!/^[A-Za-z0-9_.-]{1,15}$/.test(bridge)) {
     throw new Failure(
       "invalid",
       `Cannot use bridge name "${bridge}": 1 to 15 letters, digits, "_.-"`,
     );
   }
+  const hosts = values.list("host");
+  const pools = values.list("default-address-pool");
+  const metrics = values.text("metrics-addr");
   return {
-    hosts: values.host ?? ["unix:///run/lading/lading.sock"],
-    dataRoot: resolve(values["data-root"] ?? "/var/lib/lading"),
-    execRoot: resolve(values["exec-root"] ?? "/run/lading"),
+    hosts: hosts.length > 0 ? hosts : ["unix:///run/lading/lading.sock"],
+    dataRoot: resolve(values.text("data-root") ?? "/var/lib/lading"),
+    execRoot: resolve(values.text("exec-root") ?? "/run/lading"),
     bridge,
-    runtime: values.runtime ?? "crun",
-    seccompProfile: values["seccomp-profile"],
-    dns: values.dns ?? [],
-    addressPools: values["default-address-pool"]?.map(parseAddressPool),
-    insecureRegistries: values["insecure-registry"] ?? [],
-    registryMirrors: values["registry-mirror"] ?? [],
-    registriesFile: values.registries,
-    logLevel: parseLevel(values["log-level"] ?? "info"),
-    pidFile: values.pidfile,
-    buildCacheBytesMax: parseBytes(values["build-cache-max"] ?? "20g", "build-cache-max"),
-    liveRestore: values["live-restore"] !== "false",
-    favorGroupMoves: values["favor-dynmods"] !== "false",
-    registry: parseRegistry(values.registry, values["registry-config"]),
+    defaultBridge: parseBridge(values),
+    addressPools: pools.length > 0 ? pools.map(parseAddressPool) : undefined,
+    dns: values.list("dns"),
+    pidFile: values.text("pidfile"),
+    group: values.text("group"),
+    tls: parseTls(values),
+    allowsPlainTcp: values.is("allow-plain-tcp") ?? false,
+    metricsAddress: metrics === undefined ? undefined : parseAddress(metrics),
+  };
+}
+
+function parseBridge(values: Values): DefaultBridge {
+  const mtu = values.count("mtu", 0, 0);
+  return defineDefaultBridge({
+    bip: values.text("bip"),
+    bip6: values.text("bip6"),
+    fixedCidr: values.text("fixed-cidr"),
+    fixedCidr6: values.text("fixed-cidr-v6"),
+    ipv6: values.is("ipv6"),
+    icc: values.is("icc"),
+    masquerade: values.is("ip-masq"),
+    hostAddress: values.text("ip"),
+    mtu: mtu === 0 ? undefined : mtu,
+  });
+}
+
+function parseTls(values: Values): TlsFiles | undefined {
+  const verifies = values.is("tlsverify") ?? false;
+  if (!verifies && !values.is("tls")) return undefined;
+  const folder =
+    process.env["DOCKER_CERT_PATH"] ??
+    process.env["DOCKER_CONFIG"] ??
+    `${process.env["HOME"] ?? "/root"}/.docker`;
+  return {
+    verifies,
+    ca: values.text("tlscacert") ?? `${folder}/ca.pem`,
+    cert: values.text("tlscert") ?? `${folder}/cert.pem`,
+    key: values.text("tlskey") ?? `${folder}/key.pem`,
+  };
+}
+
+function parseRuntimes(values: Values) {
+  const asked = values.text("default-runtime") ?? "crun";
+  const runtimes: Record<string, { path: string }> = { crun: { path: "crun" } };
+  for (const [name, path] of values.list("add-runtime").map(split)) {
+    if (name === "" || path === "" || name === "crun") {
+      const shown = name === "crun" ? `"crun" is the built-in one` : "it takes NAME=PATH";
+      throw new Failure("invalid", `Cannot add runtime "${name}": ${shown}`);
+    }
+    runtimes[name] = { path };
+  }
+  runtimes[asked] ??= { path: asked };
+  return { runtime: asked, runtimes, seccompProfile: values.text("seccomp-profile") };
+}
+
+function parseRegistries(values: Values) {
+  const { env } = process;
+  const proxy = (flag: string, name: string) =>
+    values.text(flag) ?? env[name] ?? env[name.toLowerCase()] ?? "";
+  return {
+    insecureRegistries: values.list("insecure-registry"),
+    registryMirrors: values.list("registry-mirror"),
+    registriesFile: values.text("registries"),
+    registry: parseRegistry(values.text("registry"), values.text("registry-config")),
+    proxies: {
+      http: proxy("http-proxy", "HTTP_PROXY"),
+      https: proxy("https-proxy", "HTTPS_PROXY"),
+      none: proxy("no-proxy", "NO_PROXY"),
+    },
+    downloadsAtOnce: values.count("max-concurrent-downloads", 3, 1),
+    uploadsAtOnce: values.count("max-concurrent-uploads", 5, 1),
   };
 }
 
@@ -103,53 +225,56 @@ function parseRegistry(address: string | undefined, config: string | undefined) 
   throw new Failure("invalid", "Cannot use --registry-config without --registry");
 }
 
-function parse(argv: readonly string[]) {
-  // A bare --live-restore is --live-restore=true, as Go's flags have it.
-  const args = argv.map((word) => word.replace(/^--(live-restore|favor-dynmods)$/, "$&=true"));
-  try {
-    return parseArgs({
-      args,
-      options: {
-        host: { type: "string", short: "H", multiple: true },
-        "data-root": { type: "string" },
-        "exec-root": { type: "string" },
-        bridge: { type: "string" },
-        runtime: { type: "string" },
-        "seccomp-profile": { type: "string" },
-        "default-address-pool": { type: "string", multiple: true },
-        dns: { type: "string", multiple: true },
-        "insecure-registry": { type: "string", multiple: true },
-        "registry-mirror": { type: "string", multiple: true },
-        registries: { type: "string" },
-        "build-cache-max": { type: "string" },
-        "live-restore": { type: "string" },
-        "favor-dynmods": { type: "string" },
-        registry: { type: "string" },
-        "registry-config": { type: "string" },
-        "log-level": { type: "string", short: "l" },
-        pidfile: { type: "string", short: "p" },
-        help: { type: "boolean" },
-      },
-    }).values;
-  } catch (cause) {
-    throw new Failure(
-      "invalid",
-      `Cannot start an engine: ${(cause as Error).message.split(". ")[0]}`,
-      {
-        hint: `See "lading daemon --help"`,
-        cause,
-      },
-    );
-  }
+function parseLevel(values: Values): Level {
+  if (values.is("debug")) return "debug";
+  const level = values.word("log-level", ["trace", "debug", "info", "warn", "error", "fatal"]);
+  if (level === "trace") return "debug";
+  return level === "fatal" ? "error" : (level ?? "info");
 }
 
-function parseLevel(text: string): Level {
-  if (text === "debug" || text === "info" || text === "warn" || text === "error") return text;
-  throw new Failure("invalid", `Cannot use log level "${text}": debug, info, warn or error`);
+function parseLabels(values: Values): readonly string[] {
+  const names = new Set<string>();
+  for (const label of values.list("label")) {
+    const [name] = split(label);
+    if (name === "" || !label.includes("=")) {
+      throw new Failure("invalid", `Cannot use label "${label}": it takes NAME=VALUE`);
+    }
+    if (names.has(name)) {
+      throw new Failure("invalid", `Cannot use label "${name}": it stands there twice`);
+    }
+    names.add(name);
+  }
+  return values.list("label");
+}
+
+function parseContainerDefaults(values: Values): ContainerDefaults {
+  return {
+    logDriver: values.text("log-driver"),
+    logOptions: values.pairs("log-opt"),
+    ulimits: values.list("default-ulimit").map(parseUlimit),
+    shmBytes: bytesOf(values, "default-shm-size"),
+    init: values.is("init"),
+    ipcMode: values.word("default-ipc-mode", ["private", "shareable"]),
+    cgroupnsMode: values.word("default-cgroupns-mode", ["private", "host"]),
+    cgroupParent: values.text("cgroup-parent"),
+    noNewPrivileges: values.is("no-new-privileges"),
+    dnsOptions: values.list("dns-opt"),
+    dnsSearch: values.list("dns-search"),
+  };
+}
+
+function parseUlimit(text: string) {
+  const [, name, soft, hard] = /^([a-z]+)=(-?\d+)(?::(-?\d+))?$/.exec(text) ?? [];
+  if (name !== undefined && soft !== undefined) {
+    return { Name: name, Soft: Number(soft), Hard: Number(hard ?? soft) };
+  }
+  throw new Failure("invalid", `Cannot use ulimit "${text}": it takes NAME=SOFT[:HARD]`);
 }
 
 /** `20g`, `512MB`, `1000000`. @throws Failure "invalid" */
-function parseBytes(text: string, flag: string): number {
+function bytesOf(values: Values, flag: string): number | undefined {
+  const text = values.text(flag);
+  if (text === undefined) return undefined;
   const [, digits, unit = ""] = /^(\d{1,15})\s*([kmgt]?)i?b?$/i.exec(text) ?? [];
   if (digits !== undefined)
     return Number(digits) * 1024 ** " kmgt".indexOf(unit.toLowerCase() || " ");

@@ -1,6 +1,6 @@
 /** Pull, push and login as the API and builds ask for them, and the table of registries behind them. */
 import type { EngineInfo, Registries } from "./api/mod.ts";
-import { log, toFailure } from "./base/mod.ts";
+import { log } from "./base/mod.ts";
 import type { OpenRepository, Pull, PushImage, RegistryLogin } from "./build/mod.ts";
 import type { Transfers } from "./image/mod.ts";
 import {
@@ -106,14 +106,14 @@ export function pushForBuild(transfers: Transfers): {
 const defaultTable = "/etc/lading/registries.json";
 
 /** What flags and file say of registries; the file may be read again. @throws Failure "invalid" | … */
-export function readRegistries(options: DaemonOptions) {
-  const read = () => {
+export function readRegistries(first: DaemonOptions) {
+  const read = (options: DaemonOptions) => {
     const path = options.registriesFile ?? defaultTable;
     const table = readTable(path, options.registriesFile === undefined);
     const flags = { insecure: options.insecureRegistries, hubMirrors: options.registryMirrors };
     return joinSettings(table, flags);
   };
-  let settings = read();
+  let settings = read(first);
   const info: EngineInfo["registries"] = () => ({
     insecure: settings.insecure ?? [],
     mirrors: new Map(
@@ -126,16 +126,10 @@ export function readRegistries(options: DaemonOptions) {
   return {
     info,
     settings: () => settings,
-    /** Reads the file again. What is wrong with it is logged, and what held before holds on. */
-    reload(take: (settings: RegistrySettings) => void): void {
-      try {
-        settings = read();
-        take(settings);
-        log("info", "The table of registries was read again");
-      } catch (error) {
-        const { message, hint = "" } = toFailure(error);
-        log("error", "The table of registries stays as it was", { why: message, hint });
-      }
+    /** Reads the file again. @throws Failure — what held before holds on */
+    reload(options: DaemonOptions): RegistrySettings {
+      settings = read(options);
+      return settings;
     },
   };
 }

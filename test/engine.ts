@@ -60,7 +60,8 @@ export class TestEngine {
   readonly folder: string;
   readonly host: string;
   readonly bridge: string;
-  readonly #extra: readonly string[];
+  /** Flags of the next start. */
+  extra: readonly string[];
   readonly #isRecorded: boolean;
   #child: ReturnType<typeof Bun.spawn> | undefined;
   log = "";
@@ -70,7 +71,7 @@ export class TestEngine {
     this.#isRecorded = isRecorded;
     this.host = `unix://${this.folder}/engine.sock`;
     this.bridge = `ldt-${name}`.slice(0, 15);
-    this.#extra = extra;
+    this.extra = extra;
     mkdirSync(join(this.folder, "docker"), { recursive: true });
   }
 
@@ -108,11 +109,13 @@ export class TestEngine {
       [
         lading,
         "daemon",
-        `--host=${this.host}`,
+        ...(this.extra.some((flag) => flag.startsWith("--config-file"))
+          ? []
+          : [`--host=${this.host}`]),
         `--data-root=${this.dataRoot}`,
         `--exec-root=${join(this.folder, "run")}`,
         `--bridge=${this.bridge}`,
-        ...this.#extra,
+        ...this.extra,
       ],
       {
         stdin: "ignore",

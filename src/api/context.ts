@@ -19,10 +19,19 @@ export interface EngineInfo {
   readonly runtimes?: Readonly<Record<string, { readonly path: string }>>;
   readonly gitCommit?: string;
   readonly buildTime?: string;
-  readonly liveRestore?: boolean;
-  readonly debug?: boolean;
+  readonly proxies?: { readonly http: string; readonly https: string; readonly none: string };
+  /** What may change while the engine runs. */
+  readonly settings?: () => EngineSettings;
   /** Registries that have settings of their own. */
   readonly registries?: () => RegistriesInfo;
+}
+
+/** What `GET /info` tells of settings that may change. */
+export interface EngineSettings {
+  readonly liveRestore: boolean;
+  readonly debug: boolean;
+  readonly labels: readonly string[];
+  readonly logDriver: string;
 }
 
 /** What `GET /info` tells of registries. */

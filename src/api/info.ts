@@ -1,6 +1,6 @@
 /** `GET /info`: the host and the engine in numbers. */
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { cpus, hostname, release, totalmem } from "node:os";
 import { logDrivers } from "../logging/mod.ts";
 import type { Context, RegistriesInfo } from "./context.ts";
@@ -67,12 +67,17 @@ const machineNames: Readonly<Record<string, string>> = { amd64: "x86_64", arm64:
 /** All of `GET /info`. */
 export function systemInfo(context: Context): SystemInfo {
   const { info } = context;
+  const settings = info.settings?.();
   const host = hostFacts();
   return {
     ID: info.id ?? "",
     ...counts(context),
     Driver: storageDriver,
-    DriverStatus: [["Backing Filesystem", fileSystemAt(info.dataRoot)]],
+    DriverStatus: [
+      ["Backing Filesystem", fileSystemAt(info.dataRoot)],
+      ["Supports d_type", "true"],
+      ["Native Overlay Diff", "true"],
+    ],
     Plugins: {
       Volume: ["local"],
       Network: ["bridge", "host", "null"],
@@ -80,38 +85,58 @@ export function systemInfo(context: Context): SystemInfo {
       Log: [...logDrivers],
     },
     ...hostPart(host),
-    Debug: info.debug ?? false,
-    NFd: 0,
+    Debug: settings?.debug ?? false,
+    NFd: openFiles(),
     NGoroutines: 0,
     NEventsListener: 0,
     SystemTime: new Date().toISOString().replace("Z", "000000Z"),
-    LoggingDriver: "json-file",
+    LoggingDriver: settings?.logDriver ?? "json-file",
     CgroupDriver: "cgroupfs",
     CgroupVersion: host.cgroupVersion,
     IndexServerAddress: "https://index.docker.io/v1/",
     RegistryConfig: registryConfig(info.registries?.()),
     GenericResources: null,
     DockerRootDir: info.dataRoot,
-    HttpProxy: "",
-    HttpsProxy: "",
-    NoProxy: "",
+    HttpProxy: withoutPassword(info.proxies?.http),
+    HttpsProxy: withoutPassword(info.proxies?.https),
+    NoProxy: info.proxies?.none ?? "",
     Name: hostname(),
-    Labels: [],
+    Labels: settings?.labels ?? [],
     ExperimentalBuild: false,
     ServerVersion: info.version,
     Runtimes: info.runtimes ?? { crun: { path: "crun" } },
     DefaultRuntime: info.defaultRuntime ?? "crun",
     Swarm: swarm,
-    LiveRestoreEnabled: info.liveRestore ?? true,
+    LiveRestoreEnabled: settings?.liveRestore ?? true,
     Isolation: "",
     InitBinary: "lading-init",
     ContainerdCommit: { ID: "" },
     RuncCommit: { ID: "" },
     InitCommit: { ID: "" },
     SecurityOptions: ["name=seccomp,profile=builtin", "name=cgroupns"],
-    CDISpecDirs: [],
-    Warnings: null,
+    CDISpecDirs: ["/etc/cdi", "/var/run/cdi"],
+    Warnings: warningsOf(host),
   };
+}
+
+/** A proxy's password is nobody's business. */
+function withoutPassword(proxy = ""): string {
+  return proxy.replace(/^(\w+:\/\/)[^@/]*@/, "$1xxxxx:xxxxx@");
+}
+
+function openFiles(): number {
+  return readdirSync("/proc/self/fd").length;
+}
+
+/** What Docker's clients print below `info`. */
+function warningsOf(host: HostFacts): readonly string[] | null {
+  const warnings = [
+    ...(host.hasSwapLimit ? [] : ["WARNING: No swap limit support"]),
+    ...(textOf("/proc/sys/net/ipv4/ip_forward").trim() === "1"
+      ? []
+      : ["WARNING: IPv4 forwarding is disabled"]),
+  ];
+  return warnings.length > 0 ? warnings : null;
 }
 
 function counts({ engine, images }: Context) {

@@ -7,7 +7,9 @@ import { Failure } from "../base/mod.ts";
 
 /** Where to listen. TLS texts in PEM; with `ca`, clients must show a certificate of it. */
 export type Listen =
-  | { readonly unixPath: string }
+  | { readonly unixPath: string; readonly group?: string }
+  /** A listening socket that somebody else made. */
+  | { readonly fd: number }
   | {
       readonly host: string;
       readonly port: number;
@@ -26,7 +28,7 @@ export async function listen(
   take: (socket: Socket) => void,
 ): Promise<{ address: string; server: Server }> {
   const options = { allowHalfOpen: true };
-  const tls = "unixPath" in where ? undefined : where.tls;
+  const tls = "host" in where ? where.tls : undefined;
   const server: Server = tls
     ? createTlsServer(
         { ...options, ...tls, ...(tls.ca ? { requestCert: true, rejectUnauthorized: true } : {}) },
@@ -45,8 +47,12 @@ export async function listen(
     } finally {
       process.umask(before);
     }
-    openToGroup(where.unixPath);
+    openToGroup(where.unixPath, where.group);
     return { address: `unix://${where.unixPath}`, server };
+  }
+  if ("fd" in where) {
+    await begin(server, { fd: where.fd }, `descriptor ${where.fd}`);
+    return { address: `fd://${where.fd}`, server };
   }
   await begin(
     server,
@@ -100,9 +106,14 @@ function isAnswered(path: string): Promise<boolean> {
   });
 }
 
-/** Mode 0660, and the group docker if the host has one. */
-function openToGroup(path: string): void {
-  const entry = /^docker:[^:]*:(\d+):/m.exec(readFileSync("/etc/group", "utf8"));
-  if (entry && process.getuid?.() === 0) chownSync(path, 0, Number(entry[1]));
+/** Mode 0660, and the group that is asked for, or docker if the host has it. @throws "invalid" */
+function openToGroup(path: string, group = ""): void {
+  const lines = readFileSync("/etc/group", "utf8").split("\n");
+  const entry = lines.map((line) => line.split(":")).find(([name]) => name === (group || "docker"));
+  const id = /^\d+$/.test(group) ? group : entry?.[2];
+  if (group !== "" && id === undefined) {
+    throw new Failure("invalid", `Cannot give ${path} to group "${group}": there is none`);
+  }
+  if (id !== undefined && process.getuid?.() === 0) chownSync(path, 0, Number(id));
   chmodSync(path, 0o660);
 }

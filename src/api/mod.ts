@@ -4,6 +4,6 @@
  * Spec: https://docs.docker.com/reference/api/engine/version/v1.51/
  */
 export { type Client, type ConnectOptions, connect } from "./client.ts";
-export type { Context, EngineInfo, Registries } from "./context.ts";
+export type { Context, EngineInfo, Registries, RegistriesInfo } from "./context.ts";
 export type { Listen } from "./listen.ts";
 export { type ApiServer, type ServeOptions, serveApi } from "./server.ts";

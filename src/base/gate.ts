@@ -3,12 +3,24 @@ import { Failure } from "./error.ts";
 /** Lets at most `width` tasks run at once; the others wait in order, at most `waitersMax` of them. */
 export class Gate {
   #free: number;
+  #width: number;
   readonly #waiters: (() => void)[] = [];
   readonly #waitersMax: number;
 
   constructor(width: number, waitersMax = 10_000) {
     this.#free = width;
+    this.#width = width;
     this.#waitersMax = waitersMax;
+  }
+
+  /** Sets how many may run from now on; who runs already is not disturbed. */
+  resize(width: number): void {
+    this.#free += width - this.#width;
+    this.#width = width;
+    while (this.#free > 0 && this.#waiters.length > 0) {
+      this.#free--;
+      this.#waiters.shift()!();
+    }
   }
 
   /** True while somebody waits for a place. */
@@ -28,7 +40,7 @@ export class Gate {
     try {
       return await task();
     } finally {
-      const next = this.#waiters.shift();
+      const next = this.#free >= 0 ? this.#waiters.shift() : undefined;
       if (next) next();
       else this.#free++;
     }

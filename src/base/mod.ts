@@ -7,5 +7,5 @@ export { closest } from "./closest.ts";
 export { type Code, Failure, isFailure, toFailure } from "./error.ts";
 export { Gate, KeyedLock } from "./gate.ts";
 export { limits } from "./limits.ts";
-export { type Level, log, setLogLevel } from "./log.ts";
+export { type Level, log, setLogFormat, setLogLevel } from "./log.ts";
 export { decodeName, encodeName } from "./name.ts";

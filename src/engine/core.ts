@@ -9,6 +9,7 @@ import type { SnapshotStore } from "../snapshot/mod.ts";
 import type { VolumeStore } from "../volume/mod.ts";
 import type { Attachers } from "./attach.ts";
 import type { Borrowed } from "./borrow.ts";
+import type { ContainerDefaults } from "./defaults.ts";
 import type { Events } from "./events.ts";
 import type { Execs } from "./exec-table.ts";
 import type { HealthMonitor } from "./health.ts";
@@ -44,6 +45,7 @@ export interface Live {
 export interface Core extends Stores {
   readonly directory: string;
   readonly runtimeName: string;
+  readonly defaults: () => ContainerDefaults;
   readonly records: Records;
   readonly events: Events;
   readonly waiters: Waiters;

@@ -3,6 +3,7 @@ import type { Image } from "../image/mod.ts";
 import { mergeRunConfig } from "../oci/mod.ts";
 import { cleanPath } from "./binds.ts";
 import type { Core } from "./core.ts";
+import { withDefaults } from "./defaults.ts";
 import { checkLogConfig } from "./logging.ts";
 import { fillVolumes, makeVolumes, mountPoints, planMounts } from "./mount-plan.ts";
 import { releaseVolumes } from "./mounts.ts";
@@ -40,7 +41,7 @@ async function createFrom(
   image: Image,
 ): Promise<{ id: string; warnings: string[] }> {
   const config = completeConfig(request.config, image);
-  const hostConfig = completeHostConfig(core, request.hostConfig);
+  const hostConfig = completeHostConfig(core, withDefaults(request.hostConfig, core.defaults()));
   verify(config, hostConfig);
   core.runtime.expect(); // most containers are started at once
   const id = makeId();

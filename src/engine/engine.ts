@@ -8,6 +8,7 @@ import { commit } from "./commit.ts";
 import { copyIn, copyOut, exportRoot, statPath } from "./copy.ts";
 import { Background, type Core, type Stores } from "./core.ts";
 import { create } from "./create.ts";
+import type { ContainerDefaults } from "./defaults.ts";
 import { Events } from "./events.ts";
 import { createExec, resizeExec, startExec } from "./exec.ts";
 import { Execs } from "./exec-table.ts";
@@ -31,6 +32,8 @@ export interface EngineOptions extends Stores {
   readonly directory: string;
   /** The OCI runtime, as `--runtime` names it. Default: crun. */
   readonly runtimeName?: string;
+  /** What holds for containers that do not say it themselves; asked at each `create`. */
+  readonly defaults?: () => ContainerDefaults;
 }
 
 /** Opens the engine. Call `reconcile` before anything else. */
@@ -40,6 +43,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const core: Core = {
     ...stores,
     runtimeName: options.runtimeName ?? "crun",
+    defaults: options.defaults ?? (() => ({})),
     records: new Records(database),
     events: new Events(),
     waiters: new Waiters(),

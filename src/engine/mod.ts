@@ -3,7 +3,9 @@
  * events, restart policies and health checks. docs/design/containers.md says what happens when.
  */
 
+export type { ContainerDefaults } from "./defaults.ts";
 export { type EngineOptions, openEngine } from "./engine.ts";
+export { checkLogConfig } from "./logging.ts";
 export type { PortChange } from "./publish.ts";
 export { parseRestartPolicy } from "./restart-policy.ts";
 export type {

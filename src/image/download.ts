@@ -17,7 +17,7 @@ interface Flight {
 
 const pieceBytes = 256 << 10;
 /** As Docker; each holds some megabytes in the HTTP client where the registry is faster than the disk. */
-const downloadsAtOnce = 3;
+const downloadsAtOnceDefault = 3;
 const triesMax = 5;
 const partialMsMax = 7 * 24 * 3_600_000;
 
@@ -29,7 +29,7 @@ const partialMsMax = 7 * 24 * 3_600_000;
 export class Downloads {
   readonly #directory: string;
   readonly #content: ContentStore;
-  readonly #gate = new Gate(downloadsAtOnce);
+  readonly #gate = new Gate(downloadsAtOnceDefault);
   readonly #flights = new Map<Digest, Flight>();
 
   private constructor(directory: string, content: ContentStore) {
@@ -46,6 +46,11 @@ export class Downloads {
       if ((await stat(path)).mtimeMs < beforeMs) await rm(path, { recursive: true, force: true });
     }
     return new Downloads(directory, content);
+  }
+
+  /** Sets how many blobs arrive at a time. */
+  limit(atOnce: number): void {
+    this.#gate.resize(atOnce);
   }
 
   /**

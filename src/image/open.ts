@@ -1,4 +1,5 @@
 import type { Database } from "bun:sqlite";
+import { Gate } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
 import { type Digest, type Platform, parseReference } from "../oci/mod.ts";
 import {
@@ -17,6 +18,8 @@ import { describeRemote, type Found, type Remote, searchRemote } from "./remote.
 import { openSqliteStore } from "./store.ts";
 import { Store } from "./transfer-store.ts";
 import type { Image, ImageStore, Report } from "./types.ts";
+
+const uploadsAtOnceDefault = 5;
 
 interface Options {
   readonly credentials: Credentials;
@@ -51,6 +54,8 @@ export interface Transfers {
   ): Promise<{ identityToken: string }>;
   /** What is known of registries beforehand, from now on. */
   reload(registries: RegistrySettings): void;
+  /** How many layers travel at a time, from now on. */
+  limit(atOnce: { readonly downloads: number; readonly uploads: number }): void;
 }
 
 /** Opens the image store and the ways to registries. `directory` is `image/` under the data root. */
@@ -69,6 +74,7 @@ export async function openImages(options: {
   const transfer: Transfer = {
     store: new Store(images.inner(), origins),
     client,
+    uploads: new Gate(uploadsAtOnceDefault),
     downloads: await Downloads.open(`${directory}/partial`, content),
     origins,
     directory,
@@ -85,6 +91,10 @@ export async function openImages(options: {
       search: (term, how) => searchRemote(client, term, how),
       login: (domain, credentials, signal) => client.login(domain, credentials, signal),
       reload: (next) => client.reload(next),
+      limit: ({ downloads, uploads }) => {
+        transfer.downloads.limit(downloads);
+        transfer.uploads.resize(uploads);
+      },
     },
   };
 }

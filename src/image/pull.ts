@@ -25,6 +25,8 @@ export interface Transfer {
   readonly store: Store;
   readonly client: RegistryClient;
   readonly downloads: Downloads;
+  /** Layers that are pushed at a time, of all pushes. */
+  readonly uploads: Gate;
   readonly origins: Origins;
   /** `image/` under the data root. */
   readonly directory: string;

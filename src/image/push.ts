@@ -1,4 +1,4 @@
-import { Failure, Gate } from "../base/mod.ts";
+import { Failure } from "../base/mod.ts";
 import {
   type Descriptor,
   type Digest,
@@ -20,8 +20,6 @@ import { pushAttached } from "./attached.ts";
 import { type PullOptions, shortOf, type Transfer } from "./pull.ts";
 import { type KeptLayer, type PushWork, pushKept, pushMade } from "./push-layers.ts";
 import { type ImageRow, isCanonical, repositoryOf } from "./records.ts";
-
-const layersAtOnce = 4;
 
 /** Sends what the text names; a name without a tag stands for all tags of the repository that are here. */
 export async function push(transfer: Transfer, text: string, options: PullOptions): Promise<void> {
@@ -179,7 +177,7 @@ async function each<Value>(
   diffIds: readonly Digest[],
   task: (work: PushWork, diffId: Digest, at: number) => Promise<Value>,
 ): Promise<Value[]> {
-  const gate = new Gate(layersAtOnce);
+  const gate = work.transfer.uploads;
   const failed = new AbortController();
   const inner = { ...work, signal: AbortSignal.any([work.signal, failed.signal]) };
   let first: unknown;

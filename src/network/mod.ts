@@ -4,6 +4,8 @@
  * It knows no container beyond an ID and a name. rtnetlink and nftables by netlink; no process per
  * container, no iptables. docs/design/network.md says why it is as it is.
  */
+
+export { type DefaultBridge, defineDefaultBridge } from "./default-bridge.ts";
 export { type AddressPool, parseAddressPool } from "./define.ts";
 export { type NetworkOptions, openNetworkStore } from "./store.ts";
 export type {

@@ -2,6 +2,7 @@ import { Failure, log } from "../base/mod.ts";
 import type { NftElement } from "../sys/mod.ts";
 import { formatAddress, formatCidr, overlaps } from "./address.ts";
 import { checkParent, childOptions, isChild } from "./child.ts";
+import type { DefaultBridge } from "./default-bridge.ts";
 import {
   type AddressPool,
   bridgeOptions,
@@ -60,11 +61,15 @@ export class Networks {
   }
 
   /** Makes the predefined networks, and the bridges of all. */
-  start(bridge: string, isUsed: (id: string) => boolean): void {
+  start(
+    bridge: string,
+    isUsed: (id: string) => boolean,
+    asked: DefaultBridge = { ipv4: undefined, ipv6: undefined, options: {} },
+  ): void {
     for (const name of ["host", "none"]) {
       if (!this.#find(name)) this.#save(predefined(name, name === "none" ? "null" : name));
     }
-    this.#startDefault(bridge, isUsed);
+    this.#startDefault(bridge, isUsed, asked);
     for (const network of this.list()) {
       if (network.name === "bridge") continue;
       try {
@@ -79,18 +84,21 @@ export class Networks {
     return this.list().find((network) => network.name === name);
   }
 
-  #startDefault(bridge: string, isUsed: (id: string) => boolean): void {
+  #startDefault(bridge: string, isUsed: (id: string) => boolean, asked: DefaultBridge): void {
+    const link = this.#wire.find(bridge);
     for (let choice = 0; choice < choicesMax; choice++) {
       const old = this.#find("bridge");
       const around = this.#wire.surroundings(bridge);
       const isTaken = (network: Network, others: typeof around.routes) =>
         plansOf(network).some(({ subnet }) => others.some((other) => overlaps(subnet, other)));
       const isFine = old && (isUsed(old.id) || !isTaken(old, around.interfaces));
-      if (old && !isFine) this.#wire.clearBridge(bridge);
-      const network = isFine ? withBridge(old, bridge) : this.#choose(old, bridge, around.routes);
+      const chosen = isFine ? withBridge(old, bridge) : this.#choose(old, bridge, around.routes);
+      const network = asAsked(chosen, asked, old && isUsed(old.id) ? old : undefined);
+      const isOther = old && subnetsText(old) !== subnetsText(network);
+      if (old && link && (!isFine || isOther)) this.#wire.clearBridge(bridge);
       this.#save(network);
       this.#wire.ensureBridge(network);
-      if (isUsed(network.id)) return;
+      if (isUsed(network.id) || asked.ipv4) return;
       // Someone else may have had the same thought since: the younger bridge gives way.
       const { index } = this.#wire.find(bridge)!;
       const elder = this.#wire.surroundings(bridge, index).interfaces;
@@ -260,8 +268,22 @@ function withBridge(network: Network, bridge: string): Network {
     [`${bridgePrefix}enable_ip_masquerade`]: "true",
     [`${bridgePrefix}host_binding_ipv4`]: "0.0.0.0",
     "com.docker.network.driver.mtu": "1500",
-    ...network.options,
     [`${bridgePrefix}name`]: bridge,
   };
   return { ...network, options };
+}
+
+const subnetsText = ({ subnets }: Network) => JSON.stringify(subnets);
+
+/** `used`: as it was, when containers have addresses on it. @throws "conflict" */
+function asAsked(chosen: Network, asked: DefaultBridge, used: Network | undefined): Network {
+  const first = asked.ipv4 ?? chosen.subnets[0]!;
+  const subnets = [first, ...(asked.ipv6 ? [asked.ipv6] : [])];
+  const options = { ...chosen.options, ...asked.options };
+  const network = { ...chosen, subnets, options, enableIPv6: asked.ipv6 !== undefined };
+  if (!used || subnetsText(used) === subnetsText(network)) return network;
+  const had = used.subnets.map(({ subnet }) => subnet).join(", ");
+  throw new Failure("conflict", `Cannot change the default network's subnets: it has ${had}`, {
+    hint: "Containers have addresses on it: stop them before, or leave the subnets as they were",
+  });
 }

@@ -2,6 +2,7 @@ import type { Database } from "bun:sqlite";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { log } from "../base/mod.ts";
 import { findNamespaces, type NetworkNamespace } from "../sys/mod.ts";
+import type { DefaultBridge } from "./default-bridge.ts";
 import type { AddressPool } from "./define.ts";
 import { macInside } from "./inside.ts";
 import { Ipam } from "./ipam.ts";
@@ -24,6 +25,8 @@ export interface NetworkOptions {
   readonly dns?: readonly string[];
   /** Where networks without a subnet get theirs from; Docker's otherwise. */
   readonly pools?: readonly AddressPool[];
+  /** What the default network shall be. */
+  readonly defaultBridge?: DefaultBridge;
 }
 
 /**
@@ -40,7 +43,7 @@ export async function openNetworkStore(options: NetworkOptions): Promise<Network
   try {
     const ipam = new Ipam(records);
     const networks = new Networks({ records, wire, ipam, pools: options.pools });
-    networks.start(bridge, (id) => ipam.count(id) > 0);
+    networks.start(bridge, (id) => ipam.count(id) > 0, options.defaultBridge);
     const writer = new Writer({ directory, networks, dns });
     const parts = { directory, records, wire, ipam, networks, writer, dns };
     const sandboxes = new Sandboxes(parts);
