@@ -89,6 +89,18 @@ describe.skipIf(whyNot !== undefined)(
       expect(await build(["-f", "-", files], other)).toContain("\nother\npiped");
     });
 
+    test("a Dockerfile from elsewhere is no file of the context, and brings its ignore file", async () => {
+      const context = folder({ ".dockerignore": "a\n.keep", a: "", b: "" });
+      const text = "FROM busybox\nCOPY . /c\nRUN ls -A /c";
+      const other = folder({ D: text, "D.dockerignore": "b\n.keep", E: text });
+      expect(await build(["-f", join(other, "D"), context])).toContain(
+        "\n.dockerignore\na\n ---> ",
+      );
+      expect(await build(["-f", join(other, "E"), context])).toContain(
+        "\n.dockerignore\nb\n ---> ",
+      );
+    });
+
     test("names stand for folders, images, layouts, addresses and stages", async () => {
       const other = folder({ ".dockerignore": "out", in: "named", out: "out" });
       const context = folder({
@@ -189,7 +201,7 @@ describe.skipIf(whyNot !== undefined)(
       const refused = await engine.docker(["build", "--no-cache", context]);
       expect(refused.code).not.toBe(0);
       expect(refused.stderr).toContain('Cannot unpack "null": it is a device');
-    }, 30_000);
+    });
 
     test("a context whose files change while they are sent is told, or sent as it was", async () => {
       const context = folder({ Dockerfile: "FROM busybox\nCOPY . /c/" });
@@ -200,7 +212,7 @@ describe.skipIf(whyNot !== undefined)(
       for (const each of told)
         expect(each).toMatch(/Successfully built|changed|no such file|is gone|shrank/);
       expect(await build([context])).toContain("Successfully built");
-    }, 30_000);
+    });
 
     test("limits act in RUN, with both clients", async () => {
       const look = [

@@ -54,7 +54,7 @@ export async function openContexts(
   const { query, signal } = exchange;
   const contexts = namedContexts(query, builder, cleanup);
   const ahead = query.get("dockerfilecontext") ?? "";
-  const sent = ahead === "" ? undefined : { text: await builder.uploads.dockerfile(ahead) };
+  const sent = ahead === "" ? undefined : await builder.uploads.dockerfile(ahead);
   const remote = query.get("remote") ?? "";
   if (remote === "" || remote === "client-session") {
     const taken = cleanup.use(await builder.takeContext(exchange.body(), signal));

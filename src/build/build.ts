@@ -29,7 +29,7 @@ import { nameOfStage, type Plan, plan, type Stage } from "./stages.ts";
 import { childOf, keyOf, record, type StageState } from "./state.ts";
 import { StepClock } from "./step-clock.ts";
 import { Teller } from "./teller.ts";
-import { stepTimeMs, type Times, timesOf } from "./times.ts";
+import { stepTimeMs, type Times, timesOf, withEpoch } from "./times.ts";
 import { newId, type Tools, throwIfAborted } from "./tools.ts";
 import type { BuildEvent, BuildRequest } from "./types.ts";
 import { unusedArgsText } from "./unused-args.ts";
@@ -72,12 +72,12 @@ export class Build implements AsyncDisposable {
     given: { context: Context; report: Build["report"] },
   ) {
     this.tools = tools;
-    this.request = request;
+    this.request = withEpoch(request);
     this.context = given.context;
     this.#report = given.report;
-    this.times = timesOf(request);
+    this.times = timesOf(this.request);
     this.#platform = parsePlatform(request.platform);
-    this.plan = planOf(given.context, request);
+    this.plan = planOf(given.context, this.request);
     this.places = new Places(this);
     this.signal = AbortSignal.any([request.signal, this.#abort.signal]);
     const { globals, stages, used } = this.plan;

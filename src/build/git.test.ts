@@ -238,3 +238,14 @@ describe("ADD of a file", () => {
     }
   });
 });
+
+test("SOURCE_DATE_EPOCH=context is the time of the context's commit", async () => {
+  const text = "FROM base\nARG SOURCE_DATE_EPOCH\nLABEL at=$SOURCE_DATE_EPOCH";
+  const buildArgs = { SOURCE_DATE_EPOCH: "context" };
+  const labelOf = async (given: { commitSeconds?: number }) => {
+    const { config } = await buildIn(world, text, { buildArgs, ...given });
+    return config.Labels?.["at"];
+  };
+  expect(await labelOf({ commitSeconds: 1_234_567_890 })).toBe("1234567890");
+  expect(await labelOf({})).toBe("");
+});

@@ -17,6 +17,18 @@ export interface Times {
   readonly kept: boolean;
 }
 
+/**
+ * `SOURCE_DATE_EPOCH=context` is the time of the context's newest commit; without one it is not given.
+ * As ARG the Dockerfile sees the number.
+ */
+export function withEpoch(request: BuildRequest): BuildRequest {
+  const { SOURCE_DATE_EPOCH: epoch, ...others } = request.buildArgs;
+  if (epoch !== "context") return request;
+  const { commitSeconds } = request;
+  const given = commitSeconds === undefined ? {} : { SOURCE_DATE_EPOCH: String(commitSeconds) };
+  return { ...request, buildArgs: { ...others, ...given } };
+}
+
 /** @throws Failure "invalid" — SOURCE_DATE_EPOCH is no time */
 export function timesOf(request: BuildRequest): Times {
   const text = request.buildArgs["SOURCE_DATE_EPOCH"];

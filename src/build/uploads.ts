@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { Failure, log } from "../base/mod.ts";
+import { ignoreBytesMax } from "./ignore.ts";
 import { dockerfileBytesMax } from "./lines.ts";
 import { Root } from "./rooted.ts";
 import type { TakenContext } from "./types.ts";
@@ -33,13 +34,19 @@ export class Uploads {
     return handle;
   }
 
-  /** The text of a Dockerfile that was sent as the one file of its context. @throws Failure */
-  async dockerfile(handle: string): Promise<string> {
+  /**
+   * A Dockerfile that was sent as the one file of its context, and the ignore file beside it.
+   * @throws Failure "not_found" | "invalid"
+   */
+  async dockerfile(handle: string): Promise<{ text: string; ignore?: string }> {
     await using taken = this.take(handle);
     using root = new Root(taken.path);
     const text = root.text("Dockerfile", dockerfileBytesMax);
-    if (text !== undefined) return text;
-    throw new Failure("invalid", "Cannot build: the Dockerfile that was sent ahead is not there");
+    if (text === undefined) {
+      throw new Failure("invalid", "Cannot build: the Dockerfile that was sent ahead is not there");
+    }
+    const ignore = root.text("Dockerfile.dockerignore", ignoreBytesMax);
+    return ignore === undefined ? { text } : { text, ignore };
   }
 
   /** The folder is the caller's now. @throws Failure "not_found" */

@@ -93,16 +93,18 @@ describe("packContext()", () => {
 });
 
 describe("openContext()", () => {
-  test("sends a Dockerfile from elsewhere under a name that hides nothing", async () => {
+  test("sends a Dockerfile from elsewhere ahead, with its ignore file", async () => {
     const other = mkdtempSync(`${tmpdir()}/lading-context-`);
     try {
       writeFileSync(`${other}/Dockerfile`, "FROM other");
-      writeFileSync(`${folder}/Dockerfile`, "FROM own");
-      const { context, query } = await openContext(folder, `${other}/Dockerfile`);
-      const entries = await unpack(context!);
-      const sent = entries.find(({ header }) => header.path === query.dockerfile);
-      expect(sent?.text).toBe("FROM other");
-      expect(pathsOf(entries)).toContain("Dockerfile");
+      writeFileSync(`${other}/Dockerfile.dockerignore`, "out");
+      writeFileSync(`${folder}/.dockerignore`, "in");
+      for (const name of ["Dockerfile", "in", "out"]) writeFileSync(`${folder}/${name}`, name);
+      const { context, query, ahead } = await openContext(folder, `${other}/Dockerfile`);
+      expect(query.dockerfile).toBeUndefined();
+      const sent = await unpack(ahead!);
+      expect(sent.map(({ text }) => text)).toEqual(["FROM other", "out"]);
+      expect(pathsOf(await unpack(context!))).toEqual([".dockerignore", "Dockerfile", "in"]);
     } finally {
       rmSync(other, { recursive: true });
     }

@@ -12,6 +12,8 @@ export interface ContextOptions {
   readonly extra?: ReadonlyMap<string, Uint8Array>;
   /** Only the Dockerfile, its ignore file and `extra`. */
   readonly isLone?: boolean;
+  /** In place of the folder's ignore file. */
+  readonly ignore?: string;
   /** Only what is at or below these paths; the folders above them come along. */
   readonly only?: readonly string[];
 }
@@ -22,9 +24,9 @@ const smallBytesMax = 1 << 20;
 /** @throws Failure "invalid" (a pattern) | "not_found" | "denied" (a file) */
 export async function* packContext(
   folder: string,
-  { dockerfile, extra = new Map(), isLone = false, only }: ContextOptions,
+  { dockerfile, extra = new Map(), isLone = false, only, ignore: given }: ContextOptions,
 ): AsyncGenerator<Uint8Array> {
-  const ignore = readIgnore(folder, dockerfile);
+  const ignore = given === undefined ? readIgnore(folder, dockerfile) : parseIgnoreFile(given);
   const isWanted = only && wantedBy(only);
   const isOurs = (path: string) => extra.has(path) || isWanted?.(path) === false;
   function* entries(): Generator<TarInput> {
@@ -83,7 +85,8 @@ export async function* packPath(
 }
 
 function* loneFiles(folder: string, dockerfile: string): Generator<TarInput> {
-  for (const path of [dockerfile, `${dockerfile}.dockerignore`, ".dockerignore"]) {
+  const own = dockerfile === "" ? [] : [dockerfile, `${dockerfile}.dockerignore`];
+  for (const path of [...own, ".dockerignore"]) {
     const stat = lstatSync(`${folder}/${path}`, { throwIfNoEntry: false });
     if (stat?.isFile()) yield { header: { path }, body: readFileSync(`${folder}/${path}`) };
   }

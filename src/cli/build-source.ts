@@ -1,5 +1,5 @@
 /** What `build` is given: a folder, an archive or a Dockerfile on stdin, or the address of one. */
-import { lstatSync, realpathSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, realpathSync } from "node:fs";
 import type { Bytes } from "../api/client.ts";
 import type { BuildQuery } from "../api/schema.ts";
 import { sniffCompression, writeTar } from "../archive/mod.ts";
@@ -57,7 +57,7 @@ async function fromFolder(place: string, file: string, needs: Needs): Promise<Bu
   const isLone = needs === "lone";
   if (file === "-") {
     const text = await stdinText();
-    return withForeignFile(folder, text, isLone);
+    return withForeignFile(folder, { text, ignore: undefined, isLone });
   }
   const path = file === "" ? `${folder}/Dockerfile` : resolve(file);
   if (path.startsWith(`${folder}/`)) {
@@ -67,7 +67,8 @@ async function fromFolder(place: string, file: string, needs: Needs): Promise<Bu
     if (listed) return listed;
     return { context: packContext(folder, { dockerfile, isLone }), query: { dockerfile } };
   }
-  return withForeignFile(folder, Buffer.from(await readText(path)), isLone);
+  const text = Buffer.from(await readText(path));
+  return withForeignFile(folder, { text, ignore: ignoreBeside(path), isLone });
 }
 
 /** The Dockerfile and a list of the rest; undefined for a small context. */
@@ -83,11 +84,27 @@ function listedContext(folder: string, dockerfile: string): BuildSource | undefi
   };
 }
 
-/** The Dockerfile travels in the context under a name that nothing else has. */
-function withForeignFile(folder: string, text: Uint8Array, isLone: boolean): BuildSource {
-  const dockerfile = `.dockerfile.${Bun.hash(text).toString(16).padStart(16, "0")}`;
-  const extra = new Map([[dockerfile, text]]);
-  return { context: packContext(folder, { dockerfile, extra, isLone }), query: { dockerfile } };
+interface Foreign {
+  readonly text: Uint8Array;
+  /** Of the ignore file beside it, which goes before the context's. */
+  readonly ignore: string | undefined;
+  readonly isLone: boolean;
+}
+
+/** A Dockerfile from elsewhere is sent ahead: in the context it would be one of its files. */
+function withForeignFile(folder: string, { text, ignore, isLone }: Foreign): BuildSource {
+  // One without a pattern leaves nothing out, which is not the same as none.
+  const own = ignore === undefined ? {} : { ignore: ignore || "\n" };
+  return {
+    context: packContext(folder, { dockerfile: "", isLone, ...own }),
+    query: {},
+    ahead: loneFile(text, own.ignore),
+  };
+}
+
+function ignoreBeside(path: string): string | undefined {
+  const place = `${path}.dockerignore`;
+  return existsSync(place) ? readFileSync(place, "utf8") : undefined;
 }
 
 function realFolder(place: string): string {
@@ -126,8 +143,12 @@ async function fromStdin(file: string): Promise<BuildSource> {
   return { context: loneFile(body), query: { dockerfile: "Dockerfile" } };
 }
 
-function loneFile(body: Uint8Array): Bytes {
-  return writeTar([{ header: { path: "Dockerfile" }, body }]);
+function loneFile(body: Uint8Array, ignore?: string): Bytes {
+  const beside = "Dockerfile.dockerignore";
+  return writeTar([
+    { header: { path: "Dockerfile" }, body },
+    ...(ignore === undefined ? [] : [{ header: { path: beside }, body: Buffer.from(ignore) }]),
+  ]);
 }
 
 const blockBytes = 512;
