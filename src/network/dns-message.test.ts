@@ -4,6 +4,7 @@ import {
   encodeName,
   encodeQuery,
   encodeRefusal,
+  extendedSize,
   readQuestion,
   recordType,
   reverseAddress,
@@ -53,6 +54,39 @@ test("encodeAnswer() keeps to the size, with as many records as it says", () => 
   const answer = encodeAnswer(query, readQuestion(query)!, records);
   expect(answer.length).toBeLessThanOrEqual(512);
   expect(answer.readUInt16BE(6)).toBe((answer.length - query.length) / 16);
+  expect(answer[2]! & 2).toBe(2);
+  const whole = encodeAnswer(query, readQuestion(query)!, records, "tcp");
+  expect([whole.readUInt16BE(6), whole[2]! & 2]).toEqual([200, 0]);
+});
+
+/** The query with an option record that takes datagrams of this size. */
+function extended(size: number): Buffer {
+  const bytes = Buffer.concat([query, Buffer.from("0000291000000000000000", "hex")]);
+  bytes.writeUInt16BE(1, 10);
+  bytes.writeUInt16BE(size, query.length + 3);
+  return bytes;
+}
+
+test.each([
+  [100, 512],
+  [1232, 1232],
+  [65_535, 4096],
+])("extendedSize() of a client that takes %d bytes is %d", (size, expected) => {
+  const asked = extended(size);
+  const question = readQuestion(asked)!;
+  expect(extendedSize(asked, question)).toBe(expected);
+  const records = new Array(500).fill(Buffer.of(10, 0, 0, 1));
+  const answer = encodeAnswer(asked, question, records);
+  expect(answer.length).toBeLessThanOrEqual(expected);
+  expect(answer.length).toBeGreaterThan(expected - 16);
+  expect(answer.subarray(-11).toString("hex")).toBe("00002904d0000000000000");
+});
+
+test.each([
+  0, 5, 10,
+])("extendedSize() does not read past an option record cut off after %d bytes", (length) => {
+  const asked = extended(1232).subarray(0, query.length + length);
+  expect(extendedSize(asked, readQuestion(asked)!)).toBeUndefined();
 });
 
 test("encodeRefusal() answers also what has no question that can be read", () => {

@@ -1,12 +1,16 @@
 /** DNS messages, as far as the embedded server needs them; pure. RFC 1035, https://www.rfc-editor.org/rfc/rfc1035. */
-export const recordType = { a: 1, ptr: 12, aaaa: 28 } as const;
+export const recordType = { a: 1, ptr: 12, aaaa: 28, option: 41 } as const;
 export const responseCode = { none: 0, format: 1, failure: 2, name: 3, refused: 5 } as const;
 const internet = 1;
 const headerBytes = 12;
+const truncated = 0x02;
 /** As Docker's: names change when containers come and go, and clients cache. */
 const ttlSeconds = 600;
-/** What fits in a datagram for a client that says nothing of larger ones. */
+/** What fits in a datagram for a client that says nothing of larger ones, and for one that does. */
 export const datagramBytesMax = 512;
+const extendedBytesMax = 4_096;
+/** What we can take ourselves: as much as passes every wire in one piece. */
+const ownBytesMax = 1_232;
 
 export interface Question {
   /** Lower case, without the dot at its end. */
@@ -44,13 +48,39 @@ export function readQuestion(message: Uint8Array): Question | undefined {
   return { name: labels.join("."), type: bytes.readUInt16BE(at), end: at + 4 };
 }
 
-/** An answer to `query`: the records are addresses (4 or 16 bytes) or, for PTR, names. */
+/**
+ * The largest datagram that the client takes, where its query has an option record: RFC 6891. As our
+ * clients send them, it is the first record behind the question.
+ */
+export function extendedSize(query: Uint8Array, { end }: Question): number | undefined {
+  const bytes = Buffer.from(query.buffer, query.byteOffset, query.byteLength);
+  const isFirst = bytes.readUInt16BE(6) === 0 && bytes.readUInt16BE(8) === 0;
+  if (!isFirst || bytes.readUInt16BE(10) === 0 || bytes.length < end + 11) return undefined;
+  if (bytes[end] !== 0 || bytes.readUInt16BE(end + 1) !== recordType.option) return undefined;
+  return Math.min(extendedBytesMax, Math.max(datagramBytesMax, bytes.readUInt16BE(end + 3)));
+}
+
+/** An option record of our own: it answers one of the client's. */
+function optionRecord(): Buffer {
+  const record = Buffer.alloc(11);
+  record.writeUInt16BE(recordType.option, 1);
+  record.writeUInt16BE(ownBytesMax, 3);
+  return record;
+}
+
+/**
+ * An answer to `query`: the records are addresses (4 or 16 bytes) or, for PTR, names. What a datagram
+ * does not hold is cut off, and the client told to ask over TCP.
+ */
 export function encodeAnswer(
   query: Uint8Array,
   question: Question,
   records: readonly (Uint8Array | string)[],
-  sizeBytesMax = datagramBytesMax,
+  over: "udp" | "tcp" = "udp",
 ): Buffer {
+  const extended = extendedSize(query, question);
+  const tail = extended === undefined ? Buffer.alloc(0) : optionRecord();
+  const sizeBytesMax = (over === "tcp" ? 65_535 : (extended ?? datagramBytesMax)) - tail.length;
   const head = Buffer.from(query.subarray(0, question.end));
   const parts = records.map((data) => encodeRecord(question.type, data));
   const kept: Buffer[] = [];
@@ -61,9 +91,24 @@ export function encodeAnswer(
     size += part.length;
   }
   setHeader(head, responseCode.none);
-  // Some addresses of a name are as good as all: no truncation flag, no second question over TCP.
+  if (kept.length < parts.length) head[2]! |= truncated;
   head.writeUInt16BE(kept.length, 6);
-  return Buffer.concat([head, ...kept]);
+  if (tail.length > 0) head.writeUInt16BE(1, 10);
+  return Buffer.concat([head, ...kept, tail]);
+}
+
+/** The question of an answer, and that the rest is to be had over TCP. */
+export function cutShort(answer: Uint8Array): Buffer {
+  const head = Buffer.from(answer.subarray(0, questionEnd(answer)));
+  head[2]! |= truncated;
+  head.fill(0, 6, headerBytes);
+  return head;
+}
+
+function questionEnd(message: Uint8Array): number {
+  let at = headerBytes;
+  while (message[at] !== 0 && message[at] !== undefined) at += 1 + message[at]!;
+  return at + 5;
 }
 
 /** An answer without records that says why. */

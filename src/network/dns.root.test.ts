@@ -58,6 +58,8 @@ describe.skipIf(process.getuid?.() !== 0)("names at 127.0.0.11", () => {
   let web: Sandbox;
   let client: Sandbox;
   const closing: { close(): void }[] = [];
+  /** What the server outside was asked for. */
+  const asked: string[] = [];
 
   beforeAll(async () => {
     laboratory = await openLaboratory();
@@ -76,7 +78,8 @@ describe.skipIf(process.getuid?.() !== 0)("names at 127.0.0.11", () => {
     );
     const data = (own: Bun.udp.Socket<"buffer">, query: Buffer, port: number, from: string) => {
       const question = readQuestion(query)!;
-      const isKnown = question.name === "far.example";
+      asked.push(question.name);
+      const isKnown = ["far.example", "kept.example"].includes(question.name);
       const reply = isKnown
         ? encodeAnswer(query, question, [Buffer.of(203, 0, 113, 9)])
         : encodeRefusal(query, responseCode.name);
@@ -114,6 +117,46 @@ describe.skipIf(process.getuid?.() !== 0)("names at 127.0.0.11", () => {
   test("names of networks that are not shared go to the server outside", async () => {
     expect(await ask(client, "web.front")).toMatchObject({ code: responseCode.name });
     expect(await ask(client, "far.example")).toMatchObject({ count: 1, last: [203, 0, 113, 9] });
+  });
+
+  test("an answer from outside is kept, so that the next one does not wait for it", async () => {
+    asked.length = 0;
+    for (let at = 0; at < 5; at++) {
+      expect(await ask(client, "kept.example")).toMatchObject({ count: 1, last: [203, 0, 113, 9] });
+    }
+    expect(asked.filter((name) => name === "kept.example")).toEqual(["kept.example"]);
+  });
+
+  test("addresses of our networks that nobody has stay with us", async () => {
+    asked.length = 0;
+    const name = `${address().split(".").toSpliced(3, 1, "250").reverse().join(".")}.in-addr.arpa`;
+    expect(await ask(client, name, recordType.ptr)).toMatchObject({ code: responseCode.name });
+    expect(asked).toEqual([]);
+  });
+
+  test("a container without a way out hears that there is no other name", async () => {
+    await store.create(networkSpec("shut", { internal: true }));
+    const shut = await store.open(
+      sandboxSpec({ endpoints: [{ network: "shut" }], dns: [outsideAddress] }),
+    );
+    expect(await ask(shut, "far.example")).toMatchObject({ code: responseCode.name });
+    await store.close(shut.containerId);
+  });
+
+  test("more addresses than a datagram holds come over TCP, to any client", async () => {
+    const many = await Promise.all(
+      Array.from({ length: 40 }, () =>
+        store.open(sandboxSpec({ endpoints: [{ network: "back", aliases: ["crowd"] }] })),
+      ),
+    );
+    const { resolvConfPath: resolv, netnsPath } = client;
+    const script = 'mount --bind "$0" /etc/resolv.conf && getent ahostsv4 crowd | grep -c STREAM';
+    const shell = ["unshare", "--mount", "sh", "-c", script, resolv];
+    const { stdout } = await runAny(["nsenter", `--net=${netnsPath}`, ...shell], {
+      timeoutMs: 20_000,
+    });
+    expect(new TextDecoder().decode(stdout).trim()).toBe("40");
+    for (const { containerId } of many) await store.close(containerId);
   });
 
   test("the C library finds names and addresses through it", async () => {

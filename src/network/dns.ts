@@ -14,17 +14,21 @@ import {
 } from "../sys/mod.ts";
 import { parseAddress, toBytes } from "./address.ts";
 import { ignoreReports, sendDatagram } from "./datagram.ts";
+import { AnswerCache, cacheKey } from "./dns-cache.ts";
 import { askTcp, askUdp } from "./dns-forward.ts";
 import {
+  cutShort,
+  datagramBytesMax,
   encodeAnswer,
   encodeRefusal,
+  extendedSize,
   readQuestion,
   recordType,
   responseCode,
   reverseAddress,
 } from "./dns-message.ts";
 import { embeddedServer } from "./files.ts";
-import { addressesOf, type Directory, nameOf } from "./names.ts";
+import { addressesOf, type Directory, isOwnAddress, nameOf } from "./names.ts";
 
 const table = "lading-names";
 /** Questions of one container that are with other servers at the same time. */
@@ -32,12 +36,13 @@ const forwardsMax = 256;
 const tcpQueryBytesMax = 4_096;
 const tcpConnectionsMax = 64;
 const tcpIdleSeconds = 10;
+const answers = new AnswerCache();
 
 export interface Asker {
   readonly containerId: string;
   readonly directory: Directory;
-  /** Where to ask for what is not ours; empty when the container has no way out. */
-  servers(): readonly string[];
+  /** Where to ask for what is not ours; undefined when the container has no way out. */
+  servers(): readonly string[] | undefined;
 }
 
 export interface NameServer {
@@ -148,6 +153,18 @@ function readStream(socket: Socket<Stream>, answerer: Answerer): void {
   }
 }
 
+/** Whether a reply repeats the question, letter by letter. */
+function isAnswerTo(query: Buffer, reply: Uint8Array): boolean {
+  const end = readQuestion(query)?.end ?? 0;
+  return end > 0 && query.subarray(12, end).equals(reply.subarray(12, end));
+}
+
+/** What a datagram to whoever asked can hold. */
+function sizeFor(query: Uint8Array): number {
+  const question = readQuestion(query);
+  return (question && extendedSize(query, question)) ?? datagramBytesMax;
+}
+
 /** Answers from the containers there are, and asks others for the rest. */
 class Answerer {
   readonly #asker: Asker;
@@ -162,25 +179,39 @@ class Answerer {
     const question = readQuestion(message);
     if (!question) return encodeRefusal(message, responseCode.format);
     const { directory, containerId } = this.#asker;
-    const sizeBytesMax = over === "tcp" ? 65_535 : undefined;
     if (question.type === recordType.ptr) {
       const address = reverseAddress(question.name);
       const name = address && nameOf(directory, containerId, address);
-      if (name) return encodeAnswer(message, question, [name], sizeBytesMax);
+      if (name) return encodeAnswer(message, question, [name], over);
+      // Nobody outside knows our addresses, and nobody outside needs to hear of them.
+      if (address && isOwnAddress(directory, containerId, address)) {
+        return encodeRefusal(message, responseCode.name);
+      }
     } else {
       const addresses = addressesOf(directory, containerId, question);
-      if (addresses) return encodeAnswer(message, question, addresses, sizeBytesMax);
+      if (addresses) return encodeAnswer(message, question, addresses, over);
     }
     return await this.#forward(Buffer.from(message), over);
   }
 
   async #forward(message: Uint8Array, over: "udp" | "tcp"): Promise<Uint8Array> {
+    const servers = this.#asker.servers();
+    // A container without a way out has no other names than those it can reach.
+    if (servers === undefined) return encodeRefusal(message, responseCode.name);
+    const key = cacheKey(servers, message);
+    const kept = answers.get(key, message);
+    if (kept) return over === "udp" && kept.length > sizeFor(message) ? cutShort(kept) : kept;
     if (this.#forwards >= forwardsMax) return encodeRefusal(message, responseCode.refused);
     this.#forwards++;
     try {
-      for (const server of this.#asker.servers()) {
-        const reply = await (over === "udp" ? askUdp : askTcp)(server, message);
-        if (reply) return reply;
+      // An ID of ours: a container that asks cannot forge the answer that others get from the cache.
+      const asked = Buffer.from(message);
+      crypto.getRandomValues(asked.subarray(0, 2));
+      for (const server of servers) {
+        const reply = await (over === "udp" ? askUdp : askTcp)(server, asked);
+        if (!reply) continue;
+        if (isAnswerTo(asked, reply)) answers.put(key, reply);
+        return Buffer.concat([message.subarray(0, 2), reply.subarray(2)]);
       }
       return encodeRefusal(message, responseCode.failure);
     } finally {

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import {
   extraLines,
+  hostResolving,
   hostsText,
   ownLines,
   parseResolvConf,
@@ -104,4 +105,14 @@ test("writeFiles() keeps the inode, which a container may have mounted", () => {
   removeFiles(folder, "c");
   expect(() => statSync(`${folder}/files/c`)).toThrow();
   rmSync(folder, { recursive: true });
+});
+
+test("hostResolving() looks behind systemd-resolved for containers, and asks it for the host", () => {
+  const files: Record<string, string> = {
+    "/etc/resolv.conf": "nameserver 127.0.0.53\noptions edns0\nsearch lan\n",
+    "/run/systemd/resolve/resolv.conf": "nameserver 192.0.2.53\nsearch lan\n",
+  };
+  const readFile = (path: string) => files[path] ?? "";
+  expect(hostResolving("container", readFile).nameservers).toEqual(["192.0.2.53"]);
+  expect(hostResolving("host", readFile).nameservers).toEqual(["127.0.0.53"]);
 });

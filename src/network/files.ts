@@ -27,13 +27,17 @@ export function parseResolvConf(text: string): Resolving {
 
 const isLocal = (nameserver: string) => /^(127\.|::1$)/.test(nameserver);
 
-/** The host's resolvers. Where systemd-resolved listens on localhost, those that it asks. */
-export function hostResolving(): Resolving {
-  const host = parseResolvConf(read("/etc/resolv.conf"));
+/**
+ * The host's resolvers. Where systemd-resolved listens on localhost, those that it asks: its own address
+ * is of use to the host alone, which gets more by it, such as other resolvers for a VPN's names.
+ */
+export function hostResolving(from: "host" | "container", readFile = read): Resolving {
+  const host = parseResolvConf(readFile("/etc/resolv.conf"));
+  if (from === "host") return host;
   if (host.nameservers.length === 0 || !host.nameservers.every((one) => one === "127.0.0.53")) {
     return host;
   }
-  const behind = parseResolvConf(read("/run/systemd/resolve/resolv.conf"));
+  const behind = parseResolvConf(readFile("/run/systemd/resolve/resolv.conf"));
   return behind.nameservers.length > 0 ? behind : host;
 }
 
@@ -52,8 +56,9 @@ export const embeddedServer = "127.0.0.11";
 export function resolvingOf(
   spec: Pick<SandboxSpec, "dns" | "dnsSearch" | "dnsOptions">,
   daemonDns: readonly string[],
+  from: "host" | "container" = "container",
 ): Resolving & { readonly overrides: readonly string[] } {
-  const host = hostResolving();
+  const host = hostResolving(from);
   const chosen = [spec.dns, daemonDns].find((list) => list.length > 0);
   const search = spec.dnsSearch.length > 0 ? spec.dnsSearch : host.search;
   return {

@@ -29,10 +29,11 @@ export class NameServers {
   }
 
   /** Nobody is asked for a container without a way out: a question would carry data to the outside. */
-  #serversFor(containerId: string): readonly string[] {
+  #serversFor(containerId: string): readonly string[] | undefined {
     const live = this.#live.get(containerId);
-    if (!live || !gatewayOf(live.attachments)) return [];
-    return resolvingOf(live.spec, this.#dns).nameservers;
+    if (!live || !gatewayOf(live.attachments)) return undefined;
+    // Asked for from the host, so that a resolver on its localhost is as good as another.
+    return resolvingOf(live.spec, this.#dns, "host").nameservers;
   }
 
   stop(containerId: string): void {

@@ -1,5 +1,5 @@
 /** Which names a container can ask for, and what they stand for; pure. */
-import { formatAddress, readAddress, toBytes } from "./address.ts";
+import { cidrOf, contains, formatAddress, readAddress, toBytes } from "./address.ts";
 import { recordType } from "./dns-message.ts";
 import type { Endpoint } from "./types.ts";
 
@@ -79,6 +79,21 @@ export function nameOf(
     }
   }
   return undefined;
+}
+
+/** Whether an address is of a network that the container is on with names. */
+export function isOwnAddress(directory: Directory, containerId: string, address: string): boolean {
+  const wanted = readAddress(address);
+  const own = directory.get(containerId)?.attachments ?? [];
+  return own.some(({ endpoint }) => {
+    if (endpoint.dnsNames.length === 0 || !wanted) return false;
+    const [text, prefix] =
+      wanted.family === 4
+        ? [endpoint.address, endpoint.prefix]
+        : [endpoint.address6, endpoint.prefix6];
+    const mine = readAddress(text);
+    return mine !== undefined && contains(cidrOf(mine, prefix), wanted);
+  });
 }
 
 function shuffled<T>(list: readonly T[]): T[] {
