@@ -1,6 +1,6 @@
 /** Networks as the official docker client sees them: options, live changes, ports that come and go. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { TestEngine, whyNot } from "./engine.ts";
+import { command, TestEngine, whyNot } from "./engine.ts";
 
 describe.skipIf(whyNot !== undefined)(`networks${whyNot ? ` (skipped: ${whyNot})` : ""}`, () => {
   let engine: TestEngine;
@@ -281,5 +281,78 @@ describe.skipIf(whyNot !== undefined)(`networks${whyNot ? ` (skipped: ${whyNot})
     await ok("run", "-d", "--name", "web", "--network", "host", "busybox", "sleep", "100");
     expect(await update("--publish-add", "29181:81")).toContain("no network of its own");
     await ok("rm", "-f", "web");
+  });
+
+  /** What `network why` says: reachable, or the step that stops it and why. */
+  const why = async (from: string, to: string) => {
+    const ran = await engine.lading(["network", "why", "--format", "json", from, to]);
+    if (!ran.stdout.startsWith("{")) return ran.stderr.trim();
+    const { Reachable, StoppedBy, Steps } = JSON.parse(ran.stdout);
+    expect(ran.code).toBe(Reachable ? 0 : 1);
+    return Reachable ? "reachable" : `${StoppedBy}: ${Steps.at(-1).Detail}`;
+  };
+
+  test("network why names what stops a connection", async () => {
+    for (const name of ["north", "south"]) await ok("network", "create", name);
+    await ok("network", "create", "--internal", "cellar");
+    const icc = "com.docker.network.bridge.enable_icc=false";
+    await ok("network", "create", "-o", icc, "apart");
+    const run = (name: string, ...args: string[]) =>
+      ok("run", "-d", "--name", name, "--network", ...args);
+    const shell = ["busybox", "sh", "-c"];
+    await run("web", "north", "-p", "29280:80", ...shell, `${serve(80, "web")}; sleep 100`);
+    await run("lone", "north", ...shell, "httpd -p 127.0.0.1:80; sleep 100");
+    await run("far", "south", "busybox", "sleep", "100");
+    await run("deep", "cellar", "busybox", "sleep", "100");
+    for (const name of ["left", "right"]) {
+      await run(name, "apart", ...shell, `${serve(80, "x")}; sleep 100`);
+    }
+    await ok("create", "--name", "asleep", "busybox");
+
+    expect(await why("lone", "web:80")).toBe("reachable");
+    expect(await why("web", "web:80")).toBe("reachable");
+    expect(await why("host", "web:80")).toBe("reachable");
+    expect(await why("host", "localhost:29280")).toBe("reachable");
+    expect(await why("far", "host:29280")).toBe("reachable");
+    expect(await why("192.0.2.99", "web:80")).toBe("reachable");
+    expect(await why("web", "lone:80")).toBe(
+      `listener: lone listens at 127.0.0.1 alone, not at ${await ok("inspect", "-f", "{{.NetworkSettings.Networks.north.IPAddress}}", "lone")}`,
+    );
+    expect(await why("lone", "web:81")).toBe("listener: nothing in web listens at port 81/tcp");
+    expect(await why("far", "web:80")).toBe(
+      "dns: far and web share no network: far is on south, web on north",
+    );
+    const address = await ok(
+      "inspect",
+      "-f",
+      "{{.NetworkSettings.Networks.north.IPAddress}}",
+      "web",
+    );
+    expect(await why("far", `${address}:80`)).toBe("firewall: network north is closed to south");
+    expect(await why("left", "right:80")).toBe(
+      "firewall: network apart keeps its containers apart",
+    );
+    expect(await why("deep", "192.0.2.99:80")).toBe(
+      "route: no route leads to 192.0.2.99: cellar is internal",
+    );
+    expect(await why("deep", "nowhere.example:80")).toStartWith("dns: ");
+    expect(await why("192.0.2.99", "lone:80")).toBe("publish: 80/tcp of lone is not published");
+    expect(await why("far", "host:29281")).toBe(
+      "listener: 29281/tcp is listened to nowhere on the host",
+    );
+    expect(await why("web", "asleep:80")).toStartWith("listener: container asleep is not running");
+    expect(await why("asleep", "web:80")).toStartWith("source: container asleep is not running");
+    expect(await why("nobody", "web:80")).toContain("No such container: nobody");
+    for (const to of ["web", "web:0", "web:99999", "web:80/sctp", ":80", "a:b:80"]) {
+      expect(await why("far", to)).toContain("Cannot look for a way to");
+    }
+    // A user with curl has the same.
+    const curl = ["curl", "-s", "--unix-socket", engine.host.slice("unix://".length)];
+    const { stdout } = await command([...curl, "http://x/lading/network/why?from=lone&to=web:80"]);
+    expect(JSON.parse(stdout)).toMatchObject({ From: "lone", To: "web:80", Reachable: true });
+    const shown = (await engine.lading(["network", "why", "far", "web:80"])).stdout;
+    expect(shown).toContain('"lading network connect north far" joins them');
+    const names = ["web", "lone", "far", "deep", "left", "right", "asleep"];
+    await ok("rm", "-f", ...names);
   });
 });

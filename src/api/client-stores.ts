@@ -13,6 +13,7 @@ import type {
   ImageSummary,
   NetworkCreateBody,
   NetworkInspect,
+  NetworkWhy,
   PastBuildAnswer,
   PastStepAnswer,
   ProgressMessage,
@@ -186,6 +187,8 @@ export function networkCalls(transport: Transport) {
       }),
     disconnect: (id: string, container: string, force = false) =>
       done("POST", at(id, "/disconnect"), { json: { Container: container, Force: force } }),
+    why: (from: string, to: string) =>
+      json<NetworkWhy>("GET", "/lading/network/why", { query: { from, to } }),
     prune: (filters: Filters = {}) =>
       json<{ NetworksDeleted: readonly string[] | null }>("POST", "/networks/prune", {
         query: { filters },

@@ -9,7 +9,7 @@ import { readFields } from "./fields.ts";
 import { hostFacts, systemInfo } from "./info.ts";
 import { noRegistries } from "./progress.ts";
 import type { Route } from "./router.ts";
-import type { VersionAnswer } from "./schema.ts";
+import type { NetworkWhy, VersionAnswer } from "./schema.ts";
 
 const pingHeaders =
   "Builder-Version: 1\r\nSwarm: inactive\r\n" +
@@ -82,6 +82,26 @@ async function audit(exchange: Exchange, context: Context): Promise<void> {
   exchange.json(200, await context.audit());
 }
 
+/** Why one end of the network reaches another: ours, and what `lading network why` shows. */
+async function why(exchange: Exchange, { engine }: Context): Promise<void> {
+  const [from, to] = [exchange.query.get("from") ?? "", exchange.query.get("to") ?? ""];
+  const steps = await engine.why(from, to);
+  const stop = steps.find(({ ok }) => !ok);
+  const answer: NetworkWhy = {
+    From: from,
+    To: to,
+    Reachable: stop === undefined,
+    StoppedBy: stop?.step ?? "",
+    Steps: steps.map(({ step, ok, detail, hint }) => ({
+      Step: step,
+      OK: ok,
+      Detail: detail,
+      ...(hint ? { Hint: hint } : {}),
+    })),
+  };
+  exchange.json(200, answer);
+}
+
 export const routes: readonly Route[] = [
   ["GET", "/_ping", ping],
   ["HEAD", "/_ping", ping],
@@ -91,4 +111,5 @@ export const routes: readonly Route[] = [
   ["GET", "/events", events],
   ["GET", "/system/df", diskUsage],
   ["GET", "/lading/audit", audit],
+  ["GET", "/lading/network/why", why],
 ];

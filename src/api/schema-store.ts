@@ -222,6 +222,21 @@ export interface NetworkCreateBody {
   readonly Labels?: Labels;
 }
 
+/** The answer of `GET /lading/network/why?from=…&to=…`. */
+export interface NetworkWhy {
+  readonly From: string;
+  readonly To: string;
+  readonly Reachable: boolean;
+  /** The step that failed, or "". */
+  readonly StoppedBy: string;
+  readonly Steps: readonly {
+    readonly Step: string;
+    readonly OK: boolean;
+    readonly Detail: string;
+    readonly Hint?: string;
+  }[];
+}
+
 export interface IpamConfig {
   readonly Subnet?: string;
   readonly IPRange?: string;

@@ -310,6 +310,7 @@ export type {
   ImageSummary,
   NetworkCreateBody,
   NetworkInspect,
+  NetworkWhy,
   ProgressMessage,
   SearchResult,
   SystemInfo,

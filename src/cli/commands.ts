@@ -110,6 +110,9 @@ export const entries: readonly Entry[] = [
   entry("network ls, network list", "List networks", () => require("./network-ls.ts")),
   entry("network prune", "Remove networks that nothing uses", () => require("./network-prune.ts")),
   entry("network rm, network remove", "Remove networks", () => require("./network-rm.ts")),
+  entry("network why", "Tell why one container reaches another, or does not", () =>
+    require("./network-why.ts"),
+  ),
   entry("volume create", "Create a volume", () => require("./volume-create.ts")),
   entry("volume inspect", "Show all that is known of volumes", () =>
     require("./volume-inspect.ts"),

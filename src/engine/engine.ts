@@ -25,6 +25,7 @@ import { top } from "./top.ts";
 import type { Engine } from "./types.ts";
 import { update } from "./update.ts";
 import { Waiters, type WaitResult } from "./waiters.ts";
+import { why } from "./why.ts";
 
 export interface EngineOptions extends Stores {
   readonly database: Database;
@@ -127,6 +128,7 @@ function stock(core: Core) {
     },
     imageUsers: (id) => imageUsers(core, id),
     prune: (filters) => prune(core, filters),
+    why: (from, to) => why(core, from, to),
     connect: (networkId, id, endpoint) => connect(core, networkId, id, endpoint),
     disconnect: (networkId, id, _force) => disconnect(core, networkId, id),
   } satisfies Partial<Engine>;

@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import type { Failure } from "../base/mod.ts";
 import type { Image, Removal } from "../image/mod.ts";
-import type { Endpoint, EndpointSpec, Sandbox } from "../network/mod.ts";
+import type { Endpoint, EndpointSpec, Sandbox, WhyStep } from "../network/mod.ts";
 import type { Digest, RunConfig } from "../oci/mod.ts";
 import type { Chunk, OutputQuery, Usage } from "../runtime/mod.ts";
 import type { PortChange } from "./publish.ts";
@@ -377,6 +377,8 @@ export interface Engine {
   prune(
     filters: ReadonlyMap<string, readonly string[]>,
   ): Promise<{ ids: string[]; reclaimedBytes: number }>;
+  /** Why `from` reaches `to`, or does not. @throws "not_found" — `from` is no container | "invalid" */
+  why(from: string, to: string): Promise<WhyStep[]>;
   connect(networkId: string, id: string, endpoint: EndpointSpec): Promise<void>;
   disconnect(networkId: string, id: string, force: boolean): Promise<void>;
 

@@ -168,3 +168,24 @@ export function encodeQuery(id: number, name: string, type: number): Buffer {
   tail.writeUInt16BE(internet, 2);
   return Buffer.concat([head, encodeName(name), tail]);
 }
+
+/** The addresses in an answer, of the records A and AAAA; none from what cannot be read. */
+export function readAddresses(answer: Uint8Array): Uint8Array[] {
+  const bytes = Buffer.from(answer.buffer, answer.byteOffset, answer.byteLength);
+  const found: Uint8Array[] = [];
+  try {
+    let at = questionEnd(bytes);
+    for (let left = bytes.readUInt16BE(6); left > 0; left--) {
+      while (bytes[at] !== 0 && bytes[at]! < 0xc0) at += 1 + bytes[at]!;
+      at += bytes[at] === 0 ? 1 : 2;
+      const [type, length] = [bytes.readUInt16BE(at), bytes.readUInt16BE(at + 8)];
+      const data = bytes.subarray(at + 10, at + 10 + length);
+      const size = type === recordType.a ? 4 : type === recordType.aaaa ? 16 : 0;
+      if (size > 0 && data.length === size) found.push(data);
+      at += 10 + length;
+    }
+  } catch {
+    return found; // It ends before it should.
+  }
+  return found;
+}

@@ -15,8 +15,11 @@ export type {
   Network,
   NetworkSpec,
   NetworkStore,
+  Party,
   PortSpec,
+  Question,
   Sandbox,
   SandboxSpec,
   Subnet,
+  WhyStep,
 } from "./types.ts";

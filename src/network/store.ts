@@ -12,6 +12,7 @@ import { Records, type SandboxRecord } from "./records.ts";
 import { tableName } from "./ruleset.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import type { Endpoint, NetworkStore, SandboxSpec } from "./types.ts";
+import { explain } from "./why.ts";
 import { Wire } from "./wire.ts";
 import { Writer } from "./writer.ts";
 
@@ -86,6 +87,7 @@ function storeOf(all: All): NetworkStore {
     close: (containerId) => sandboxes.close(containerId),
     connect: (containerId, endpoint) => sandboxes.connect(containerId, endpoint),
     disconnect: (containerId, networkId) => sandboxes.disconnect(containerId, networkId),
+    explain: (question) => explain(all, question),
     publish: (containerId, ports) => sandboxes.publish(containerId, ports),
     rename: (containerId, name) => sandboxes.rename(containerId, name),
     openForBuild: async (id, how) => await sandboxes.open(buildSpec(id, how)),

@@ -118,7 +118,30 @@ export interface Sandbox {
   readonly resolvConfPath: string;
 }
 
+/** One end of a way that `explain` walks. */
+export type Party =
+  | { readonly kind: "host" }
+  | { readonly kind: "container"; readonly id: string; readonly name: string }
+  | { readonly kind: "name"; readonly name: string }
+  | { readonly kind: "address"; readonly address: string };
+
+export interface Question {
+  readonly from: Party;
+  readonly to: Party;
+  readonly port: number;
+  readonly protocol: "tcp" | "udp";
+}
+
+export interface WhyStep {
+  readonly step: "source" | "dns" | "publish" | "route" | "firewall" | "listener" | "connection";
+  readonly ok: boolean;
+  readonly detail: string;
+  readonly hint?: string;
+}
+
 export interface NetworkStore {
+  /** Walks from one end to the other; the last step says what stops it, or that nothing does. */
+  explain(question: Question): Promise<WhyStep[]>;
   list(): readonly Network[];
   /** By name, full ID or unambiguous ID prefix. @throws "not_found" | "conflict" (ambiguous) */
   resolve(nameOrId: string): Network;

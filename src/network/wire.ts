@@ -38,7 +38,7 @@ import {
   removeElement,
   removeTables,
 } from "../sys/mod.ts";
-import { type Cidr, cidrOf, fromBytes, macOf, toBytes } from "./address.ts";
+import { type Cidr, cidrOf, formatAddress, fromBytes, macOf, toBytes } from "./address.ts";
 import { childOptions, ensureParent, known } from "./child.ts";
 import { bridgeOptions, type Plan, plansOf } from "./define.ts";
 import { Passage } from "./passage.ts";
@@ -137,6 +137,30 @@ export class Wire implements Disposable {
       }
     }
     return { routes, interfaces };
+  }
+
+  /** The host's own addresses, those of its bridges and of loopback included. */
+  hostAddresses(): string[] {
+    return ([4, 6] as const).flatMap((family) => {
+      const held = this.#links.dump(listAddresses(family)).map(decodeAddress);
+      return held.map(({ address }) => formatAddress(fromBytes(address)));
+    });
+  }
+
+  /** A question about the host's links and routes. @throws what the kernel answers */
+  ask(request: Parameters<Netlink["get"]>[0]) {
+    return this.#links.get(request);
+  }
+
+  /** Chains of others with a policy to drop, at one hook: `input` 1, `forward` 2. */
+  walls(hook: number): string[] {
+    return families.flatMap((family) =>
+      this.#filter
+        .dump(listChains(family))
+        .flatMap((message) => decodeChain(message) ?? [])
+        .filter((chain) => chain.hook === hook && chain.drops && chain.table !== this.table)
+        .map(({ table, name }) => `${family} ${table} ${name}`),
+    );
   }
 
   /** Takes the addresses off a bridge that chose wrong. */

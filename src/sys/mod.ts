@@ -97,6 +97,7 @@ export {
   decodeRoute,
   deleteLink,
   getLink,
+  getRoute,
   type Link,
   listAddresses,
   listLinks,

@@ -298,6 +298,20 @@ export function listRoutes(family: 4 | 6): NetlinkRequest {
   return { type: type.getRoute, flags: 0, body, what: "list", subject: "routes" };
 }
 
+/** Asks which way a packet to this address would go. */
+export function getRoute(destination: Uint8Array): NetlinkRequest {
+  const family = familyOf(destination);
+  const body = routeBody(family, [attribute(1, destination)], destination.length * 8);
+  body.fill(0, 4, 8); // Any table, and whatever kind of route there is.
+  return {
+    type: type.getRoute,
+    flags: 0,
+    body,
+    what: "find a route to",
+    subject: [...destination].join("."),
+  };
+}
+
 export function decodeRoute({ body }: NetlinkMessage): Route {
   const found = decodeAttributes(body, 12);
   return {
