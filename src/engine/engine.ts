@@ -9,6 +9,7 @@ import { copyIn, copyOut, exportRoot, statPath } from "./copy.ts";
 import { Background, type Core, type Stores } from "./core.ts";
 import { create } from "./create.ts";
 import type { ContainerDefaults } from "./defaults.ts";
+import { EventJournal } from "./event-journal.ts";
 import { Events } from "./events.ts";
 import { createExec, resizeExec, startExec } from "./exec.ts";
 import { Execs } from "./exec-table.ts";
@@ -46,7 +47,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     runtimeName: options.runtimeName ?? "crun",
     defaults: options.defaults ?? (() => ({})),
     records: new Records(database),
-    events: new Events(),
+    events: new Events(new EventJournal(`${options.directory}/events`)),
     waiters: new Waiters(),
     attachers: new Attachers(),
     execs: new Execs(database),
@@ -172,4 +173,5 @@ async function close(core: Core): Promise<void> {
   for (const live of core.live.values()) live.health?.stop();
   for (const forwarding of core.forwardings.values()) forwarding.stop();
   await core.background.close();
+  core.events.close();
 }

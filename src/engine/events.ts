@@ -1,4 +1,5 @@
 import { Failure } from "../base/mod.ts";
+import type { EventJournal } from "./event-journal.ts";
 import { nowNs } from "./times.ts";
 import type { Container, EngineEvent } from "./types.ts";
 
@@ -12,14 +13,25 @@ type Listener = (event: EngineEvent) => void;
 
 /** What happened, for whoever listens. */
 export class Events {
-  readonly #history: EngineEvent[] = [];
+  readonly #history: EngineEvent[];
+  readonly #journal: EventJournal | undefined;
   readonly #listeners = new Set<Listener>();
+
+  constructor(journal?: EventJournal) {
+    this.#journal = journal;
+    this.#history = journal?.load(historyMax) ?? [];
+  }
 
   emit(event: Omit<EngineEvent, "timeNs">): void {
     const full: EngineEvent = Object.freeze({ ...event, timeNs: nowNs() });
     this.#history.push(full);
     if (this.#history.length > historyMax) this.#history.shift();
     for (const listener of this.#listeners) listener(full);
+    this.#journal?.add(full);
+  }
+
+  close(): void {
+    this.#journal?.close();
   }
 
   /** An event of a container, with the attributes that all of them carry. */
