@@ -119,6 +119,39 @@ describe.skipIf(whyNot !== undefined)(`containers${whyNot ? ` (skipped: ${whyNot
     expect(down.stderr).toContain("No such container: store");
   });
 
+  test("cp of a stopped container's folder takes what is mounted below it", async () => {
+    const bound = `${engine.folder}/bound`;
+    mkdirSync(bound);
+    writeFileSync(`${bound}/f`, "bound");
+    await run("-v", "cpv:/v", "busybox", "sh", "-c", "echo volume > /v/inside");
+    const mounts = [
+      "-v",
+      "cpv:/data/vol",
+      "-v",
+      `${bound}:/data/vol/bind`,
+      "-v",
+      `${bound}/f:/data/file`,
+    ];
+    await engine.ok(["run", "--name", "cpc", ...mounts, "busybox", "true"]);
+    await engine.ok(["cp", "cpc:/data", `${engine.folder}/out`]);
+    const read = (path: string) => Bun.file(`${engine.folder}/out/${path}`).text();
+    expect(await read("vol/inside")).toBe("volume\n");
+    expect(await read("vol/bind/f")).toBe("bound");
+    expect(await read("file")).toBe("bound");
+    await engine.ok(["rm", "cpc"]);
+    await engine.ok(["volume", "rm", "cpv"]);
+  });
+
+  test("events outlive the daemon", async () => {
+    await run("--name", "told", "busybox", "true");
+    await engine.crash();
+    const query = ["events", "--since", "1h", "--until", "0s", "--filter", "container=told"];
+    await until("its events of before", async () => {
+      const actions = await engine.ok([...query, "--format", "{{.Action}}"]);
+      return ["create", "start", "die", "destroy"].every((action) => actions.includes(action));
+    });
+  });
+
   test("what this host cannot do is refused or said", async () => {
     const isolated = await engine.docker(["run", "--isolation", "process", "busybox", "true"]);
     expect(isolated.stderr).toContain("invalid isolation 'process' on linux");

@@ -71,7 +71,7 @@ test("wrong types and unknown words are told with their place", () => {
     [
       { HostConfig: { RestartPolicy: { Name: "sometimes" } } },
       "invalid restart policy: unknown policy 'sometimes'; use one of 'no', 'always', " +
-        "'on-failure', or 'unless-stopped'",
+        "'on-failure', 'on-unhealthy', or 'unless-stopped'",
     ],
     [
       { HostConfig: { Mounts: [{ Type: "odd" }] } },

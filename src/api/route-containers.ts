@@ -1,4 +1,5 @@
 /** The endpoints of containers: what they are and what is done to them. */
+
 import { Failure } from "../base/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
@@ -7,6 +8,7 @@ import { listContainers, sizesOf } from "./list-containers.ts";
 import { parseCreate } from "./parse-container.ts";
 import { parseUpdate } from "./parse-host.ts";
 import { flag, parseFilters, whole } from "./query.ts";
+import { noCheckpoints } from "./route-absent.ts";
 import { routes as archiveRoutes } from "./route-archive.ts";
 import { routes as execRoutes } from "./route-exec.ts";
 import { routes as streamRoutes } from "./route-streams.ts";
@@ -141,7 +143,14 @@ export const routes: readonly Route[] = [
   ["GET", "/containers/{id}/json", inspect],
   ["GET", "/containers/{id}/top", top],
   ["GET", "/containers/{id}/changes", changes],
-  ["POST", "/containers/{id}/start", act((id, _, { engine }) => engine.start(id))],
+  [
+    "POST",
+    "/containers/{id}/start",
+    act((id, { query }, { engine }) => {
+      if (query.get("checkpoint")) noCheckpoints();
+      return engine.start(id);
+    }),
+  ],
   ["POST", "/containers/{id}/stop", act((id, x, { engine }) => engine.stop(id, stopOptions(x)))],
   [
     "POST",

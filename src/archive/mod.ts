@@ -20,6 +20,7 @@ export {
   type TarFields,
   type TarHeader,
 } from "./header.ts";
+export { joinTars } from "./join.ts";
 export { type TarEvent, TarParser } from "./parse.ts";
 export { readTar, type TarEntry } from "./read.ts";
 export { type TarInput, tarEnd, tarHeader, tarPadding, writeTar } from "./write.ts";

@@ -38,7 +38,7 @@ export async function createContainer(
       error instanceof Failure &&
       isFailure(error, "not_found") &&
       isAnswer(error) &&
-      /no such image/i.test(error.message);
+      /no such image|does not provide the specified platform/i.test(error.message);
     if (!isMissing || pull !== "missing") throw error;
     if (!quiet) complain(`Unable to find image '${withTag(image)}' locally`);
     await pullNow();

@@ -69,7 +69,8 @@ export async function readLabels(
   for (const path of files) {
     for (const line of await linesOf(path)) {
       checkName(line.split("=")[0]!.trimEnd(), line, path);
-      lines.push(line);
+      // As Docker: in a file, a name alone says nothing.
+      if (line.includes("=")) lines.push(line);
     }
   }
   const odd = flags.find((flag) => flag.startsWith("=") || flag === "");

@@ -1,10 +1,12 @@
+import { posix } from "node:path";
+import { joinTars } from "../archive/mod.ts";
 import { Failure } from "../base/mod.ts";
 import { resolveUser } from "../runtime/mod.ts";
 import { packTar, unpackTar } from "../snapshot/mod.ts";
 import { whileMounted, withMounted } from "./borrow.ts";
 import type { Core } from "./core.ts";
 import { baseName, findPath } from "./path-stat.ts";
-import { locate, partsOf, readOnlyReason } from "./paths.ts";
+import { locate, type Part, type Place, partsOf, readOnlyReason, statOf } from "./paths.ts";
 import type { Container, PathStat } from "./types.ts";
 
 /** What the kernel shows there is no file of the container's, and much of it cannot be read. */
@@ -26,10 +28,42 @@ export async function copyOut(
   const { place, stat } = await withMounted(core, id, () => findPath(core, container, path));
   // Clients put another name in front of what begins with "/" when they are asked for the root.
   const as = baseName(path);
-  const rules = { path: place.path.slice(1), as, nanoseconds: true, bare: kernelFolders };
-  const tar = whileMounted(core, id, () => packTar(place.part.source, rules));
+  const tar = whileMounted(core, id, async () =>
+    packAll(await partsOf(core, container), place, as),
+  );
   core.events.container(container, "archive-path", { path });
   return { stat, tar };
+}
+
+/** A place with all that is mounted below it: of a container that does not run, those are parts of their own. */
+function packAll(parts: readonly Part[], place: Place, as: string): AsyncIterable<Uint8Array> {
+  const base = place.inside === "/" ? "" : place.inside;
+  const below = parts.filter((part) => {
+    return part.target.startsWith(`${base}/`) && part.target !== "/" && isThere(part);
+  });
+  const pieces = [{ part: place.part, target: base, path: place.path }].concat(
+    below.map((part) => ({ part, target: part.target, path: part.prefix || "/" })),
+  );
+  const tars = pieces.map(({ part, target, path }) => {
+    const own = path === "/" ? "" : path.slice(1);
+    const inner = below.filter((other) => other.target.startsWith(`${target}/`));
+    const name = target.slice(base.length + 1);
+    return () =>
+      packTar(part.source, {
+        path: own,
+        as: name === "" ? as : `${as === "/" ? "" : as}/${name}`,
+        nanoseconds: true,
+        bare: kernelFolders,
+        exclude: inner.map((other) => {
+          return posix.join(own, other.target.slice(target.length + 1));
+        }),
+      });
+  });
+  return tars.length === 1 ? tars[0]!() : joinTars(tars);
+}
+
+function isThere(part: Part): boolean {
+  return statOf({ part, path: part.prefix || "/", inside: part.target }) !== undefined;
 }
 
 type CopyIn = {

@@ -1,6 +1,7 @@
+import { realpath, stat } from "node:fs/promises";
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
-import { closeFile, findAt, open, readLinkAt, type Stat } from "../sys/mod.ts";
+import { closeFile, errnoOf, findAt, open, readLinkAt, type Stat } from "../sys/mod.ts";
 import type { Core } from "./core.ts";
 import { findInRoot, withRoot } from "./rootfs.ts";
 import type { Container } from "./types.ts";
@@ -34,14 +35,27 @@ const linksMax = 40; // the kernel's own bound
 export async function partsOf(core: Core, { id }: Container): Promise<Part[]> {
   const live = core.live.get(id);
   if (live) return [{ target: "/", source: `/proc/${live.process.pid}/root`, prefix: "" }];
-  const above = core.records.inside(id).mounts.flatMap((plan): Part[] => {
+  const root = { target: "/", source: await core.snapshots.mount(id), prefix: "" };
+  const above = core.records.inside(id).mounts.map(async (plan): Promise<Part[]> => {
     const { target } = plan;
-    if (plan.kind === "bind") return [{ target, source: plan.source, prefix: "" }];
+    if (plan.kind === "bind") return await boundPart(target, plan.source);
     if (plan.kind !== "volume") return [];
     const prefix = plan.subpath === "" ? "" : `/${plan.subpath}`;
     return [{ target, source: core.volumes.get(plan.name).mountpoint, prefix }];
   });
-  return [{ target: "/", source: await core.snapshots.mount(id), prefix: "" }, ...above];
+  return [root, ...(await Promise.all(above)).flat()];
+}
+
+/** Of a file, its folder with the file as the beginning; none when the source is gone. */
+async function boundPart(target: string, bound: string): Promise<Part[]> {
+  try {
+    const source = await realpath(bound);
+    if ((await stat(source)).isDirectory()) return [{ target, source, prefix: "" }];
+    return [{ target, source: posix.dirname(source), prefix: `/${posix.basename(source)}` }];
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR", "ESTALE"].includes(errnoOf(error) ?? "")) return [];
+    throw error;
+  }
 }
 
 /** Whether what is at a path was mounted read-only, or lies on a read-only root. */
