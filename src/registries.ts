@@ -91,12 +91,14 @@ export function pullForBuild(transfers: Transfers): Pull {
 
 /** Where builds push to. */
 export function pushForBuild(transfers: Transfers): {
-  keepIndex: Transfers["keepIndex"];
+  keep: Transfers["keep"];
+  forgetIndex: Transfers["forgetIndex"];
   push: PushImage;
   repository: OpenRepository;
 } {
   return {
-    keepIndex: transfers.keepIndex,
+    keep: transfers.keep,
+    forgetIndex: transfers.forgetIndex,
     push: (name, { registries, report, signal }) =>
       transfers.push(name, { credentials: credentialsFor(name, registries), report, signal }),
     repository: (name, registries) => transfers.repository(name, credentialsFor(name, registries)),

@@ -155,6 +155,10 @@ COPY file /file`;
           layers: { mediaType: string }[];
         };
       expect((await fetched(digest)).annotations).toEqual({ k: "v" });
+      // The image is in the store already, without annotations.
+      await build("--annotation", "k=w", "-t", `${name}:told`, context("push"));
+      await engine.ok(["push", "-q", `${name}:told`]);
+      expect((await fetched("told")).annotations).toEqual({ k: "w" });
       const types = (await fetched("zstd")).layers.map(({ mediaType }) => mediaType.slice(-4));
       expect(types).toEqual(["zstd", "zstd", "zstd"]);
       await engine.ok(["rmi", "-f", `${name}:plain`, `${name}:zstd`]);

@@ -379,6 +379,11 @@ export class Build implements AsyncDisposable {
     return stepTimeMs(this.times, state.baseMs);
   }
 
+  /** The `created` of all base images. */
+  async #baseTimes(): Promise<number[]> {
+    return (await Promise.all(this.#tasks.values())).map(({ baseMs }) => baseMs);
+  }
+
   async #finish(state: StageState): Promise<Built> {
     throwIfAborted(this.request.signal);
     const unused = unusedArgsText(this.plan, this.request.buildArgs);
@@ -387,7 +392,7 @@ export class Build implements AsyncDisposable {
     const same = Object.keys(labels).length === 0 ? state.base : undefined;
     const config = same
       ? this.tools.images.resolve(same).config
-      : configOf(state, { labels, times: this.times });
+      : configOf(state, { labels, times: this.times, bases: await this.#baseTimes() });
     const id = same ?? digestOf(formatImageConfig(config));
     const last = this.plan.target.instructions.at(-1) ?? this.plan.target.from;
     this.#report({ kind: "done", number: this.#numbers.get(last)!, id: shortId(id) });

@@ -22,7 +22,7 @@ import { Outbox } from "./outbox.ts";
 import { Parts } from "./parts.ts";
 import {
   defaultOutputs,
-  type KeepIndex,
+  type KeepImage,
   type OpenRepository,
   type ProduceTools,
   type PushImage,
@@ -51,8 +51,9 @@ export interface BuilderOptions {
   /** Sends images to registries. Absent: outputs that push are refused. */
   readonly push?: PushImage;
   readonly repository?: OpenRepository;
-  /** Keeps an index with an image of it in the store. Absent: the image alone is kept. */
-  readonly keepIndex?: KeepIndex;
+  /** Stores images with manifests of their own. Absent: they go elsewhere only. */
+  readonly keep?: KeepImage;
+  readonly forgetIndex?: (id: Digest) => void;
   /** The cache is pruned to this after each build. */
   readonly cacheBytesMax?: number;
 }
@@ -87,7 +88,8 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     outbox: new Outbox(),
     push: options.push,
     repository: options.repository,
-    keepIndex: options.keepIndex,
+    keep: options.keep,
+    forgetIndex: options.forgetIndex,
   };
   // Images may come and go: what the cache names and running builds stand on stays.
   images.keepAlso(() => ({

@@ -27,6 +27,8 @@ export interface Blob {
 export interface TreeImage {
   readonly id: Digest;
   readonly platform: Platform;
+  /** The digest of its manifest. */
+  readonly manifest: Digest;
   readonly layers: readonly Descriptor[];
 }
 
@@ -105,7 +107,7 @@ class TreeMaker {
       ...(Object.keys(words).length > 0 ? { annotations: words } : {}),
       platform: { architecture, os, ...(variant ? { variant } : {}) },
     });
-    this.#images.push({ id: about.digest, platform, layers });
+    this.#images.push({ id: about.digest, platform, manifest: manifest.digest, layers });
     const attestations = this.#options.attestations[at] ?? [];
     if (attestations.length > 0) this.#attach(manifest, attestations);
   }

@@ -1,14 +1,17 @@
 /** From a request to results: builds each platform, verifies, and hands the images to their outputs. */
 import { mkdir, rm } from "node:fs/promises";
-import { tarEnd } from "../archive/mod.ts";
 import { Failure } from "../base/mod.ts";
-import type { Image, MadeIndex } from "../image/mod.ts";
+import type { Image, MadeImage } from "../image/mod.ts";
 import {
   type Digest,
   familiarName,
-  formatPlatform,
+  formatImageConfig,
+  fullReference,
+  hostPlatform,
   parsePlatform,
   parseReference,
+  rankPlatform,
+  withDefaultTag,
 } from "../oci/mod.ts";
 import type { Repository } from "../registry/mod.ts";
 import { packTar, unpackTar } from "../snapshot/mod.ts";
@@ -17,6 +20,7 @@ import { Build } from "./build.ts";
 import { makeCacheTree, withInlineCache } from "./cache-export.ts";
 import { ImportedCache } from "./cache-import.ts";
 import { type Context, readContext } from "./context.ts";
+import { filesTar } from "./files-tar.ts";
 import { type Attestation, type ImageTree, makeTree } from "./image-tree.ts";
 import { pushTree, writeLayout } from "./layout.ts";
 import type { Outbox } from "./outbox.ts";
@@ -35,7 +39,8 @@ export interface ProduceTools extends Tools {
   /** Sends an image that the store has under this name. */
   readonly push: PushImage | undefined;
   readonly repository: OpenRepository | undefined;
-  readonly keepIndex: KeepIndex | undefined;
+  readonly keep: KeepImage | undefined;
+  readonly forgetIndex: ((id: Digest) => void) | undefined;
 }
 
 type Registries = NonNullable<BuildRequest["registries"]>;
@@ -49,8 +54,8 @@ export type PushImage = (
   },
 ) => Promise<void>;
 
-/** See `Transfers.keepIndex`. */
-export type KeepIndex = (id: Digest, index: MadeIndex | undefined) => Promise<void>;
+/** Stores an image with manifests of its own. */
+export type KeepImage = (made: MadeImage) => Promise<Image>;
 
 /** A repository to push to. */
 export type OpenRepository = (name: string, registries: Registries) => Repository;
@@ -126,7 +131,7 @@ class Producer {
           open: () => writeLayout(made, { names, docker: form === "docker" }),
         });
       } else if (output.kind === "files") {
-        files.push({ output: at, open: () => this.#files(output.split) });
+        files.push({ output: at, open: () => filesTar(this.#tools, this.#built, output.split) });
       }
     }
     const id = tree && this.#built.length > 1 ? tree.root.digest : this.#built[0]!.id;
@@ -243,10 +248,9 @@ class Producer {
       if (push) for (const name of names) await this.#push(name);
       return { image, tree: undefined };
     }
-    // An index stays as it will be pushed; a single image is packed when it leaves.
-    const isIndex = this.#built.length > 1 || this.#isAttested;
-    const tree = await this.#tree(output, push || isIndex ? "gzip" : "uncompressed");
-    const image = store && !byDigest ? await this.#load(tree, names) : undefined;
+    // What has manifests of its own stays as it will be pushed.
+    const tree = await this.#tree(output, "gzip");
+    const image = store && !byDigest ? await this.#keep(tree, names) : undefined;
     if (push) for (const name of names) await this.#send(tree, name, byDigest);
     return { image, tree };
   }
@@ -256,34 +260,27 @@ class Producer {
     const { images } = this.#tools;
     if (!same) {
       const image = await images.add(config, { tags });
-      await this.#tools.keepIndex?.(image.id, undefined);
+      this.#tools.forgetIndex?.(image.id);
       return image;
     }
     for (const tag of tags) images.tag(same, tag);
     return images.resolve(same);
   }
 
-  async #load(tree: ImageTree, names: readonly string[]): Promise<Image | undefined> {
-    const path = `${await this.#work()}/store-${newId()}`;
-    const writer = Bun.file(path).writer();
-    for await (const bytes of writeLayout(tree, { names, docker: false })) {
-      writer.write(bytes);
-      await writer.flush();
-    }
-    await writer.end();
-    const { signal } = this.#request;
-    const loaded = await this.#tools.images.load(path, {
-      report: () => undefined,
-      signal,
-      isSpent: true,
-    });
-    const image = loaded[0]?.image;
-    if (image && tree.manifests.size > 1) {
-      const { manifests, blobs } = tree;
-      const read = (digest: Digest) => blobs.get(digest)!.read();
-      await this.#tools.keepIndex?.(image.id, { root: tree.root.digest, manifests, read });
-    }
-    return image;
+  /** The image of this machine's platform, else the first, with all that the tree has beside it. */
+  async #keep(tree: ImageTree, names: readonly string[]): Promise<Image> {
+    const { keep } = this.#tools;
+    if (!keep) throw new Failure("unsupported", "This builder stores only plain images");
+    const host = hostPlatform();
+    const ranks = tree.images.map(({ platform }) => rankPlatform(host, platform));
+    const at = ranks.indexOf(Math.max(...ranks));
+    const { config } = this.#built[at]!;
+    const { id, manifest } = tree.images[at]!;
+    const { root, manifests, blobs } = tree;
+    const read = (digest: Digest) => blobs.get(digest)!.read();
+    const configBytes = formatImageConfig(config);
+    const whole = names.map(wholeName);
+    return await keep({ id, config, configBytes, names: whole, manifest, root, manifests, read });
   }
 
   async #push(name: string): Promise<void> {
@@ -357,19 +354,6 @@ class Producer {
     return await this.#attestations;
   }
 
-  /** The files of the images as one tar; those of several platforms each in a folder of its name. */
-  async *#files(split: boolean | undefined): AsyncGenerator<Uint8Array, void> {
-    const isSplit = split ?? this.#built.length > 1;
-    for (const [at, { config, platform }] of this.#built.entries()) {
-      const isLast = at === this.#built.length - 1;
-      await using scratch = await openScratch(this.#tools, config.rootfs.diff_ids);
-      const as = isSplit ? formatPlatform(platform).replaceAll("/", "_") : "";
-      // The request that asked for it may be over: its signal is not for this.
-      const tar = packTar(scratch.root, { as });
-      yield* isLast ? tar : withoutEnd(tar);
-    }
-  }
-
   #offer(files: readonly { output: number; open: () => AsyncIterable<Uint8Array> }[]) {
     let left = files.length;
     const closed = () => {
@@ -390,26 +374,18 @@ class Producer {
       ...(this.#built.length === 1 ? { "containerimage.config.digest": first!.id } : {}),
       ...(tree ? { "containerimage.descriptor": tree.root } : {}),
       "containerimage.digest": tree?.root.digest ?? first!.id,
-      ...(names.length > 0 ? { "image.name": [...new Set(names)].join(",") } : {}),
+      ...(names.length > 0 ? { "image.name": [...new Set(names.map(wholeName))].join(",") } : {}),
     };
   }
 }
+
+const wholeName = (name: string) => fullReference(withDefaultTag(parseReference(name)));
 
 /** `busybox@1` for `docker.io/library/busybox:1`: as package URLs have it. */
 function familiar(name: string | undefined): string {
   if (name === undefined) return "";
   const reference = parseReference(name);
   return `${familiarName(reference)}@${reference.tag ?? "latest"}`;
-}
-
-/** An archive less the blocks that say that it is over. */
-async function* withoutEnd(tar: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
-  let kept: Uint8Array = new Uint8Array();
-  for await (const bytes of tar) {
-    const all = Buffer.concat([kept, bytes]);
-    kept = all.subarray(Math.max(0, all.length - tarEnd.length));
-    yield all.subarray(0, all.length - kept.length);
-  }
 }
 
 function noRegistry(name: string): Failure {

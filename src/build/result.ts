@@ -51,12 +51,18 @@ export interface Built {
 /** The image's config as the target's state has it. */
 export function configOf(
   state: StageState,
-  { labels, times }: { labels: Readonly<Record<string, string>>; times: Times },
+  {
+    labels,
+    times,
+    bases,
+  }: { labels: Readonly<Record<string, string>>; times: Times; bases: readonly number[] },
 ): ImageConfig {
-  const { given } = times;
+  const { given, kept } = times;
   const Labels = { ...state.config.Labels, ...labels };
   const hasLabels = Object.keys(Labels).length > 0;
-  const createdMs = given === undefined ? state.createdMs : given * 1000;
+  // As old as the newest of what went into it.
+  const ownMs = kept ? state.createdMs : Math.max(state.createdMs, ...bases);
+  const createdMs = given === undefined ? ownMs : given * 1000;
   return {
     created: new Date(createdMs || stepTimeMs(times, 0)).toISOString(),
     ...(state.author === undefined ? {} : { author: state.author }),

@@ -56,38 +56,3 @@ export async function pushAttached(work: PushWork, id: Digest, digest: Digest): 
   await work.repository.putManifest(digest, kept, work.signal);
   return true;
 }
-
-/** An index that was made here, with all that it names. */
-export interface MadeIndex {
-  readonly root: Digest;
-  /** The index itself among them. */
-  readonly manifests: ReadonlyMap<
-    Digest,
-    { readonly mediaType: string; readonly bytes: Uint8Array }
-  >;
-  readonly read: (blob: Digest) => AsyncIterable<Uint8Array>;
-}
-
-/**
- * Keeps an index with an image that is in it, as if the image had been pulled by it: other platforms and
- * what is attached stay as blobs, so that a push sends all of it. Undefined: it came by none.
- */
-export async function keepIndex(
-  { origins, store }: Transfer,
-  id: Digest,
-  made: MadeIndex | undefined,
-): Promise<void> {
-  if (!made) return origins.setIndex(id, undefined);
-  const { content, records } = store.inner;
-  const own = records.row(id)?.manifest?.digest;
-  for (const [digest, { mediaType, bytes }] of made.manifests) {
-    if (digest === made.root || digest === own) continue;
-    const blobs = blobsOf(bytes);
-    using _pinned = store.pin(blobs.map((blob) => blob.digest));
-    for (const { digest: expected, size: sizeBytesMax } of blobs) {
-      await content.put(made.read(expected), { expected, sizeBytesMax });
-    }
-    origins.setAttached(id, { digest, mediaType, bytes });
-  }
-  origins.setIndex(id, { digest: made.root, ...made.manifests.get(made.root)! });
-}

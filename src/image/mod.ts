@@ -6,7 +6,7 @@
  * Spec: https://github.com/opencontainers/image-spec/tree/v1.1.1
  */
 export { openArchiveSource, packLayout } from "./archive-layout.ts";
-export type { MadeIndex } from "./attached.ts";
+export type { MadeImage } from "./built.ts";
 export { compressLayer } from "./compress.ts";
 export { LayoutFolder } from "./layout-folder.ts";
 export { openImages, type Transfers } from "./open.ts";

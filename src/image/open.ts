@@ -9,7 +9,7 @@ import {
   type Repository,
 } from "../registry/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
-import { keepIndex, type MadeIndex } from "./attached.ts";
+import { keepMade, type MadeImage } from "./built.ts";
 import { Downloads } from "./download.ts";
 import { Origins } from "./origins.ts";
 import { pull, type Transfer } from "./pull.ts";
@@ -36,8 +36,10 @@ export interface Transfers {
   pull(reference: string, options: Options & { readonly platform?: Platform }): Promise<Image>;
   /** Sends the image that has the name; a name without tag sends all tags of the repository. */
   push(reference: string, options: Options & { readonly platform?: Platform }): Promise<void>;
-  /** Keeps an index that was made here with an image in it; undefined: it is in none. */
-  keepIndex(id: Digest, index: MadeIndex | undefined): Promise<void>;
+  /** Stores an image that was made here with manifests of its own. */
+  keep(made: MadeImage): Promise<Image>;
+  /** An image that was stored plainly is in no index any more. */
+  forgetIndex(id: Digest): void;
   /** The repository of a name, to push to. */
   repository(reference: string, credentials: Credentials): Repository;
   /** What a name stands for in its registry, without pulling it. */
@@ -84,7 +86,8 @@ export async function openImages(options: {
     transfers: {
       pull: (reference, how) => pull(transfer, reference, how),
       push: (reference, how) => push(transfer, reference, how),
-      keepIndex: (id, index) => keepIndex(transfer, id, index),
+      keep: (made) => keepMade(transfer, made),
+      forgetIndex: (id) => origins.setIndex(id, undefined),
       repository: (reference, credentials) =>
         client.repository(parseReference(reference), { credentials, push: true }),
       describe: (reference, how) => describeRemote(client, reference, how),
