@@ -34,6 +34,9 @@ const { values: flags } = parseArgs({
     against: { type: "string" },
     "against-pid": { type: "string" },
     host: { type: "string" },
+    build: { type: "boolean" },
+    "buildkit-client": { type: "string" },
+    files: { type: "string" },
     only: { type: "string" },
     registry: { type: "boolean" },
   },
@@ -41,6 +44,13 @@ const { values: flags } = parseArgs({
 if (whyNot) {
   console.error(`bench: Cannot measure: ${whyNot}`);
   process.exit(1);
+}
+if (flags.build) {
+  const { benchBuilds } = await import("./bench-build.ts");
+  const files = Number(flags.files ?? 50_000);
+  const { against, only = "", "buildkit-client": buildkitClient } = flags;
+  await benchBuilds({ against, buildkitClient, files, only });
+  process.exit(0);
 }
 const own = flags.host ? undefined : await TestEngine.openUnrecorded("bench");
 const targets: Target[] = [{ name: "lading", host: flags.host ?? own!.host, pid: own?.pid }];
