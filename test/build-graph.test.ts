@@ -118,6 +118,38 @@ COPY . /all`;
     expect(third.steps[2]!.reason).toBe("many/7 has other content");
   });
 
+  test("a client that sends other files than it listed fails its build, and the cache learns nothing", async () => {
+    const folder = join(engine.folder, "lies");
+    mkdirSync(folder);
+    const digest = new Bun.CryptoHasher("sha256").update("truth").digest("hex");
+    writeFileSync(join(folder, "Dockerfile"), "FROM busybox\nCOPY file /\n");
+    writeFileSync(join(folder, ".lading-listing"), `["file","file",420,5,"${digest}"]\n`);
+    const post = async (path: string, ...names: string[]) => {
+      const tar = Bun.spawnSync(["tar", "-C", folder, "-cf", "-", ...names]).stdout;
+      const unix = engine.host.slice("unix://".length);
+      return await fetch(`http://engine${path}`, { method: "POST", body: tar, unix });
+    };
+    const build = async (content: string) => {
+      writeFileSync(join(folder, "file"), content);
+      const answer = await post("/build?listed=1&t=lies", "Dockerfile", ".lading-listing");
+      let said = "";
+      for await (const bytes of answer.body!) {
+        said += Buffer.from(bytes).toString();
+        const [, id] = /"kind":"need","id":"(\w+)"/.exec(said) ?? [];
+        if (id && !said.includes("asked once")) {
+          said += "asked once";
+          expect((await post(`/build/contexts?for=${id}`, "file")).status).toBe(204);
+        }
+      }
+      return said;
+    };
+    expect(await build("a lie")).toContain("The context changed while it was built");
+    const honest = await build("truth");
+    expect(honest).toContain("Successfully tagged lies:latest");
+    expect(honest).not.toContain("Using cache");
+    expect((await post("/build/contexts?for=nobody", "file")).status).toBe(404);
+  });
+
   async function builds() {
     const { stdout } = await engine.lading(["builder", "history", "ls", "--json"]);
     return JSON.parse(stdout) as { status: string; error: string }[];

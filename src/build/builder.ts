@@ -82,7 +82,8 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     folders: new Folders(directory, cache, trees),
     flights: new Flights<LayerStep>(),
     trees,
-    gate: new Gate(cores),
+    // Commands wait for disks and networks more than they compute: the kernel shares the cores.
+    gate: new Gate(cores * 4),
     grew: (sizeBytes) => grew(sizeBytes),
     pins: new Pins(),
     outbox: new Outbox(),

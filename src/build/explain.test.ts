@@ -165,3 +165,18 @@ test("what a target does not need is told as skipped; what a failure stops as ca
   const [last] = world.builder.history.list().slice(-1);
   expect(last).toBeDefined();
 });
+
+test("four stages that do not need each other run at the same time, on any machine", async () => {
+  const { promise: all, resolve } = Promise.withResolvers<void>();
+  let running = 0;
+  world.command = async () => {
+    if (++running === 4) resolve();
+    await all;
+    return 0;
+  };
+  const stages = ["a", "b", "c", "d"].map((name) => `FROM base AS ${name}\nRUN stage-${name}`);
+  const copies = ["a", "b", "c", "d"].map((name) => `COPY --from=${name} /etc /${name}`);
+  await buildIn(world, [...stages, "FROM base", ...copies].join("\n"), { project: "four" });
+  world.command = () => 0;
+  expect(running).toBe(4);
+});

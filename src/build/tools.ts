@@ -37,7 +37,7 @@ export interface Tools {
   readonly folders: Folders;
   readonly flights: Flights<LayerStep>;
   readonly trees: TreePool;
-  /** Steps that keep a core busy. */
+  /** Steps that are carried out at a time, of all builds. */
   readonly gate: Gate;
   /** Told of each new layer of the cache. */
   readonly grew: (sizeBytes: number) => void;
