@@ -67,6 +67,11 @@ const used: readonly DaemonKey[] = [
     kind: "list",
     about: "Where networks get subnets from: base=10.9.0.0/16,size=24",
   },
+  {
+    flag: "firewall",
+    kind: "text",
+    about: "publish: published ports are open (default); respect: the host's rules for them hold",
+  },
   { flag: "dns", kind: "list", about: "DNS servers for containers (default the host's)" },
   { flag: "dns-opt", key: "dns-opts", kind: "list", about: "DNS options for containers" },
   { flag: "dns-search", kind: "list", about: "DNS search domains for containers" },

@@ -196,6 +196,7 @@ async function openStores(
       directory: `${execRoot}/network`,
       bridge: options.bridge,
       dns: options.dns,
+      firewall: options.firewall,
       ...(options.addressPools ? { pools: options.addressPools } : {}),
       defaultBridge: options.defaultBridge,
     }),

@@ -25,6 +25,8 @@ export interface DaemonOptions {
   readonly runtimes: Readonly<Record<string, { readonly path: string }>>;
   readonly seccompProfile: string | undefined;
   readonly dns: readonly string[];
+  /** Whether the host's rules for what comes in decide about published ports. */
+  readonly firewall: "publish" | "respect";
   readonly logLevel: Level;
   readonly logFormat: "text" | "json";
   readonly pidFile: string | undefined;
@@ -148,6 +150,7 @@ function parsePlaces(values: Values) {
     defaultBridge: parseBridge(values),
     addressPools: pools.length > 0 ? pools.map(parseAddressPool) : undefined,
     dns: values.list("dns"),
+    firewall: values.word("firewall", ["publish", "respect"]) ?? ("publish" as const),
     pidFile: values.text("pidfile"),
     group: values.text("group"),
     tls: parseTls(values),

@@ -23,7 +23,7 @@ import {
 } from "../sys/mod.ts";
 import { parseAddress, toBytes } from "./address.ts";
 import { ignoreReports, sendDatagram } from "./datagram.ts";
-import { openNetworkStore } from "./store.ts";
+import { type NetworkOptions, openNetworkStore } from "./store.ts";
 import type { NetworkSpec, NetworkStore, SandboxSpec } from "./types.ts";
 
 export const hostAddress = "192.0.2.1";
@@ -34,7 +34,7 @@ export interface Laboratory extends AsyncDisposable {
   readonly folder: string;
   readonly outside: NetworkNamespace;
   readonly bridge: string;
-  open(): Promise<NetworkStore>;
+  open(options?: Partial<NetworkOptions>): Promise<NetworkStore>;
   /** Serves `text` on a port in a namespace, over HTTP, until the laboratory closes. */
   serve(netnsPath: string, port: number, text: string): Promise<void>;
   /** Answers each datagram with `text`. */
@@ -64,7 +64,7 @@ export async function openLaboratory(bridge = "labbr0"): Promise<Laboratory> {
     outside,
     bridge,
     spawn,
-    open: () => openStore(folder, bridge),
+    open: (options) => openStore(folder, bridge, options),
     serve: async (netnsPath, port, text) => {
       const root = mkdtempSync(`${folder}/www-`);
       writeFileSync(`${root}/index.html`, text);
@@ -85,12 +85,16 @@ export async function openLaboratory(bridge = "labbr0"): Promise<Laboratory> {
 }
 
 /** An engine's networks, with their state in `folder`. */
-export function openStore(folder: string, bridge: string): Promise<NetworkStore> {
+export function openStore(
+  folder: string,
+  bridge: string,
+  options: Partial<NetworkOptions> = {},
+): Promise<NetworkStore> {
   mkdirSync(folder, { recursive: true });
   const database = new Database(`${folder}/state.db`);
   database.run("PRAGMA journal_mode = WAL");
   database.run("PRAGMA synchronous = NORMAL");
-  return openNetworkStore({ database, directory: `${folder}/network`, bridge });
+  return openNetworkStore({ database, directory: `${folder}/network`, bridge, ...options });
 }
 
 /** A socket belongs to the namespace it was made in, and this thread can serve it from its own. */

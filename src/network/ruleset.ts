@@ -18,7 +18,7 @@ export function tableName(bridge: string): string {
 const protocolNumber = { tcp: 6, udp: 17, sctp: 132 } as const;
 
 /** A chain whose presence says that the rules are there, in this version. */
-export const versionChain = "version-3";
+export const versionChain = "version-4";
 export const setNames = [
   "bridges",
   "bridged",
@@ -26,6 +26,7 @@ export const setNames = [
   "outbound",
   "proxied",
   "blocked",
+  "respected",
   "subnets",
   "open",
   "routed",
@@ -43,6 +44,8 @@ export const setNames = [
  * - `proxied`: ports of these bridges cannot talk to each other; they reach published ports through the
  *   daemon, which listens there anyway.
  * - `blocked`: the same for all, where another firewall drops what is forwarded.
+ * - `respected`: the same for what comes from outside, so that the host's own rules for what comes in
+ *   decide about published ports.
  * - `publish`: the host's ports become containers'. On 127.0.0.1 only for the host itself: a packet
  *   from outside with that address is forged too. IPv6 has no route_localnet: ::1 is the proxy's.
  * - `forward`: out is free, back is free, in only to published ports. "internal" bridges route nothing.
@@ -69,6 +72,7 @@ table ${family} ${table} {
   set outbound { type ifname; }
   set proxied { type ifname; }
   set blocked { type inet_proto; }
+  set respected { type inet_proto; }
   set open { type ifname; }
   set routed { type ifname; }
   set routed_ports { type ${type} . inet_proto . inet_service; }
@@ -86,6 +90,7 @@ table ${family} ${table} {
     ${loopback} return
     iifname @proxied return
     meta l4proto @blocked return
+    iifname != @bridges meta l4proto @respected return
     fib daddr type local jump publish
   }
   chain output {
@@ -128,6 +133,12 @@ table ${family} ${table} {
 export function blockedElements(table: string, family: Family): NftElement[] {
   const { tcp, udp } = protocolNumber;
   return [tcp, udp].map((number) => ({ family, table, set: "blocked", key: [Buffer.of(number)] }));
+}
+
+/** Says that what comes from outside passes the host's `input` chains, as any program's traffic does. */
+export function respectElements(table: string, family: Family): NftElement[] {
+  const numbers = Object.values(protocolNumber);
+  return numbers.map((number) => ({ family, table, set: "respected", key: [Buffer.of(number)] }));
 }
 
 export interface BridgeRules {

@@ -24,6 +24,8 @@ export interface NetworkOptions {
   readonly bridge: string;
   /** Name servers for containers that name none; the host's otherwise. */
   readonly dns?: readonly string[];
+  /** "respect": the host's rules for what comes in decide about published ports, too. */
+  readonly firewall?: "publish" | "respect";
   /** Where networks without a subnet get theirs from; Docker's otherwise. */
   readonly pools?: readonly AddressPool[];
   /** What the default network shall be. */
@@ -40,7 +42,7 @@ export async function openNetworkStore(options: NetworkOptions): Promise<Network
   const { database, directory, bridge, dns = [] } = options;
   mkdirSync(`${directory}/files`, { recursive: true, mode: 0o711 });
   const records = new Records(database);
-  const wire = new Wire(tableName(bridge));
+  const wire = new Wire(tableName(bridge), options.firewall);
   try {
     const ipam = new Ipam(records);
     const networks = new Networks({ records, wire, ipam, pools: options.pools });

@@ -46,11 +46,13 @@ import {
   blockedElements,
   type Family,
   families,
+  respectElements,
   rulesText,
   setNames,
   versionChain,
 } from "./ruleset.ts";
 import type { BoundPort, Network } from "./types.ts";
+import { removeUserChain, userChainText } from "./user-rules.ts";
 
 const checkMs = 20;
 const forwardHook = 2;
@@ -60,14 +62,19 @@ export class Wire implements Disposable {
   readonly #filter: Netlink;
   readonly #passage: Passage;
   readonly table: string;
+  /** What the rules hold whatever networks and ports there are. */
+  readonly #fixed: readonly NftElement[];
   /** Of bridges, by name. */
   readonly #indexes = new Map<string, number>();
   /** Families in which others drop what is forwarded. */
   readonly #walls = new Map<Family, readonly NftElement[]>();
   #checking: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(table: string) {
+  /** `firewall` says whether the host's rules for what comes in decide about published ports. */
+  constructor(table: string, firewall: "publish" | "respect" = "publish") {
     this.table = table;
+    this.#fixed =
+      firewall === "respect" ? families.flatMap((family) => respectElements(table, family)) : [];
     this.#links = openNetlink("rtnetlink");
     this.#filter = openNetlink("netfilter");
     this.#passage = new Passage(this.#filter, table);
@@ -260,6 +267,7 @@ export class Wire implements Disposable {
   /** Takes the engine's rules away, those in tables of others too; absent is fine. */
   async removeRules(): Promise<void> {
     await this.#passage.close();
+    await removeUserChain(this.table);
     await removeTables(families.map((family) => [family, this.table] as const));
   }
 
@@ -294,7 +302,8 @@ export class Wire implements Disposable {
   }
 
   async installRules(): Promise<void> {
-    await changeRules(families.map((family) => rulesText(family, this.table)).join(""));
+    const ours = families.map((family) => rulesText(family, this.table)).join("");
+    await changeRules(ours + userChainText(this.table));
   }
 
   /** Makes the elements exactly these, in one transaction. */
@@ -303,7 +312,7 @@ export class Wire implements Disposable {
     const flushes = families.flatMap((family) =>
       setNames.map((set) => flushSet({ family, table, set })),
     );
-    const all = [...elements, ...[...this.#walls.values()].flat()];
+    const all = [...elements, ...this.#fixed, ...[...this.#walls.values()].flat()];
     this.#filter.transact([...flushes, ...all.map(addElement)], nftBatch);
   }
 
