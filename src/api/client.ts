@@ -5,7 +5,7 @@
 import { Failure } from "../base/mod.ts";
 import { containerCalls, execCalls } from "./client-containers.ts";
 import { imageCalls, networkCalls, systemCalls, volumeCalls } from "./client-stores.ts";
-import type { Address, Tls } from "./dial.ts";
+import { type Address, Connection, type Tls } from "./dial.ts";
 import { Transport } from "./transport.ts";
 
 export { type Archive, type AttachQuery, framesOf, type LogQuery } from "./client-containers.ts";
@@ -46,6 +46,33 @@ export function connect({ host, tls, apiVersion = "1.51" }: ConnectOptions) {
   };
 }
 
+/** A bare connection to the engine. @throws as `connect`, and "unavailable" */
+export function dial({ host, tls }: ConnectOptions): Promise<Connection> {
+  return Connection.open(parseHost(host, tls), host);
+}
+
+/**
+ * What runs on the other host: it speaks the API on its standard input and output. Docker's client will
+ * do, where Lading's is not installed. The other side's shell may be any.
+ */
+const farEnd =
+  "sh -c 'command -v lading >/dev/null 2>&1 && exec lading system dial-stdio; " +
+  "exec docker system dial-stdio'";
+
+/** `ssh://[user@]host[:port]`. */
+function sshAddress(host: string): Address | undefined {
+  const match = /^ssh:\/\/(?:([\w.+-]+)@)?(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(\d{1,5}))?\/?$/.exec(
+    host,
+  );
+  const name = match?.[2]?.replace(/^\[|\]$/g, "");
+  // A name that begins with a dash would be a flag of ssh's.
+  if (!match || !name || name.startsWith("-") || match[1]?.startsWith("-")) return undefined;
+  const user = match[1] ? ["-l", match[1]] : [];
+  const port = match[3] ? ["-p", match[3]] : [];
+  const timeout = ["-o", "ConnectTimeout=30", "-T"];
+  return { command: ["ssh", ...user, ...port, ...timeout, "--", name, farEnd] };
+}
+
 /** @throws Failure "invalid" */
 export function parseHost(host: string, tls?: Tls): Address {
   if (host.startsWith("unix://")) return { unixPath: host.slice("unix://".length) };
@@ -57,7 +84,9 @@ export function parseHost(host: string, tls?: Tls): Address {
     const secure = tls ?? (address[1] === "https" ? {} : undefined);
     return { host: name, port, ...(secure ? { tls: secure } : {}) };
   }
+  const far = sshAddress(host);
+  if (far) return far;
   throw new Failure("invalid", `Cannot connect to "${host}": it is no address of an engine`, {
-    hint: "An address is unix:///PATH or tcp://HOST:PORT",
+    hint: "An address is unix:///PATH, tcp://HOST:PORT or ssh://[USER@]HOST[:PORT]",
   });
 }

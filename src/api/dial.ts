@@ -8,7 +8,22 @@ import { Failure, toFailure } from "../base/mod.ts";
 /** Where an engine listens. */
 export type Address =
   | { readonly unixPath: string }
-  | { readonly host: string; readonly port: number; readonly tls?: Tls };
+  | { readonly host: string; readonly port: number; readonly tls?: Tls }
+  /** A program that speaks for it on its standard input and output. */
+  | { readonly command: readonly [string, ...string[]] };
+
+/** What a connection needs of Bun's sockets; the pipes of a program have it too. */
+interface Wire {
+  write(bytes: Uint8Array): number;
+  /** Resolves when there is room for more. */
+  flushed?(): Promise<unknown>;
+  shutdown(): void;
+  terminate(): void;
+  pause(): void;
+  resume(): void;
+  ref(): void;
+  unref(): void;
+}
 
 /** Texts in PEM. */
 export interface Tls {
@@ -22,7 +37,7 @@ const queuedBytesMax = 1 << 20;
 
 /** A connected socket, as a pull source and a push sink. */
 export class Connection {
-  #socket: Socket<Connection> | undefined;
+  #socket: Wire | undefined;
   #queue: Uint8Array[] = [];
   #queuedBytes = 0;
   #ended = false;
@@ -33,6 +48,13 @@ export class Connection {
   /** @throws Failure "unavailable" — nobody listens there; "denied" — not for this user */
   static async open(address: Address, shown: string): Promise<Connection> {
     const self = new Connection();
+    if ("command" in address) {
+      self.#socket = startProgram(address.command, {
+        data: (bytes) => self.#received(bytes),
+        end: () => self.#finish(undefined),
+      });
+      return self;
+    }
     const options = {
       data: self,
       allowHalfOpen: true,
@@ -104,7 +126,7 @@ export class Connection {
     let rest = typeof bytes === "string" ? Buffer.from(bytes) : bytes;
     for (;;) {
       const written = this.#socket?.write(rest) ?? -1;
-      if (written === rest.length) return;
+      if (written === rest.length) return void (await this.#socket?.flushed?.());
       if (written < 0 || (this.#ended && this.#failure)) {
         throw this.#failure ?? new Failure("unavailable", "The engine closed the connection");
       }
@@ -139,6 +161,53 @@ export class Connection {
 
   get isOpen(): boolean {
     return !this.#ended && this.#queue.length === 0;
+  }
+}
+
+/** A program's pipes as a socket; what it says on stderr is for the user. @throws "unavailable" */
+function startProgram(
+  command: readonly [string, ...string[]],
+  told: { data(bytes: Uint8Array): void; end(): void },
+): Wire {
+  const child = startChild(command);
+  let resume = () => {};
+  let paused: Promise<void> | undefined;
+  void (async () => {
+    for await (const bytes of child.stdout) {
+      told.data(bytes);
+      await paused;
+    }
+  })().then(told.end, told.end);
+  return {
+    write: (bytes) => {
+      child.stdin.write(bytes);
+      return bytes.length;
+    },
+    flushed: async () => await child.stdin.flush(),
+    shutdown: () => void child.stdin.end(),
+    terminate: () => child.kill(),
+    pause: () => {
+      paused = new Promise((resolve) => {
+        resume = resolve;
+      });
+    },
+    resume: () => {
+      paused = undefined;
+      resume();
+    },
+    ref: () => child.ref(),
+    unref: () => child.unref(),
+  };
+}
+
+function startChild([program, ...args]: readonly [string, ...string[]]) {
+  try {
+    return Bun.spawn([program, ...args], { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
+  } catch (cause) {
+    throw new Failure("unavailable", `Cannot run "${program}": ${(cause as Error).message}`, {
+      hint: `Install ${program}`,
+      cause,
+    });
   }
 }
 

@@ -131,6 +131,20 @@ export const entries: readonly Entry[] = [
   entry("builder prune", "Empty the build cache", () => require("./builder-prune.ts")),
   entry("context ls, context list", "List contexts", () => require("./context-ls.ts")),
   entry("context show", "Print the name of the context in use", () => require("./context-show.ts")),
+  entry("context create", "Name an engine", () => require("./context-create.ts")),
+  entry("context use", "Choose the engine of further commands", () => require("./context-use.ts")),
+  entry("context rm, context remove", "Forget contexts", () => require("./context-rm.ts")),
+  entry("context inspect", "Show all that is known of contexts", () =>
+    require("./context-inspect.ts"),
+  ),
+  entry("context update", "Change a context", () => require("./context-update.ts")),
+  entry("context export", "Write a context, with its keys, to an archive", () =>
+    require("./context-export.ts"),
+  ),
+  entry("context import", "Make a context of an archive", () => require("./context-import.ts")),
+  entry("system dial-stdio", "Connect standard input and output to the engine, for ssh://", () =>
+    require("./dial-stdio.ts"),
+  ),
   entry("completion", "Print a completion script for a shell", () => require("./completion.ts")),
 ];
 

@@ -1,5 +1,8 @@
 import { defineCommand } from "./command.ts";
-import { hostOf } from "./globals.ts";
+import { defaultContext } from "./context-endpoint.ts";
+import { ContextStore, type StoredContext } from "./contexts.ts";
+import { configFolder } from "./engine.ts";
+import { currentContext } from "./globals.ts";
 import { defineListing, showListing } from "./listing.ts";
 
 export const command = defineCommand({
@@ -10,20 +13,24 @@ export const command = defineCommand({
   },
   arguments: { min: 0, max: 0 },
   async run({ flags, globals }) {
-    const listing = defineListing<string>({
+    const current = currentContext(globals);
+    const listing = defineListing<StoredContext>({
       typeName: "*formatter.clientContextContext",
       columns: ["Shown", "Description", "DockerEndpoint", "Error"],
       fields: {
-        Shown: { heading: "NAME", value: () => "default *" },
-        Name: { heading: "NAME", value: () => "default" },
-        Description: { heading: "DESCRIPTION", value: () => "Named by flags and environment" },
-        DockerEndpoint: { heading: "DOCKER ENDPOINT", value: (host) => host },
-        Current: { heading: "CURRENT", value: () => true },
+        Shown: { heading: "NAME", value: ({ name }) => (name === current ? `${name} *` : name) },
+        Name: { heading: "NAME", value: ({ name }) => name },
+        Description: { heading: "DESCRIPTION", value: ({ description }) => description },
+        DockerEndpoint: { heading: "DOCKER ENDPOINT", value: ({ host }) => host },
+        Current: { heading: "CURRENT", value: ({ name }) => name === current },
         Error: { heading: "ERROR", value: () => "" },
       },
     });
+    const about = "Named by flags and environment";
+    const first = { ...defaultContext(globals), description: about };
+    const all = [first, ...new ContextStore(configFolder(globals)).list()];
     const quiet = flags.quiet ? "Name" : undefined;
-    showListing([hostOf(globals)], listing, { format: flags.format, quiet });
+    showListing(all, listing, { format: flags.format, quiet });
     return 0;
   },
 });

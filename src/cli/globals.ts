@@ -13,7 +13,7 @@ export const globalFlags = {
   host: {
     kind: "list",
     short: "H",
-    about: "Address of the engine: unix:///PATH or tcp://HOST:PORT",
+    about: "Address of the engine: unix:///PATH, tcp://HOST:PORT or ssh://HOST",
   },
   "log-level": {
     kind: "string",
@@ -34,23 +34,43 @@ export type Globals = FlagValues<typeof globalFlags>;
 
 export const defaultHost = "unix:///run/lading/lading.sock";
 
-/** The address that flags and environment name. @throws Failure "invalid" — two addresses, or a context we lack */
-export function hostOf(globals: Globals): string {
+/** Where the client's configuration is: --config, DOCKER_CONFIG or ~/.docker. */
+export function configFolder(globals: Globals): string {
+  return (
+    globals.config || process.env["DOCKER_CONFIG"] || `${process.env["HOME"] ?? "/root"}/.docker`
+  );
+}
+
+/**
+ * The name of the context in use, "default" where flags and environment name the engine.
+ * @throws Failure "invalid" — an address and a context
+ */
+export function currentContext(globals: Globals): string {
   if (globals.host.length > 1) throw new Failure("invalid", "Specify only one -H");
-  if (globals.host[0]) {
-    if (globals.context) {
-      throw new Failure("invalid", "conflicting options: cannot specify both --host and --context");
-    }
-    return withScheme(globals.host[0]);
+  if (globals.host[0] && globals.context) {
+    throw new Failure("invalid", "conflicting options: cannot specify both --host and --context");
   }
-  const context =
-    globals.context || (process.env["DOCKER_HOST"] ? "" : process.env["DOCKER_CONTEXT"]);
-  if (context && context !== "default") {
-    throw new Failure("not_found", `context "${context}": context not found`, {
-      hint: `Only the context "default" is known; name the engine with --host`,
-    });
+  if (globals.host[0]) return "default";
+  if (globals.context) return globals.context;
+  if (process.env["DOCKER_HOST"]) return "default";
+  return process.env["DOCKER_CONTEXT"] || configuredContext(configFolder(globals)) || "default";
+}
+
+/** What `context use` wrote. Every command asks: the file is read as text and parsed when it must be. */
+function configuredContext(folder: string): string | undefined {
+  const { readFileSync } = require("node:fs") as typeof import("node:fs");
+  try {
+    const text = readFileSync(`${folder}/config.json`, "utf8");
+    if (!text.includes('"currentContext"')) return undefined;
+    return (JSON.parse(text) as { currentContext?: string }).currentContext;
+  } catch {
+    return undefined; // no configuration; what is wrong with it, those tell who need it
   }
-  const named = globals.context ? "" : process.env["DOCKER_HOST"];
+}
+
+/** The address that flags and environment name, for the context "default". */
+export function hostOf(globals: Globals): string {
+  const named = globals.host[0] ?? (globals.context ? "" : process.env["DOCKER_HOST"]);
   return named ? withScheme(named) : defaultHost;
 }
 
