@@ -93,6 +93,11 @@ describe.skipIf(whyNot !== undefined)(`cache${whyNot ? ` (skipped: ${whyNot})` :
       await engine.ok(["push", ref]);
       await engine.ok(["rmi", ref]);
       await forget();
+      await engine.ok(["pull", ref]);
+      const theirs = await engine.ok(["build", "--cache-from", ref, context]); // Docker's meaning
+      expect(theirs.split("Using cache").length).toBeGreaterThan(4);
+      await engine.ok(["rmi", ref]);
+      await engine.lading(["builder", "prune", "-af"]);
       const second = await build("--cache-to=type=inline", "--cache-from", ref);
       expect(second.outcomes.filter((outcome) => outcome === "made")).toHaveLength(1); // in stage tools
       expect(second.image).toBe(first.image);

@@ -28,7 +28,10 @@ function places(query: URLSearchParams, name: string): CachePlace[] {
     throw new Failure("invalid", `invalid ${name}: not a list of at most ${placesMax}`);
   }
   return parsed.map((value: unknown, at) => {
-    if (typeof value === "string") return parseCachePlace("registry", { ref: value });
+    // Docker's classic builder looks at images that are here, and fetches none.
+    if (typeof value === "string") {
+      return { ...parseCachePlace("registry", { ref: value }), type: "image" } as const;
+    }
     const fields = new Fields(value, `${name}[${at}]`);
     return parseCachePlace(fields.text("Type") ?? "", fields.record("Attrs", textOf) ?? {});
   });

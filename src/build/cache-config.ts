@@ -28,7 +28,8 @@ export interface CacheConfig {
 
 /** What `--cache-to` and `--cache-from` name. */
 export interface CachePlace {
-  readonly type: "registry" | "local" | "inline";
+  /** "image": one that is here already, as Docker's clients mean it. */
+  readonly type: "registry" | "local" | "inline" | "image";
   /** Registry: the name. Local, to read: the handle of a folder that was sent ahead. */
   readonly ref: string;
   readonly mode: "min" | "max";

@@ -1,4 +1,5 @@
 import { Failure, log } from "../base/mod.ts";
+import type { Image } from "../image/mod.ts";
 import {
   type Descriptor,
   type Digest,
@@ -67,6 +68,9 @@ export class ImportedCache {
     const imported = new ImportedCache(tools);
     for (const place of places) {
       try {
+        const here = place.type === "local" ? undefined : tools.images.find(place.ref);
+        if (here) imported.#image(here);
+        if (here || place.type === "image") continue;
         const opened = await openPlace(place, options);
         if (!opened) continue;
         imported.#add(opened);
@@ -89,6 +93,19 @@ export class ImportedCache {
         const about = { key, sameAs, description, costMs, layer: undefined };
         this.#tools.cache.put({ ...about, createdMs: Date.now() });
       }
+    }
+  }
+
+  /** The steps of an image that is here, with its layers. */
+  #image({ config }: Image): void {
+    const field = config["lading.buildcache.v1"];
+    if (field === undefined) return;
+    const { cache, snapshots } = this.#tools;
+    const places = config.rootfs.diff_ids.map((digest) => ({ mediaType: "", digest, size: 0 }));
+    for (const step of parseCacheConfig(field, places).steps) {
+      const { key, diffId: layer, sameAs, description, costMs } = step;
+      if (cache.find(key) || (layer && !snapshots.layer(layer))) continue;
+      cache.put({ key, layer, sameAs, description, costMs, createdMs: Date.now() });
     }
   }
 
