@@ -148,6 +148,22 @@ describe.skipIf(whyNot !== undefined)(
       expect(await from(":none")).toContain("it has no none, but latest");
     });
 
+    test("a source policy holds, and what a repository brings is what was asked for", async () => {
+      const policy = join(engine.folder, "policy.json");
+      const rules = [{ action: "DENY", selector: { identifier: "docker-image://*" } }];
+      writeFileSync(policy, JSON.stringify({ rules }));
+      const context = folder({ Dockerfile: "FROM busybox" });
+      const env = { EXPERIMENTAL_BUILDKIT_SOURCE_POLICY: policy };
+      const denied = await engine.lading(["build", context], { env });
+      expect(denied.stderr).toContain(
+        'source "docker-image://docker.io/library/busybox:latest" denied',
+      );
+      const own = "FROM busybox\nCOPY . /c\nRUN ls -d /c/.git";
+      const kept = ["--build-arg=BUILDKIT_CONTEXT_KEEP_GIT_DIR=1", "-f", "-", `${base}/r.git`];
+      expect(await build(kept, own)).toContain("\n/c/.git\n");
+      expect(await build(["-f", "-", `${base}/r.git`], own)).toContain("No such file or directory");
+    });
+
     test("a context that is not there is told before anything is built", async () => {
       const context = folder({ Dockerfile: "FROM busybox" });
       expect(await build(["--build-context=a=/no/such", context])).toContain("no such folder");

@@ -1,6 +1,12 @@
 /** The endpoints of builds. */
 import { Failure } from "../base/mod.ts";
-import { type BuildCall, type BuildRequest, buildCalls, type RegistryLogin } from "../build/mod.ts";
+import {
+  type BuildCall,
+  type BuildRequest,
+  buildCalls,
+  parseSourcePolicy,
+  type RegistryLogin,
+} from "../build/mod.ts";
 import { familiarReference, parseReference, withDefaultTag } from "../oci/mod.ts";
 import { cachePlaces } from "./build-caches.ts";
 import { parseLimits } from "./build-limits.ts";
@@ -156,7 +162,14 @@ export function parseBuild(query: URLSearchParams): Asked {
     memoryBytes: whole(query, "memory") ?? 0,
     cpuShares: whole(query, "cpushares") ?? 0,
     limits: parseLimits(query),
+    ...sourcePolicyOf(query),
   };
+}
+
+/** `sourcepolicy={"rules":[…]}`. @throws Failure "invalid" */
+function sourcePolicyOf(query: URLSearchParams): Pick<BuildRequest, "sourcePolicy"> {
+  const text = query.get("sourcepolicy") ?? "";
+  return text === "" ? {} : { sourcePolicy: parseSourcePolicy(text) };
 }
 
 /** One `name:address`, a list with commas, or a list in JSON: clients differ. */

@@ -116,6 +116,8 @@ export interface BuildQuery {
   readonly contexts?: Readonly<Record<string, string>>;
   /** What `POST /build/contexts` answered to a lone Dockerfile. */
   readonly dockerfilecontext?: string;
+  /** BuildKit's source policy as JSON. */
+  readonly sourcepolicy?: string;
   readonly buildargs?: Readonly<Record<string, string | null>>;
   readonly labels?: Labels;
   readonly target?: string;

@@ -25,6 +25,7 @@ import { type Built, configOf, type Material, materialOf } from "./result.ts";
 import { runStep } from "./run-step.ts";
 import type { StepScope } from "./scope.ts";
 import { locate, type Source } from "./source.ts";
+import { policyImage } from "./source-policy.ts";
 import { nameOfStage, type Plan, plan, type Stage } from "./stages.ts";
 import { childOf, keyOf, record, type StageState } from "./state.ts";
 import { StepClock } from "./step-clock.ts";
@@ -151,7 +152,8 @@ export class Build implements AsyncDisposable {
 
   /** An image by the name in a Dockerfile. @throws Failure "not_found" in Docker's words */
   async image(name: string, platform = ""): Promise<Image> {
-    const asked = { name, platform, report: this.#report };
+    const taken = policyImage(this.request.sourcePolicy, name);
+    const asked = { name: taken, platform, report: this.#report };
     const image = await findImage(this.tools, this.request, asked);
     this.materials.push(materialOf(name, image));
     return image;

@@ -18,6 +18,7 @@ export type { OpenRepository, PushImage } from "./produce.ts";
 export { worthOf } from "./prune.ts";
 export { type Reason, reasonText } from "./reasons.ts";
 export { CommandFailure } from "./source.ts";
+export { parseSourcePolicy, type SourceRule } from "./source-policy.ts";
 export { type Agent, agentOver } from "./ssh-agent.ts";
 export type { Pull } from "./tools.ts";
 export {

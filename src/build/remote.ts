@@ -7,9 +7,10 @@ import { type Download, download, nameOf, readChecksum } from "./download.ts";
 import { type Checkout, checkOut, resolveCommit } from "./git.ts";
 import { checkCommit, type GitAddress, isGit, parseGit } from "./git-address.ts";
 import { type Git, redacted } from "./git-run.ts";
+import { applyPolicy } from "./source-policy.ts";
 import { serveAgent } from "./ssh-agent.ts";
 import { newId } from "./tools.ts";
-import { entitlements } from "./types.ts";
+import { type BuildRequest, entitlements } from "./types.ts";
 
 /** One address of an ADD. */
 export type Remote =
@@ -57,10 +58,11 @@ export function readRemote(
 
 /** What an address means now. With a whole checksum nothing is asked before the cache was. */
 export async function planRemote(
-  remote: Remote,
+  written: Remote,
   build: Build,
   targetName: string | undefined,
 ): Promise<PlannedRemote> {
+  const remote = byPolicy(written, build.request.sourcePolicy);
   if (remote.kind === "file") return await planFile(remote, build, targetName);
   const { address, keepGitDir } = remote;
   requireReadable(build, address);
@@ -75,6 +77,26 @@ export async function planRemote(
     return { kind: "git", ...checkout };
   };
   return { key, fetch };
+}
+
+/** What the client's policy makes of an address. @throws Failure "denied" | "invalid" */
+function byPolicy(remote: Remote, rules: BuildRequest["sourcePolicy"]): Remote {
+  if (!rules || rules.length === 0) return remote;
+  if (remote.kind === "file") {
+    const { url, sha256 } = remote;
+    const attributes: Record<string, string> =
+      sha256 === undefined ? {} : { "http.checksum": `sha256:${sha256}` };
+    const found = applyPolicy(rules, { identifier: url, attributes });
+    const checksum = found.attributes["http.checksum"] ?? "";
+    return readRemote(found.identifier, { checksum, keepGitDir: undefined });
+  }
+  const { address, keepGitDir } = remote;
+  const place = address.remote.replace(/^\w+:\/\//, "");
+  const identifier = `git://${place}${address.ref === "" ? "" : `#${address.ref}`}`;
+  const found = applyPolicy(rules, { identifier, attributes: {} });
+  if (found.identifier === identifier) return remote;
+  const moved = parseGit(found.identifier.replace(/^git:/, `${address.protocol}:`));
+  return { kind: "git", address: { ...address, remote: moved.remote, ref: moved.ref }, keepGitDir };
 }
 
 /** Repositories of the daemon's host are for those whom the client lets read it. */

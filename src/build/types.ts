@@ -10,6 +10,7 @@ import type { Output } from "./output.ts";
 import type { Parts } from "./parts.ts";
 import type { Reason } from "./reasons.ts";
 import type { RemoteContext } from "./remote-context.ts";
+import type { SourceRule } from "./source-policy.ts";
 import type { Agent } from "./ssh-agent.ts";
 import type { Uploads } from "./uploads.ts";
 
@@ -65,6 +66,8 @@ export interface BuildRequest {
   readonly keepTimes?: boolean;
   /** When the newest commit of the context was made, seconds since 1970. */
   readonly commitSeconds?: number;
+  /** What the Dockerfile may take from elsewhere, and what it gets instead. */
+  readonly sourcePolicy?: readonly SourceRule[];
   /** Places that the Dockerfile knows by names. */
   readonly contexts?: ReadonlyMap<string, NamedContext>;
   /** The context folder stays as it is after the build: digests of its unchanged files are remembered. */

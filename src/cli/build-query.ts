@@ -1,5 +1,7 @@
 /** From the flags of a build to its request: what is sent ahead is sent, the rest is the query. */
+import { readFileSync } from "node:fs";
 import type { BuildQuery } from "../api/schema.ts";
+import { Failure } from "../base/mod.ts";
 import { openCaches } from "./build-caches.ts";
 import { type buildFlags, buildQuery } from "./build-flags.ts";
 import { sendContexts } from "./build-named.ts";
@@ -19,6 +21,17 @@ export interface PreparedBuild extends AsyncDisposable {
   readonly pieces: BuildSource["pieces"] | undefined;
   readonly outputs: readonly PlacedOutput[];
   readonly receiveCaches: Awaited<ReturnType<typeof openCaches>>["receive"];
+}
+
+/** The file that buildx's variable names. @throws Failure "not_found" */
+function sourcePolicy(): Pick<BuildQuery, "sourcepolicy"> {
+  const path = process.env["EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"] ?? "";
+  if (path === "") return {};
+  try {
+    return { sourcepolicy: readFileSync(path, "utf8") };
+  } catch (cause) {
+    throw new Failure("not_found", `Cannot read the source policy "${path}"`, { cause });
+  }
 }
 
 /** Reads and sends what the build needs. Dispose of it when the build has ended. @throws Failure */
@@ -44,6 +57,7 @@ export async function prepareBuild(
       ...security,
       ...named,
       ...file,
+      ...sourcePolicy(),
       ...wanted,
       ...caches.query,
     };
