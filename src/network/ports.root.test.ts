@@ -140,16 +140,19 @@ describe.skipIf(process.getuid?.() !== 0)("published ports", () => {
     expect(addresses[0]).not.toBe(addresses[1]!);
   });
 
-  test("published ports stay reachable where another firewall drops what is forwarded", async () => {
+  test.each([
+    "ip",
+    "inet",
+  ])("published ports stay reachable where another firewall of family %s drops what is forwarded", async (family) => {
     const chain = "chain FORWARD { type filter hook forward priority 0; policy drop; }";
-    await changeRules(`table ip wall {\n${chain}\n}`);
+    await changeRules(`table ${family} wall {\n${chain}\n}`);
     const next = await store.open(sandboxSpec()); // The rules are looked at after each.
     const isAround = async () =>
       (await fetchInside(outside, `http://${hostAddress}:8080/`, 1)) === "web";
     await until(isAround);
     expect(await fetchInside(other.netnsPath, `http://${hostAddress}:8080/`)).toBe("web");
     expect(await fetchHere("http://127.0.0.1:8080/")).toBe("web");
-    await removeTables([["ip", "wall"]]);
+    await removeTables([[family, "wall"]]);
     await store.close(next.containerId);
     const last = await store.open(sandboxSpec());
     await store.close(last.containerId);

@@ -161,12 +161,8 @@ export class Wire implements Disposable {
 
   /** Chains of others with a policy to drop, at one hook: `input` 1, `forward` 2. */
   walls(hook: number): string[] {
-    return families.flatMap((family) =>
-      this.#filter
-        .dump(listChains(family))
-        .flatMap((message) => decodeChain(message) ?? [])
-        .filter((chain) => chain.hook === hook && chain.drops && chain.table !== this.table)
-        .map(({ table, name }) => `${family} ${table} ${name}`),
+    return [...families, "inet" as const].flatMap((family) =>
+      this.#dropping(family, hook).map(({ table, name }) => `${family} ${table} ${name}`),
     );
   }
 
@@ -236,15 +232,19 @@ export class Wire implements Disposable {
    */
   async #yieldToFirewalls(elements: () => readonly NftElement[]): Promise<void> {
     for (const family of families) {
-      const walls = this.#filter
-        .dump(listChains(family))
-        .flatMap((message) => decodeChain(message) ?? [])
-        .filter(({ hook, drops }) => hook === forwardHook && drops);
+      const walls = this.#dropping(family, forwardHook);
       const canPass = walls.some(Passage.leadsThrough);
       const isOpen = canPass && (await this.#passage.open(family, elements()));
       const closed = walls.filter((wall) => !(isOpen && Passage.leadsThrough(wall)));
-      this.#block(family, closed[0]);
+      this.#block(family, [...closed, ...this.#dropping("inet", forwardHook)][0]);
     }
+  }
+
+  #dropping(family: Family | "inet", hook: number): BaseChain[] {
+    return this.#filter
+      .dump(listChains(family))
+      .flatMap((message) => decodeChain(message) ?? [])
+      .filter((chain) => chain.hook === hook && chain.drops);
   }
 
   #block(family: Family, wall: BaseChain | undefined): void {

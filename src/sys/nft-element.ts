@@ -26,7 +26,7 @@ export const nftMessage = {
   deleteElement: (subsystem << 8) | 14,
 } as const;
 const batch = { begin: 16, end: 17 } as const;
-const familyNumber = { ip: 2, ip6: 10, none: 0 } as const;
+const familyNumber = { none: 0, inet: 1, ip: 2, ip6: 10 } as const;
 const intervalEnd = 1;
 
 export interface NftElement {
@@ -126,7 +126,7 @@ export function getChain(family: "ip" | "ip6", table: string, chain: string): Ne
 }
 
 /** Asks for all chains of a family. */
-export function listChains(family: "ip" | "ip6"): NetlinkRequest {
+export function listChains(family: "ip" | "ip6" | "inet"): NetlinkRequest {
   return {
     type: nftMessage.getChain,
     flags: 0,
