@@ -23,6 +23,7 @@ import type {
   VersionAnswer,
   VolumeAnswer,
   VolumeCreateBody,
+  VolumeSnapshotAnswer,
 } from "./schema.ts";
 import type { Bytes, Query, Transport } from "./transport.ts";
 
@@ -198,7 +199,9 @@ export function networkCalls(transport: Transport) {
 
 export function volumeCalls(transport: Transport) {
   const { json, done } = callsOf(transport);
-  const at = (name: string) => `/volumes/${encodeURIComponent(name)}`;
+  const at = (name: string, tail = "") => `/volumes/${encodeURIComponent(name)}${tail}`;
+  const snapshot = (name: string, id: string, tail = "") =>
+    at(name, `/snapshots/${encodeURIComponent(id)}${tail}`);
   return {
     list: (filters: Filters = {}) =>
       json<{ Volumes: VolumeAnswer[] | null; Warnings: readonly string[] | null }>(
@@ -206,7 +209,22 @@ export function volumeCalls(transport: Transport) {
         "/volumes",
         { query: { filters } },
       ),
-    inspect: (name: string) => json<VolumeAnswer>("GET", at(name)),
+    inspect: (name: string, query: { size?: boolean } = {}) =>
+      json<VolumeAnswer>("GET", at(name), { query }),
+    clone: (name: string, query: { to: string; running?: string }) =>
+      json<VolumeAnswer>("POST", at(name, "/clone"), { query }),
+    rename: (name: string, query: { name: string }) =>
+      json<VolumeAnswer>("POST", at(name, "/rename"), { query }),
+    export: async (name: string, query: { running?: string } = {}): Promise<Bytes> =>
+      (await transport.request("GET", at(name, "/export"), { query })).bytes(),
+    import: (body: Bytes, query: { name?: string } = {}) =>
+      json<VolumeAnswer>("POST", "/volumes/import", { query, body }),
+    snapshots: (name: string) =>
+      json<readonly VolumeSnapshotAnswer[]>("GET", at(name, "/snapshots")),
+    takeSnapshot: (name: string, query: { name?: string; running?: string } = {}) =>
+      json<VolumeSnapshotAnswer>("POST", at(name, "/snapshots"), { query }),
+    restoreSnapshot: (name: string, id: string) => done("POST", snapshot(name, id, "/restore")),
+    removeSnapshot: (name: string, id: string) => done("DELETE", snapshot(name, id)),
     create: (body: VolumeCreateBody) =>
       json<VolumeAnswer>("POST", "/volumes/create", { json: body }),
     remove: (name: string, query: { force?: boolean } = {}) => done("DELETE", at(name), { query }),

@@ -6,7 +6,7 @@ import type { Exchange } from "./exchange.ts";
 import { imageNameOf, sizesOf } from "./list-containers.ts";
 import { sharedBytesOf } from "./list-images.ts";
 import { cacheRecord } from "./route-build-prune.ts";
-import { volumeAnswer } from "./route-volumes.ts";
+import { isPlain, volumeAnswer } from "./route-volumes.ts";
 import type {
   BuildCacheRecord,
   ContainerSummary,
@@ -65,7 +65,7 @@ async function containersPart(context: Context): Promise<ContainerSummary[]> {
 
 async function volumesPart({ volumes }: Context): Promise<VolumeAnswer[]> {
   const list: VolumeAnswer[] = [];
-  for (const volume of volumes.list()) {
+  for (const volume of volumes.list().filter(isPlain)) {
     const sizeBytes = await volumes.usage(volume.name);
     list.push(volumeAnswer(volume, { sizeBytes, users: volumes.usersOf(volume.name).length }));
   }

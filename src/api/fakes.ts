@@ -226,6 +226,7 @@ export function fakeContext(directory: string, containers: Container[]) {
     driver: "local",
     createdAt: "2024-05-18T13:01:02Z",
     mountpoint: "/v/data",
+    scope: "local",
     labels: {},
     options: {},
     anonymous: false,
@@ -248,6 +249,8 @@ export function fakeContext(directory: string, containers: Container[]) {
     volumes: partial<VolumeStore>("volume store", {
       list: () => [volume],
       get: () => volume,
+      inspect: async () => volume,
+      refresh: async () => [],
       create: async () => ({ ...volume, name: "fresh" }),
       usersOf: () => [],
       usage: async () => 99,

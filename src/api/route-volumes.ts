@@ -1,10 +1,11 @@
 /** The endpoints of volumes. */
-import { Failure } from "../base/mod.ts";
+import { Failure, isFailure } from "../base/mod.ts";
 import type { Volume } from "../volume/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
 import { readOptionalFields } from "./fields.ts";
 import { anyOf, booleanFilter, flag, matchesLabels, matchesName, parseFilters } from "./query.ts";
+import { copyRoutes } from "./route-volume-copies.ts";
 import type { Route } from "./router.ts";
 import type { VolumeAnswer } from "./schema.ts";
 
@@ -22,7 +23,7 @@ export function volumeAnswer(
     Mountpoint: volume.mountpoint,
     CreatedAt: volume.createdAt,
     Labels: labelsOf(volume),
-    Scope: "local",
+    Scope: volume.scope,
     Options: hasOptions ? volume.options : {},
     ...(usage ? { UsageData: { Size: usage.sizeBytes, RefCount: usage.users } } : {}),
   };
@@ -33,7 +34,8 @@ function labelsOf({ labels, anonymous }: Volume): Readonly<Record<string, string
   return anonymous ? { "com.docker.volume.anonymous": "", ...labels } : labels;
 }
 
-function list(exchange: Exchange, { volumes }: Context): void {
+async function list(exchange: Exchange, { volumes }: Context): Promise<void> {
+  const warnings = await volumes.refresh();
   const filters = parseFilters(exchange.query, ["dangling", "driver", "label", "label!", "name"]);
   const dangling = booleanFilter(filters, "dangling");
   const chosen = volumes.list().filter((volume) => {
@@ -49,7 +51,10 @@ function list(exchange: Exchange, { volumes }: Context): void {
       (dangling === undefined || isUnused() === dangling)
     );
   });
-  exchange.json(200, { Volumes: chosen.map((volume) => volumeAnswer(volume)), Warnings: null });
+  exchange.json(200, {
+    Volumes: chosen.map((volume) => volumeAnswer(volume)),
+    Warnings: warnings.length > 0 ? warnings : null,
+  });
 }
 
 async function create(exchange: Exchange, { volumes, engine }: Context): Promise<void> {
@@ -61,20 +66,45 @@ async function create(exchange: Exchange, { volumes, engine }: Context): Promise
   const before = new Set(volumes.list().map((volume) => volume.name));
   const volume = await volumes.create({
     ...(name === "" ? {} : { name }),
-    driver: body.text("Driver") || "local",
+    driver: body.text("Driver") ?? "",
     labels: body.labels("Labels") ?? {},
     options: body.labels("DriverOpts") ?? {},
   });
-  if (!before.has(volume.name)) tell(engine, "create", volume);
+  if (!before.has(volume.name)) tellVolume(engine, "create", volume);
   exchange.json(201, volumeAnswer(volume));
 }
 
-function tell(engine: Context["engine"], action: string, { name, driver }: Volume): void {
-  engine.emit({ type: "volume", action, actor: { id: name, attributes: { driver } } });
+/** Emits what happened to a volume. */
+export function tellVolume(
+  engine: Context["engine"],
+  action: string,
+  { name, driver }: Volume,
+  more: Readonly<Record<string, string>> = {},
+): void {
+  engine.emit({ type: "volume", action, actor: { id: name, attributes: { driver, ...more } } });
 }
 
-function inspect(exchange: Exchange, { volumes }: Context, [name = ""]: Parameters): void {
-  exchange.json(200, volumeAnswer(volumes.get(name)));
+/** With `size`, ours, also what it takes and how many containers have it. */
+async function inspect(
+  exchange: Exchange,
+  { volumes }: Context,
+  [name = ""]: Parameters,
+): Promise<void> {
+  const { status, ...volume } = await volumes.inspect(name);
+  const usage = flag(exchange.query, "size") ? await usageOf(volumes, name) : undefined;
+  exchange.json(200, {
+    ...volumeAnswer(volume, usage),
+    ...(typeof status === "object" && status !== null ? { Status: status } : {}),
+  });
+}
+
+async function usageOf(volumes: Context["volumes"], name: string) {
+  return { sizeBytes: await volumes.usage(name), users: volumes.usersOf(name).length };
+}
+
+/** Those that are files on the engine's disk: of others nobody knows the size, nor if they may go. */
+export function isPlain({ driver, options }: Volume): boolean {
+  return driver === "local" && Object.keys(options).length === 0;
 }
 
 async function remove(
@@ -86,7 +116,7 @@ async function remove(
   const volume = volumes.list().find((each) => each.name === name);
   // With force an absent volume is no error.
   if (volume || !force) await volumes.remove(name, { force });
-  if (volume) tell(engine, "destroy", volume);
+  if (volume) tellVolume(engine, "destroy", volume);
   exchange.empty(204);
 }
 
@@ -96,19 +126,34 @@ async function prune(exchange: Exchange, { volumes, engine }: Context): Promise<
   const all = exchange.minor < 42 || booleanFilter(filters, "all") === true;
   const deleted: string[] = [];
   let reclaimed = 0;
-  for (const volume of volumes.list()) {
+  for (const volume of volumes.list().filter(isPlain)) {
     if (volumes.usersOf(volume.name).length > 0 || (!all && !volume.anonymous)) continue;
     if (!matchesLabels(filters, labelsOf(volume))) continue;
-    const sizeBytes = await volumes.usage(volume.name);
-    await volumes.remove(volume.name, { force: false });
-    tell(engine, "destroy", volume);
+    try {
+      const sizeBytes = await volumes.usage(volume.name);
+      await volumes.remove(volume.name, { force: false });
+      reclaimed += sizeBytes;
+    } catch (error) {
+      // Somebody took or removed it meanwhile.
+      if (isFailure(error, "conflict") || isFailure(error, "not_found")) continue;
+      throw error;
+    }
+    tellVolume(engine, "destroy", volume);
     deleted.push(volume.name);
-    reclaimed += sizeBytes;
   }
+  const attributes = { reclaimed: String(reclaimed) };
+  engine.emit({ type: "volume", action: "prune", actor: { id: "", attributes } });
   exchange.json(200, { VolumesDeleted: deleted, SpaceReclaimed: reclaimed });
 }
 
+function refuseUpdate(): void {
+  const why = "volume update only valid for cluster volumes, but swarm is unavailable";
+  throw new Failure("unavailable", why);
+}
+
 export const routes: readonly Route[] = [
+  ...copyRoutes,
+  ["PUT", "/volumes/{id}", refuseUpdate],
   ["GET", "/volumes", list],
   ["POST", "/volumes/create", create],
   ["POST", "/volumes/prune", prune],

@@ -297,6 +297,14 @@ export interface VolumeAnswer {
   readonly Scope: "local" | "global";
   readonly Options: Labels | null;
   readonly UsageData?: { readonly Size: number; readonly RefCount: number };
+  /** What its plugin says of it. */
+  readonly Status?: Readonly<Record<string, unknown>>;
+}
+
+/** A state of a volume that was kept. */
+export interface VolumeSnapshotAnswer {
+  readonly Name: string;
+  readonly CreatedAt: string;
 }
 
 export interface EventMessage {

@@ -317,6 +317,7 @@ export type {
   VersionAnswer,
   VolumeAnswer,
   VolumeCreateBody,
+  VolumeSnapshotAnswer,
 } from "./schema-store.ts";
 
 /** What `commit` may override; the fields of a container's config that an image has. */

@@ -113,6 +113,19 @@ export const entries: readonly Entry[] = [
   entry("network why", "Tell why one container reaches another, or does not", () =>
     require("./network-why.ts"),
   ),
+  entry("volume clone", "Copy a volume, with all that is in it", () =>
+    require("./volume-clone.ts"),
+  ),
+  entry("volume export", "Write the files of a volume as a tar archive", () =>
+    require("./volume-export.ts"),
+  ),
+  entry("volume import", "Make a volume of the files in a tar archive", () =>
+    require("./volume-import.ts"),
+  ),
+  entry("volume mv, volume rename", "Give a volume another name", () => require("./volume-mv.ts")),
+  entry("volume snapshot", "Keep the state of a volume, and go back to it", () =>
+    require("./volume-snapshot.ts"),
+  ),
   entry("volume create", "Create a volume", () => require("./volume-create.ts")),
   entry("volume inspect", "Show all that is known of volumes", () =>
     require("./volume-inspect.ts"),

@@ -1,4 +1,5 @@
 import type { Core } from "./core.ts";
+import { unmountVolumes } from "./mounts.ts";
 
 /** `cp` looks, then copies: the mount stays for so long after its last user. */
 const lingerMs = 2_000;
@@ -60,7 +61,9 @@ function release(core: Core, id: string): void {
   core.borrowed.release(id, () => {
     core.background.run("unmount", () =>
       core.locks.run(id, async () => {
-        if (!core.live.has(id) && core.records.find(id)) await core.snapshots.unmount(id);
+        if (core.live.has(id) || !core.records.find(id)) return;
+        await unmountVolumes(core, id, core.records.inside(id).mounts);
+        await core.snapshots.unmount(id);
       }),
     );
   });

@@ -1,6 +1,7 @@
 import { log } from "../base/mod.ts";
 import type { Exit, RunningProcess } from "../runtime/mod.ts";
 import type { Core, Live } from "./core.ts";
+import { unmountVolumes } from "./mounts.ts";
 import { removeEnded } from "./remove.ts";
 import { restartLater } from "./restart.ts";
 import { nextDelayMs, shallRestart } from "./restart-policy.ts";
@@ -110,7 +111,11 @@ export async function cleanUp(
   // The unmount may sync for long; the store lets a mount of the same snapshot wait for it.
   if (!keepsMount) core.background.run("unmount", () => core.snapshots.unmount(id));
   dropSubpaths(core, id);
-  const parts = await Promise.allSettled([closePlace(core, container), core.runtime.remove(id)]);
+  const parts = await Promise.allSettled([
+    closePlace(core, container),
+    core.runtime.remove(id),
+    unmountVolumes(core, id, core.records.inside(id).mounts),
+  ]);
   for (const part of parts) {
     if (part.status === "rejected") {
       log("warn", "Cannot clean up after a container", { id, error: part.reason });

@@ -252,11 +252,9 @@ function volumes(life: Life): VolumeStore {
         if (!all.has(name)) all.set(name, { anonymous, users: new Set() });
         return { name } as Volume;
       }),
-    acquire: (name: string, id: string) =>
-      life.step(() => {
-        all.get(name)!.users.add(id);
-        return `/v/${name}`;
-      }),
+    acquire: (name: string, id: string) => life.step(() => void all.get(name)!.users.add(id)),
+    mount: (name: string) => life.step(() => `/v/${name}`),
+    unmount: () => life.step(() => {}),
     release: (name: string, id: string) => life.step(() => void all.get(name)?.users.delete(id)),
     usersOf: (name: string) => [...(all.get(name)?.users ?? [])],
     remove: (name: string) =>

@@ -54,8 +54,7 @@ function settle(core: Core, id: string, draft: MountDraft): MountPlan {
     const { labels, options, ...rest } = draft;
     const isAnonymous = draft.name === "";
     const name = isAnonymous ? makeId() : draft.name;
-    const driver = draft.driver || "local";
-    return { ...rest, name, driver, anonymous: isAnonymous, labels, options };
+    return { ...rest, name, anonymous: isAnonymous, labels, options };
   }
   if (draft.kind !== "image") return draft;
   const image = core.images.resolve(draft.source);
@@ -89,9 +88,9 @@ export async function makeVolumes(
     if (plan.kind !== "volume") continue;
     const { name, driver, labels, options, anonymous } = plan;
     const isNew = !core.volumes.list().some((volume) => volume.name === name);
-    await core.volumes.create({ name, driver, labels, options, anonymous });
+    const made = await core.volumes.create({ name, driver, labels, options, anonymous });
     if (isNew) {
-      const attributes = { driver };
+      const attributes = { driver: made.driver };
       core.events.emit({ type: "volume", action: "create", actor: { id: name, attributes } });
     }
     await core.volumes.acquire(name, id);
@@ -108,7 +107,8 @@ export async function fillVolumes(
   if (wanting.length === 0) return;
   const root = await core.snapshots.mount(id);
   for (const plan of wanting) {
-    if (plan.kind === "volume") await core.volumes.populate(plan.name, root, plan.target);
+    if (plan.kind !== "volume") continue;
+    await core.volumes.populate(plan.name, { rootfs: root, path: plan.target, containerId: id });
   }
 }
 
@@ -122,8 +122,8 @@ export function mountPoints(core: Core, plans: readonly MountPlan[], host: HostC
         return [{ Type: "bind", Source, Destination, Mode, RW: !plan.readOnly, Propagation }];
       }
       case "volume": {
-        const { name: Name, driver: Driver, mode: Mode } = plan;
-        const Source = core.volumes.get(Name).mountpoint;
+        const { name: Name, mode: Mode } = plan;
+        const { mountpoint: Source, driver: Driver } = core.volumes.get(Name);
         const RW = !plan.readOnly;
         return [{ Type: "volume", Name, Source, Destination, Driver, Mode, RW, Propagation: "" }];
       }

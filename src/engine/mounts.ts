@@ -22,11 +22,12 @@ async function readyMount(core: Core, id: string, plan: MountPlan): Promise<Moun
       if (plan.createSource) await makeSource(plan.source);
       return bind(plan.source, plan.target, [
         plan.recursive ? "rbind" : "bind",
-        plan.propagation,
+        // One mount has nothing below it, and crun takes the "r" for a recursive bind.
+        plan.recursive ? plan.propagation : plan.propagation.replace(/^r/, ""),
         ...(await readOnlyOptions(plan)),
       ]);
     case "volume": {
-      const root = await core.volumes.acquire(plan.name, id);
+      const root = await core.volumes.mount(plan.name, id);
       const source = plan.subpath === "" ? root : bindSubpath(core, id, root, plan.subpath);
       return bind(source, plan.target, ["rbind", "rprivate", ...(plan.readOnly ? ["ro"] : [])]);
     }
@@ -92,6 +93,17 @@ export async function dropImageMounts(core: Core, plans: readonly MountPlan[]): 
   }
 }
 
+/** The volumes of a container whose run is over are no longer mounted for it. */
+export async function unmountVolumes(
+  core: Core,
+  id: string,
+  plans: readonly MountPlan[],
+): Promise<void> {
+  for (const plan of plans) {
+    if (plan.kind === "volume") await core.volumes.unmount(plan.name, id);
+  }
+}
+
 /** What every container has mounted, or gets as an empty file; Docker keeps these out of diffs too. */
 const alwaysMounted = `/dev /dev/pts /dev/shm /dev/mqueue /dev/console /proc /sys /etc/hosts
 /etc/hostname /etc/resolv.conf /etc/mtab /.dockerenv /sbin/docker-init`.split(/\s+/);
@@ -116,6 +128,7 @@ export async function releaseVolumes(
   for (const plan of plans) {
     if (plan.kind !== "volume") continue;
     await core.volumes.release(plan.name, id);
+    const { driver } = core.volumes.list().find(({ name }) => name === plan.name) ?? plan;
     const isOver = anonymous && plan.anonymous && core.volumes.usersOf(plan.name).length === 0;
     if (!isOver) continue;
     try {
@@ -125,7 +138,7 @@ export async function releaseVolumes(
       if (!isFailure(error, "not_found")) throw error;
       continue;
     }
-    const attributes = { driver: plan.driver };
+    const attributes = { driver };
     core.events.emit({ type: "volume", action: "destroy", actor: { id: plan.name, attributes } });
   }
 }

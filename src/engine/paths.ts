@@ -41,7 +41,7 @@ export async function partsOf(core: Core, { id }: Container): Promise<Part[]> {
     if (plan.kind === "bind") return await boundPart(target, plan.source);
     if (plan.kind !== "volume") return [];
     const prefix = plan.subpath === "" ? "" : `/${plan.subpath}`;
-    return [{ target, source: core.volumes.get(plan.name).mountpoint, prefix }];
+    return [{ target, source: await core.volumes.mount(plan.name, id), prefix }];
   });
   return [root, ...(await Promise.all(above)).flat()];
 }

@@ -16,6 +16,7 @@ export type MountPlan =
   | {
       readonly kind: "volume";
       readonly name: string;
+      /** "" for the local one, or for that of a volume which is there. */
       readonly driver: string;
       readonly target: string;
       readonly readOnly: boolean;

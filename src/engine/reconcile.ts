@@ -38,7 +38,7 @@ export async function reconcile(core: Core): Promise<string[]> {
   done.push(...(await core.networks.reconcile(running)));
   for (const id of running) await finishPublishing(core, id);
   done.push(...(await core.snapshots.reconcile(new Set(keys))));
-  done.push(...(await core.volumes.reconcile(ids)));
+  done.push(...(await core.volumes.reconcile(ids, running)));
   await claimVolumes(core);
   reconcileSubpaths(core, running);
   await dropLogs(core, ids, done);

@@ -6,7 +6,7 @@ import { watchExit } from "./exit.ts";
 import { openOutlet } from "./forwarding.ts";
 import { watchHealth } from "./health.ts";
 import { loggingOf } from "./logging.ts";
-import { readyMounts } from "./mounts.ts";
+import { readyMounts, unmountVolumes } from "./mounts.ts";
 import { removeInBackground } from "./remove.ts";
 import { makeDirectory, markRoot } from "./rootfs.ts";
 import { closePlace, openPlace } from "./sandbox.ts";
@@ -130,6 +130,7 @@ async function undo(core: Core, id: string, error: unknown): Promise<Failure> {
     core.snapshots.unmount(id),
   ]);
   dropSubpaths(core, id);
+  await unmountVolumes(core, id, core.records.inside(id).mounts);
   for (const part of undone) {
     if (part.status === "rejected") {
       log("warn", "Cannot undo a failed start", { id, error: part.reason });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { parseLocalOptions, splitOptions } from "./local-mount.ts";
+import { parseLocalOptions, splitOptions, withAddress } from "./local-mount.ts";
 
 describe("parseLocalOptions()", () => {
   test("without options nothing is mounted", () => {
@@ -31,4 +31,17 @@ test("splitOptions() tells flags from what the file system gets", () => {
     data: "size=1m,uid=5,constructor",
   });
   expect(splitOptions("")).toEqual({ flags: 0, data: "" });
+});
+
+test.each([
+  ["nfs", ":/x", "addr=host,rw", ":/x", "addr=10.0.0.1,rw"],
+  ["nfs", ":/x", "addr=1.2.3.4", ":/x", "addr=1.2.3.4"],
+  ["nfs", ":/x", "addr=::1", ":/x", "addr=::1"],
+  ["nfs", ":/x", "rw", ":/x", "rw"],
+  ["cifs", "//host/a b", "", "//10.0.0.1/a b", ""],
+  ["cifs", "//host/x", "addr=1.2.3.4", "//host/x", "addr=1.2.3.4"],
+  ["ext4", "/dev/sda", "addr=host", "/dev/sda", "addr=host"],
+])("withAddress() makes %s %s %s to %s %s", async (type, device, options, to, toOptions) => {
+  const mount = await withAddress({ type, device, options }, async () => "10.0.0.1");
+  expect(mount).toEqual({ type, device: to, options: toOptions });
 });

@@ -1,6 +1,8 @@
+import { lookup } from "node:dns/promises";
 import { mkdirSync } from "node:fs";
+import { isIP, isIPv4 } from "node:net";
 import { Failure, toFailure } from "../base/mod.ts";
-import { listMounts, mountFlag, mountNow, run, unmountNow } from "../sys/mod.ts";
+import { listMounts, mountFlag, mountNow, runAny, unmountNow } from "../sys/mod.ts";
 
 /** What the options of a local volume ask to be mounted on it. */
 export interface LocalMount {
@@ -11,7 +13,7 @@ export interface LocalMount {
 }
 
 const known = ["type", "o", "device"];
-const helperTimeoutMs = 60_000;
+const programTimeoutMs = 60_000;
 
 /**
  * Reads `type`, `o` and `device` of a local volume; without options nothing is mounted.
@@ -35,6 +37,9 @@ export function parseLocalOptions(
   if (type === "" && !isBind) throw refuse('missing required option: "type"');
   if ([type, device, o].some((text) => text.includes("\0")))
     throw refuse("invalid option: NUL byte");
+  if (type === "cifs" && /^\w*:?\/\/[^/]*:\d*(\/|$)/.test(device)) {
+    throw refuse("port not allowed in CIFS device URL, include 'port' in 'o='");
+  }
   return { type: type === "" ? "none" : type, device, options: o };
 }
 
@@ -63,28 +68,67 @@ export function splitOptions(options: string): { flags: number; data: string } {
 }
 
 /** Mounts, unless it is so already. Binds and tmpfs at once, others by mount(8), which may wait for a network. */
-export async function mountLocal(mount: LocalMount, target: string): Promise<void> {
+export async function mountLocal(asked: LocalMount, target: string): Promise<void> {
   if (isMounted(target)) return;
-  const { type, device, options } = mount;
-  const split = splitOptions(options);
-  const isBind = (split.flags & mountFlag.bind) !== 0;
   try {
+    const mount = await withAddress(asked);
+    const { type, device, options } = mount;
+    const split = splitOptions(options);
     mkdirSync(target, { recursive: true });
-    if (isBind) mountBind(device, target, split.flags);
+    if ((split.flags & mountFlag.bind) !== 0) mountBind(device, target, split.flags);
     else if (type === "tmpfs") mountNow({ type, source: device, target, ...split });
-    else {
-      const extra = options === "" ? [] : (["-o", options] as const);
-      const argv = ["mount", "-t", type, ...extra, "--", device, target] as const;
-      await run(argv, { timeoutMs: helperTimeoutMs });
-    }
+    else await mountByProgram(mount, target);
   } catch (error) {
     const { code, message } = toFailure(error);
-    throw new Failure(
-      code === "not_found" ? "invalid" : code,
-      `error while mounting volume '${target}': failed to mount local volume: ` +
-        `mount ${device}:${target}: ${message}`,
-      { cause: error },
-    );
+    const { device, options } = asked;
+    const data = options === "" ? "" : `, data: ${options}`;
+    const why = `failed to mount local volume: mount ${device}:${target}${data}: ${message}`;
+    throw new Failure(code === "not_found" ? "invalid" : code, withoutPassword(why, options), {
+      cause: error,
+    });
+  }
+}
+
+async function mountByProgram(mount: LocalMount, target: string): Promise<void> {
+  const { type, device, options } = mount;
+  const extra = options === "" ? [] : (["-o", options] as const);
+  const argv = ["mount", "-t", type, ...extra, "--", device, target] as const;
+  const { exitCode, stderr } = await runAny(argv, { timeoutMs: programTimeoutMs });
+  if (exitCode === 0) return;
+  // `mount: /target: why it failed.`, and below it where one could read more.
+  const first = stderr.trim().split("\n")[0] ?? "";
+  const why = first.replace(/^mount(\.\w+)?: /, "").replace(`${target}: `, "");
+  throw new Failure("internal", why.replace(/\.$/, "") || `mount ended with ${exitCode}`);
+}
+
+function withoutPassword(text: string, options: string): string {
+  const password = /(?:^|,)password=([^,]+)/.exec(options)?.[1];
+  return password ? text.replaceAll(`password=${password}`, "password=********") : text;
+}
+
+/** The kernel knows no names: those of servers are looked up at each mount, as they may move. */
+export async function withAddress(
+  mount: LocalMount,
+  resolveName: (name: string) => Promise<string> = addressOf,
+): Promise<LocalMount> {
+  const { type, device, options } = mount;
+  if (type !== "nfs" && type !== "nfs4" && type !== "cifs") return mount;
+  const given = /(?:^|,)addr=([^,]*)/.exec(options)?.[1] ?? "";
+  if (given !== "" && !isIPv4(given)) {
+    const address = isIP(given) ? given : await resolveName(given);
+    return { ...mount, options: options.replace(`addr=${given}`, `addr=${address}`) };
+  }
+  const host = type === "cifs" ? /^\/\/([^/]+)/.exec(device)?.[1] : undefined;
+  if (given !== "" || !host || isIP(host)) return mount;
+  return { ...mount, device: device.replace(`//${host}`, `//${await resolveName(host)}`) };
+}
+
+async function addressOf(name: string): Promise<string> {
+  try {
+    return (await lookup(name)).address;
+  } catch (cause) {
+    const why = `error resolving passed in network volume address: lookup ${name}: no such host`;
+    throw new Failure("unavailable", why, { cause });
   }
 }
 

@@ -29,6 +29,7 @@ afterAll(() => {
 });
 
 let count = 0;
+const containerId = "c1";
 async function open(directory = `${root}/${count++}`, database = new Database(":memory:")) {
   const volumes = await openVolumeStore({ database, directory });
   return { volumes, database, directory };
@@ -110,7 +111,7 @@ describe("remove()", () => {
     const refused = next.remove("db", { force: true });
     await expect(refused).rejects.toThrow("remove db: volume is in use - [c1, c2]");
     await next.release("db", "c1");
-    expect(await next.reconcile(new Set())).toEqual([
+    expect(await next.reconcile(new Set(), new Set())).toEqual([
       "released volume db from container c2, which is gone",
     ]);
     await next.remove("db", { force: false });
@@ -127,22 +128,22 @@ describe("remove()", () => {
   });
 });
 
-describe("acquire()", () => {
-  test("mounts what the options say until the last user is gone", async () => {
+describe("mount()", () => {
+  test("mounts what the options say until the last run is over", async () => {
     const { volumes, database, directory } = await open();
     const options = { type: "tmpfs", device: "tmpfs", o: "size=1m,mode=0700,nosuid" };
     const { mountpoint } = await volumes.create({ name: "mem", options });
     const mounted = () => listMounts().filter(({ target }) => target === mountpoint);
     expect(mounted()).toEqual([]);
-    expect(await volumes.acquire("mem", "c1")).toBe(mountpoint);
-    await volumes.acquire("mem", "c1");
+    expect(await volumes.mount("mem", "c1")).toBe(mountpoint);
+    await volumes.mount("mem", "c1");
     const next = await openVolumeStore({ database, directory });
-    await next.acquire("mem", "c2");
+    await next.mount("mem", "c2");
     expect(mounted().map(({ type }) => type)).toEqual(["tmpfs"]);
     expect(mounted()[0]!.options).toContain("size=1024k");
-    await next.release("mem", "c1");
+    await next.unmount("mem", "c1");
     expect(mounted().length).toBe(1);
-    await next.release("mem", "c2");
+    await next.unmount("mem", "c2");
     expect(mounted()).toEqual([]);
   });
   test("binds a folder, read-only when asked for, and leaves its files when it is removed", async () => {
@@ -150,10 +151,10 @@ describe("acquire()", () => {
     const device = mkdtempSync(`${root}/bound-`);
     writeFileSync(`${device}/file`, "mine");
     await volumes.create({ name: "bound", options: { type: "none", o: "bind,ro", device } });
-    const path = await volumes.acquire("bound", "c1");
+    const path = await volumes.mount("bound", "c1");
     expect(readFileSync(`${path}/file`, "utf8")).toBe("mine");
     expect(() => writeFileSync(`${path}/new`, "")).toThrow("EROFS");
-    await volumes.release("bound", "c1");
+    await volumes.unmount("bound", "c1");
     await volumes.remove("bound", { force: false });
     expect(readFileSync(`${device}/file`, "utf8")).toBe("mine");
   });
@@ -161,18 +162,18 @@ describe("acquire()", () => {
     const { volumes } = await open();
     const options = { type: "ramfs", device: "--bind", o: "noexec" };
     const { mountpoint } = await volumes.create({ name: "ram", options });
-    await volumes.acquire("ram", "c1");
+    await volumes.mount("ram", "c1");
     const found = listMounts().find(({ target }) => target === mountpoint);
     expect([found?.type, found?.source]).toEqual(["ramfs", "--bind"]);
-    await volumes.release("ram", "c1");
+    await volumes.unmount("ram", "c1");
     await volumes.remove("ram", { force: false });
   });
   test("tells why it cannot mount, and the volume is not in use then", async () => {
     const { volumes } = await open();
     const options = { type: "none", o: "bind", device: "/no/such/folder" };
     await volumes.create({ name: "lost", options });
-    await expect(volumes.acquire("lost", "c1")).rejects.toThrow("failed to mount local volume");
-    expect(volumes.usersOf("lost")).toEqual([]);
+    await expect(volumes.mount("lost", "c1")).rejects.toThrow("failed to mount local volume");
+    expect(listMounts().some(({ target }) => target.includes("lost"))).toBe(false);
     await volumes.remove("lost", { force: false });
   });
 });
@@ -197,7 +198,7 @@ describe("populate()", () => {
     chmodSync(from, 0o1777);
     utimesSync(`${from}/sub`, 1, 1_000_000_000);
     const { mountpoint: to } = await volumes.create({ name: "vol" });
-    await volumes.populate("vol", rootfs, "/data");
+    await volumes.populate("vol", { rootfs, path: "/data", containerId });
     const at = (name: string) => lstatSync(`${to}/${name}`);
     expect(readdirSync(to).sort()).toEqual(["fifo", "file", "link", "null", "sparse", "sub"]);
     expect(readFileSync(`${to}/file`, "utf8")).toBe("hello");
@@ -219,7 +220,7 @@ describe("populate()", () => {
     writeFileSync(`${rootfs}/data/file`, "image");
     const { mountpoint } = await volumes.create({ name: "vol" });
     writeFileSync(`${mountpoint}/mine`, "");
-    await volumes.populate("vol", rootfs, "/data");
+    await volumes.populate("vol", { rootfs, path: "/data", containerId });
     expect(readdirSync(mountpoint)).toEqual(["mine"]);
   });
   test("gives an empty folder's owner and mode", async () => {
@@ -228,7 +229,7 @@ describe("populate()", () => {
     chownSync(`${rootfs}/data/sub`, 999, 998);
     chmodSync(`${rootfs}/data/sub`, 0o700);
     const { mountpoint } = await volumes.create({ name: "vol" });
-    await volumes.populate("vol", rootfs, "/data/sub");
+    await volumes.populate("vol", { rootfs, path: "/data/sub", containerId });
     const { uid, gid, mode } = lstatSync(mountpoint);
     expect([uid, gid, mode & 0o7777]).toEqual([999, 998, 0o700]);
   });
@@ -248,10 +249,10 @@ describe("populate()", () => {
       "/data/file",
       "/data/file/x",
     ]) {
-      await volumes.populate("vol", rootfs, path);
+      await volumes.populate("vol", { rootfs, path, containerId });
       expect(readdirSync(mountpoint)).toEqual([]);
     }
-    await volumes.populate("vol", rootfs, "/inside");
+    await volumes.populate("vol", { rootfs, path: "/inside", containerId });
     expect(readdirSync(mountpoint).sort()).toEqual(["file", "sub"]);
   });
   test("is done again when a crash cut it short", async () => {
@@ -262,10 +263,10 @@ describe("populate()", () => {
     writeFileSync(`${mountpoint}/half`, "");
     database.run("UPDATE volume_volumes SET filling = 1");
     const next = await openVolumeStore({ database, directory });
-    await next.acquire("vol", "c1");
-    await next.populate("vol", rootfs, "/data");
+    await next.mount("vol", "c1");
+    await next.populate("vol", { rootfs, path: "/data", containerId });
     expect(readdirSync(mountpoint).sort()).toEqual(["one", "sub"]);
-    await next.acquire("vol", "c2");
+    await next.mount("vol", "c2");
     expect(readdirSync(mountpoint).sort()).toEqual(["one", "sub"]);
   });
   test("by two containers at once copies once", async () => {
@@ -273,7 +274,9 @@ describe("populate()", () => {
     const rootfs = makeRootfs();
     for (let at = 0; at < 200; at++) writeFileSync(`${rootfs}/data/${at}`, String(at));
     const { mountpoint } = await volumes.create({ name: "vol" });
-    await Promise.all([1, 2, 3].map(() => volumes.populate("vol", rootfs, "/data")));
+    await Promise.all(
+      [1, 2, 3].map(() => volumes.populate("vol", { rootfs, path: "/data", containerId })),
+    );
     expect(readdirSync(mountpoint).length).toBe(201);
   });
 });

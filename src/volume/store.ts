@@ -1,44 +1,54 @@
 import type { Database } from "bun:sqlite";
 import { randomBytes } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync } from "node:fs";
-import { opendir, readdir, rm } from "node:fs/promises";
-import { Failure, KeyedLock, log } from "../base/mod.ts";
-import { closeFile, diskFailure, errnoOf, open, openPath, pathOf } from "../sys/mod.ts";
-import { copyRoot, openFolder } from "./copy-tree.ts";
-import { hasMounts, mountLocal, parseLocalOptions, unmountLocal } from "./local-mount.ts";
-import { Rows, type VolumeRow } from "./rows.ts";
+import { Failure, KeyedLock } from "../base/mod.ts";
+import { openPlugins, type Plugins } from "../plugin/mod.ts";
+import { Directories } from "./directories.ts";
+import { copyOwnership, isEmpty, lookInto } from "./image-files.ts";
+import { hasMounts, parseLocalOptions, unmountLocal } from "./local-mount.ts";
+import { Mounting, within } from "./mounting.ts";
+import { checkName } from "./names.ts";
+import { findDrivers, PluginDriver } from "./plugin-driver.ts";
+import { newRow, Rows, type VolumeRow } from "./rows.ts";
+import { Snapshots } from "./snapshots.ts";
 import { walkTree } from "./tree-thread.ts";
-import type { Volume, VolumeSpec, VolumeStore } from "./types.ts";
-
-const trashName = ".trash";
-const nameShape = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}$/;
+import type { Fill, Volume, VolumeSpec, VolumeStore } from "./types.ts";
 
 /**
- * Opens the store: volume NAME is `directory/NAME/_data`. Removals that a crash cut short are ended.
+ * Opens the store: volume NAME is `directory/NAME/_data`. Removals and renames that a crash cut short
+ * are ended.
  */
 export async function openVolumeStore({
   database,
   directory,
+  plugins = openPlugins(),
 }: {
   database: Database;
   directory: string;
+  plugins?: Plugins;
 }): Promise<VolumeStore> {
-  mkdirSync(`${directory}/${trashName}`, { recursive: true, mode: 0o700 });
-  chmodSync(directory, 0o711);
-  const store = new LocalVolumeStore(new Rows(database), directory);
-  store.endRemovals();
+  const store = new Store(new Rows(database), new Directories(directory), plugins);
+  store.endChanges();
   return store;
 }
 
-class LocalVolumeStore implements VolumeStore {
-  readonly #rows: Rows;
-  readonly #directory: string;
-  readonly #lock = new KeyedLock();
-  #trashCount = 0;
+/** Who mounts a volume in order to read or fill it: no container has such a name. */
+const ourselves = "lading";
 
-  constructor(rows: Rows, directory: string) {
+class Store implements VolumeStore {
+  readonly #rows: Rows;
+  readonly #directories: Directories;
+  readonly #plugins: Plugins;
+  readonly #lock = new KeyedLock();
+  readonly #snapshots: Snapshots;
+  readonly #mounting: Mounting;
+  #readers = 0;
+
+  constructor(rows: Rows, directories: Directories, plugins: Plugins) {
     this.#rows = rows;
-    this.#directory = directory;
+    this.#directories = directories;
+    this.#plugins = plugins;
+    this.#snapshots = new Snapshots(directories);
+    this.#mounting = new Mounting(rows, directories, plugins);
   }
 
   list(): readonly Volume[] {
@@ -53,182 +63,316 @@ class LocalVolumeStore implements VolumeStore {
     return this.#volume(this.#row("get", name));
   }
 
+  async inspect(name: string): Promise<Volume & { readonly status?: unknown }> {
+    if (!this.#rows.get(name)) await this.refresh();
+    const driver = this.#mounting.driverOf(this.#row("get", name));
+    if (!driver) return this.get(name);
+    const { mountpoint, status } = await driver.get(name);
+    await this.#mounting.notePlace(driver, name, mountpoint);
+    return { ...this.get(name), ...(status === undefined ? {} : { status }) };
+  }
+
+  async refresh(): Promise<string[]> {
+    const { drivers, warnings } = await findDrivers(this.#plugins);
+    for (const driver of drivers) {
+      try {
+        for (const volume of await driver.list()) {
+          if (this.#rows.get(volume.name)) continue;
+          this.#rows.add(newRow({ name: volume.name, driver: driver.name }, volume.createdAt));
+          await this.#mounting.notePlace(driver, volume.name, volume.mountpoint);
+        }
+      } catch (error) {
+        warnings.push(`list ${driver.name}: ${(error as Error).message}`);
+      }
+    }
+    return warnings;
+  }
+
   async create(spec: VolumeSpec): Promise<Volume> {
     const name = spec.name ?? randomBytes(32).toString("hex");
-    const { driver = "local", labels = {}, options = {} } = spec;
+    const { driver = "", options = {} } = spec;
     checkName(name);
-    if (driver !== "local" && driver !== "") {
-      const why = `error looking up volume plugin ${driver}: plugin "${driver}" not found`;
-      throw new Failure("not_found", `create ${name}: ${why}`);
-    }
-    parseLocalOptions(name, options);
-    return await this.#lock.run(name, () => {
+    // A name without a driver may be that of a volume which a plugin has.
+    if (driver === "" && !this.#rows.get(name)) await this.refresh();
+    const isLocal = driver === "" || driver === "local";
+    return await this.#lock.run(name, async () => {
       const known = this.#rows.get(name);
-      if (known) return this.#same(known, options);
-      const row: VolumeRow = {
-        name,
-        driver: "local",
-        createdAt: new Date().toISOString().replace(/\.\d+Z$/, "Z"),
-        labels,
-        options,
-        anonymous: spec.anonymous ?? spec.name === undefined,
-        isFilling: false,
-        isGoing: false,
-      };
-      this.#rows.add(row);
-      try {
-        this.#makeDirectory(name);
-      } catch (error) {
-        this.#rows.remove(name);
-        throw error;
-      }
+      if (known) return this.#same(known, { driver, options });
+      if (isLocal) parseLocalOptions(name, options);
+      const anonymous = spec.anonymous ?? spec.name === undefined;
+      const row = newRow({ ...spec, name, anonymous, driver: isLocal ? "local" : driver });
+      await (isLocal ? this.#createLocal(row) : this.#createByPlugin(row));
       return this.#volume(row);
     });
   }
 
-  #same(known: VolumeRow, options: Readonly<Record<string, string>>): Volume {
-    const text = (map: Readonly<Record<string, string>>) =>
-      JSON.stringify(Object.entries(map).sort());
-    if (Object.keys(options).length === 0 || text(options) === text(known.options)) {
+  #same(
+    known: VolumeRow,
+    { driver, options }: { driver: string; options: Volume["options"] },
+  ): Volume {
+    const text = (map: Volume["options"]) => JSON.stringify(Object.entries(map).sort());
+    const isOther = driver !== "" && driver !== known.driver;
+    const hasOptions = Object.keys(options).length > 0;
+    if (!isOther && (!hasOptions || text(options) === text(known.options))) {
       return this.#volume(known);
     }
-    throw new Failure("conflict", `create ${known.name}: volume name must be unique`, {
-      hint: "A volume of this name exists with other options",
+    const unique = isOther
+      ? `conflict: driver "${known.driver}" already has volume "${known.name}"`
+      : "volume name must be unique";
+    throw new Failure("conflict", `create ${known.name}: ${unique}`, {
+      hint: `A volume of this name exists with ${isOther ? "another driver" : "other options"}`,
     });
   }
 
-  async remove(name: string, _: { force: boolean }): Promise<void> {
-    await this.#lock.run(name, () => {
-      this.#row("get", name);
-      const users = this.#rows.users(name);
-      if (users.length > 0) {
-        const why = `volume is in use - [${users.join(", ")}]`;
-        throw new Failure("conflict", `remove ${name}: ${why}`);
+  #createLocal(row: VolumeRow): void {
+    this.#rows.add(row);
+    try {
+      this.#directories.make(row.name);
+    } catch (error) {
+      this.#rows.remove(row.name);
+      throw error;
+    }
+  }
+
+  /** First the plugin, then the row: a crash in between leaves what `refresh` finds again. */
+  async #createByPlugin(row: VolumeRow): Promise<void> {
+    const driver = new PluginDriver(this.#plugins, row.driver);
+    try {
+      await driver.create(row.name, row.options);
+      const { mountpoint } = await driver.get(row.name);
+      this.#rows.add(row);
+      await this.#mounting.notePlace(driver, row.name, mountpoint);
+    } catch (error) {
+      throw within(`create ${row.name}`, error);
+    }
+  }
+
+  async createFilled(spec: VolumeSpec, fill: Fill): Promise<Volume> {
+    const name = spec.name ?? randomBytes(32).toString("hex");
+    checkName(name);
+    this.#refuseTaken(name);
+    const staged = this.#directories.stage();
+    try {
+      await fill(`${staged}/_data`);
+      return await this.#lock.run(name, () => {
+        this.#refuseTaken(name);
+        const row = newRow({ ...spec, name, driver: "local", options: {} });
+        // Going until it is whole: a crash before the last line leaves nothing of it.
+        this.#rows.add({ ...row, isGoing: true });
+        this.#directories.move(staged, this.#directories.path(name));
+        this.#rows.setGoing(name, false);
+        return this.#volume(row);
+      });
+    } catch (error) {
+      if (this.#rows.get(name)?.isGoing) this.#rows.remove(name);
+      this.#directories.discard(staged);
+      throw error;
+    }
+  }
+
+  #refuseTaken(name: string): void {
+    if (!this.#rows.get(name)) return;
+    throw new Failure("conflict", `create ${name}: a volume of this name exists`);
+  }
+
+  async remove(name: string, { force }: { force: boolean }): Promise<void> {
+    await this.#lock.run(name, async () => {
+      const row = this.#row("get", name);
+      this.#refuseUsed("remove", name, this.usersOf(name));
+      this.#refuseUsed("remove", name, this.#rows.mounts.of(name));
+      const driver = this.#mounting.driverOf(row);
+      if (!driver) return this.#delete(name);
+      try {
+        await driver.remove(name);
+      } catch (error) {
+        if (!force) throw within(`remove ${name}`, error);
       }
-      this.#delete(name);
+      this.#rows.remove(name);
     });
+  }
+
+  #refuseUsed(what: string, name: string, users: readonly string[]): void {
+    if (users.length === 0) return;
+    const why = users.some((user) => user.startsWith(ourselves))
+      ? "volume is being copied"
+      : `volume is in use - [${users.join(", ")}]`;
+    throw new Failure("conflict", `${what} ${name}: ${why}`);
   }
 
   /** Takes the directory away at once, and its files in the background. */
   #delete(name: string): void {
-    const path = `${this.#directory}/${name}`;
-    unmountLocal(`${path}/_data`);
+    const path = this.#directories.path(name);
+    unmountLocal(this.#directories.files(name));
     if (hasMounts(path)) {
       throw new Failure("conflict", `remove ${name}: something is mounted in "${path}"`);
     }
-    this.#rows.setGoing(name);
-    this.#discard(path);
+    this.#rows.setGoing(name, true);
+    this.#directories.discard(path);
     this.#rows.remove(name);
   }
 
-  #discard(path: string): void {
-    const trash = `${this.#directory}/${trashName}/${process.pid}-${Date.now()}-${this.#trashCount++}`;
-    try {
-      renameSync(path, trash);
-    } catch (error) {
-      if (errnoOf(error) === "ENOENT") return;
-      throw diskFailure(error, "remove", path);
+  async rename(name: string, to: string): Promise<Volume> {
+    checkName(to);
+    const [first, second] = [name, to].sort() as [string, string];
+    if (first === second) return this.get(name);
+    return await this.#lock.run(first, () =>
+      this.#lock.run(second, () => {
+        const row = this.#row("get", name);
+        if (this.#mounting.driverOf(row)) throw notHere("rename", row);
+        this.#refuseUsed("rename", name, this.usersOf(name));
+        this.#refuseUsed("rename", name, this.#rows.mounts.of(name));
+        this.#refuseTaken(to);
+        this.#rows.rename(name, to);
+        this.#directories.rename(name, to);
+        this.#rows.endRename(name);
+        return this.get(to);
+      }),
+    );
+  }
+
+  /** What a crash left: volumes half removed, made or renamed, and their files. */
+  endChanges(): void {
+    for (const { name, to } of this.#rows.renames()) {
+      this.#directories.rename(name, to);
+      this.#rows.endRename(name);
     }
-    void emptyTrash(trash);
-  }
-
-  /** What a crash left: volumes half removed, and their files. */
-  endRemovals(): void {
-    for (const { name } of this.#rows.all().filter(({ isGoing }) => isGoing)) this.#delete(name);
-    const trash = `${this.#directory}/${trashName}`;
-    for (const name of readdirSync(trash)) void emptyTrash(`${trash}/${name}`);
-  }
-
-  async acquire(name: string, containerId: string): Promise<string> {
-    return await this.#lock.run(name, async () => {
-      const row = this.#row("get", name);
-      const target = this.#mountpoint(name);
-      const wasUser = this.#rows.users(name).includes(containerId);
-      this.#rows.addUser(name, containerId);
-      try {
-        await this.#makeReady(row, target);
-      } catch (error) {
-        if (!wasUser) this.#letGo(row, containerId);
-        throw error;
+    for (const row of this.#rows.all()) {
+      // Who filled or read a volume is gone.
+      for (const user of this.#rows.mounts.of(row.name)) {
+        if (user.startsWith(ourselves)) void this.#mounting.unmount(row, user);
       }
-      return target;
-    });
+      if (row.isGoing) this.#delete(row.name);
+    }
+    this.#directories.emptyTrash();
   }
 
-  async #makeReady(row: VolumeRow, target: string): Promise<void> {
-    this.#makeDirectory(row.name);
-    const mount = parseLocalOptions(row.name, row.options);
-    if (mount) await mountLocal(mount, target);
-    if (!row.isFilling) return;
-    // The copy into it was cut short: it starts again from nothing, unless somebody works in it.
-    const isOurs = this.#rows.users(row.name).length <= 1;
-    const names = isOurs ? await readdir(target) : [];
-    for (const name of names) await rm(`${target}/${name}`, { recursive: true, force: true });
-    this.#rows.setFilling(row.name, false);
+  async acquire(name: string, containerId: string): Promise<void> {
+    await this.#lock.run(name, () => {
+      this.#row("get", name);
+      this.#rows.users.add(name, containerId);
+    });
   }
 
   async release(name: string, containerId: string): Promise<void> {
-    await this.#lock.run(name, () => {
+    await this.#lock.run(name, async () => {
       const row = this.#rows.get(name);
-      if (row) this.#letGo(row, containerId);
+      if (!row) return;
+      await this.#mounting.unmount(row, containerId);
+      this.#rows.users.remove(name, containerId);
     });
   }
 
-  #letGo({ name, options }: VolumeRow, containerId: string): void {
-    this.#rows.removeUser(name, containerId);
-    const isMine = Object.keys(options).length > 0;
-    if (isMine && this.#rows.users(name).length === 0) unmountLocal(this.#mountpoint(name));
+  async mount(name: string, containerId: string): Promise<string> {
+    return await this.#lock.run(name, () =>
+      this.#mounting.mount(this.#row("get", name), containerId),
+    );
+  }
+
+  async unmount(name: string, containerId: string): Promise<void> {
+    await this.#lock.run(name, async () => {
+      const row = this.#rows.get(name);
+      if (row) await this.#mounting.unmount(row, containerId);
+    });
   }
 
   usersOf(name: string): readonly string[] {
-    return this.#rows.users(name);
+    return this.#rows.users.of(name);
   }
 
   async usage(name: string): Promise<number> {
-    this.#row("get", name);
-    return await walkTree({ kind: "measure", path: this.#mountpoint(name) });
+    const row = this.#row("get", name);
+    if (this.#mounting.driverOf(row)) return -1;
+    return await walkTree({ kind: "measure", path: this.#directories.files(name) });
   }
 
-  async populate(name: string, rootfs: string, path: string): Promise<void> {
+  async populate(
+    name: string,
+    from: { readonly rootfs: string; readonly path: string; readonly containerId: string },
+  ): Promise<void> {
+    const { rootfs, path } = from;
+    const source = await lookInto(rootfs, path);
+    if (source === "absent") return;
     await this.#lock.run(name, async () => {
-      this.#row("get", name);
-      const target = this.#mountpoint(name);
-      if (!(await isEmpty(target))) return;
-      const source = await lookInto(rootfs, path);
-      if (source === "absent") return;
-      if (source === "empty") return copyOwnership(rootfs, path, target);
-      this.#rows.setFilling(name, true);
-      await walkTree({ kind: "copy", rootfs, path, target });
-      this.#rows.setFilling(name, false);
+      const row = this.#row("get", name);
+      const user = `${ourselves}-${from.containerId}`;
+      const target = await this.#mounting.mount(row, user);
+      try {
+        if (!(await isEmpty(target))) return;
+        if (source === "empty") return copyOwnership(rootfs, path, target);
+        this.#rows.setFilling(name, true);
+        await walkTree({ kind: "copy", rootfs, path, target });
+        this.#rows.setFilling(name, false);
+      } finally {
+        await this.#mounting.unmount(row, user);
+      }
     });
   }
 
-  async reconcile(containerIds: ReadonlySet<string>): Promise<string[]> {
+  async withFiles<T>(name: string, use: (directory: string) => Promise<T>): Promise<T> {
+    const user = `${ourselves}-${this.#readers++}`;
+    const directory = await this.mount(name, user);
+    try {
+      return await use(directory);
+    } finally {
+      await this.unmount(name, user);
+    }
+  }
+
+  copyOf(directory: string): Fill {
+    return (target) => walkTree({ kind: "copy", rootfs: directory, path: "/", target });
+  }
+
+  snapshots(name: string) {
+    this.#row("get", name);
+    return this.#snapshots.list(name);
+  }
+
+  async takeSnapshot(name: string, snapshot: string) {
+    this.#ownFiles("snapshot", name);
+    return await this.withFiles(name, () => this.#snapshots.take(name, snapshot));
+  }
+
+  async restoreSnapshot(name: string, snapshot: string): Promise<void> {
+    await this.#lock.run(name, async () => {
+      this.#ownFiles("restore", name);
+      this.#refuseUsed("restore", name, this.#rows.mounts.of(name));
+      await this.#snapshots.restore(name, snapshot);
+    });
+  }
+
+  async removeSnapshot(name: string, snapshot: string): Promise<void> {
+    await this.#lock.run(name, () => {
+      this.#row("get", name);
+      this.#snapshots.remove(name, snapshot);
+    });
+  }
+
+  /** @throws "unsupported" — the files of the volume are a plugin's, or on another file system */
+  #ownFiles(what: string, name: string): void {
+    const row = this.#row("get", name);
+    if (row.driver !== "local" || Object.keys(row.options).length > 0) throw notHere(what, row);
+  }
+
+  async reconcile(
+    containerIds: ReadonlySet<string>,
+    running: ReadonlySet<string>,
+  ): Promise<string[]> {
     const done: string[] = [];
     for (const row of this.#rows.all()) {
       const { name } = row;
-      await this.#lock.run(name, () => {
-        this.#makeDirectory(name);
-        for (const user of this.#rows.users(name)) {
+      await this.#lock.run(name, async () => {
+        if (row.driver === "local") this.#directories.make(name);
+        for (const user of this.#rows.mounts.of(name)) {
+          if (!running.has(user)) await this.#mounting.unmount(row, user);
+        }
+        for (const user of this.#rows.users.of(name)) {
           if (containerIds.has(user)) continue;
-          this.#letGo(row, user);
+          this.#rows.users.remove(name, user);
           done.push(`released volume ${name} from container ${user.slice(0, 12)}, which is gone`);
         }
       });
     }
     return done;
-  }
-
-  #makeDirectory(name: string): void {
-    const path = this.#mountpoint(name);
-    if (existsSync(path)) return;
-    try {
-      mkdirSync(path, { recursive: true });
-      chmodSync(`${this.#directory}/${name}`, 0o701);
-      chmodSync(path, 0o755);
-    } catch (error) {
-      throw diskFailure(error, "create", path);
-    }
   }
 
   #row(call: string, name: string): VolumeRow {
@@ -237,86 +381,14 @@ class LocalVolumeStore implements VolumeStore {
     throw new Failure("not_found", `${call} ${name.slice(0, 300)}: no such volume`);
   }
 
-  #mountpoint(name: string): string {
-    return `${this.#directory}/${name}/_data`;
-  }
-
-  #volume({ name, driver, createdAt, labels, options, anonymous }: VolumeRow): Volume {
-    const mountpoint = this.#mountpoint(name);
-    return { name, driver, createdAt, mountpoint, labels, options, anonymous };
+  #volume(row: VolumeRow): Volume {
+    const { name, driver, createdAt, labels, options, anonymous } = row;
+    const place = this.#mounting.placeOf(row);
+    return { name, driver, createdAt, ...place, labels, options, anonymous };
   }
 }
 
-function checkName(name: string): void {
-  if (name.length === 1) {
-    const why = "volume name is too short, names should be at least two alphanumeric characters";
-    throw new Failure("invalid", `create ${name}: ${why}`);
-  }
-  if (nameShape.test(name)) return;
-  const shown = name.slice(0, 300);
-  throw new Failure(
-    "invalid",
-    `create ${shown}: "${shown}" includes invalid characters for a local volume name, only ` +
-      '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, ' +
-      "use absolute path",
-  );
-}
-
-async function emptyTrash(path: string): Promise<void> {
-  try {
-    await rm(path, { recursive: true, force: true });
-  } catch (error) {
-    log("warn", "files of a removed volume are left", { path, why: error });
-  }
-}
-
-/** True when nothing is in a directory; looked up by another thread. */
-async function isEmpty(path: string): Promise<boolean> {
-  const folder = await opendir(path).catch((error) => {
-    throw diskFailure(error, "open", path);
-  });
-  try {
-    return (await folder.read()) === null;
-  } finally {
-    await folder.close();
-  }
-}
-
-/** What an image has at a path, as a process in it would find it. */
-async function lookInto(rootfs: string, path: string): Promise<"absent" | "empty" | "full"> {
-  const folder = openSource(rootfs, path);
-  if (folder === undefined) return "absent";
-  try {
-    return (await isEmpty(pathOf(folder))) ? "empty" : "full";
-  } finally {
-    closeFile(folder);
-  }
-}
-
-function openSource(rootfs: string, path: string): number | undefined {
-  const root = openPath(rootfs, open.path | open.directory);
-  try {
-    return openFolder(root, path);
-  } catch (error) {
-    // A file there, or a link to nothing, gives nothing to copy.
-    if (["ENOENT", "ENOTDIR", "ELOOP"].includes(errnoOf(error) ?? "")) return undefined;
-    throw error;
-  } finally {
-    closeFile(root);
-  }
-}
-
-function copyOwnership(rootfs: string, path: string, target: string): void {
-  const from = openSource(rootfs, path);
-  if (from === undefined) return;
-  try {
-    const to = openPath(target, open.readOnly | open.directory);
-    try {
-      copyRoot(from, to);
-    } finally {
-      closeFile(to);
-    }
-  } finally {
-    closeFile(from);
-  }
+function notHere(what: string, { name, driver }: VolumeRow): Failure {
+  const where = driver === "local" ? "not on the engine's disk" : `those of the driver ${driver}`;
+  return new Failure("unsupported", `Cannot ${what} volume ${name}: its files are ${where}`);
 }

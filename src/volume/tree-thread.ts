@@ -14,10 +14,11 @@ export type TreeAnswer =
   | { readonly code: Code; readonly message: string };
 
 const idleMs = 5_000;
-const line = new Gate(1);
+/** A clone of a large volume does not keep a new container waiting. */
+const line = new Gate(3);
 let idle: { readonly worker: Worker; readonly timer: NodeJS.Timeout } | undefined;
 
-/** Does a job in the thread, one at a time; the thread ends when it has nothing to do. */
+/** Does a job in a thread, a few at a time; one thread is kept for a moment. */
 export async function walkTree(job: TreeJob): Promise<number> {
   return await line.run(async () => {
     const worker = takeWorker();
@@ -51,6 +52,10 @@ function takeWorker(): Worker {
 }
 
 function returnWorker(worker: Worker): void {
+  if (idle) {
+    worker.terminate();
+    return;
+  }
   const timer = setTimeout(() => {
     idle = undefined;
     worker.terminate();

@@ -1,9 +1,14 @@
+/** Whether a volume is one machine's, or the same one everywhere: its driver knows. */
+export type Scope = "local" | "global";
+
 export interface Volume {
   readonly name: string;
   readonly driver: string;
   /** RFC 3339. */
   readonly createdAt: string;
+  /** Of a plugin's volume: where it was last, or "". */
   readonly mountpoint: string;
+  readonly scope: Scope;
   readonly labels: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string>>;
   readonly anonymous: boolean;
@@ -19,21 +24,61 @@ export interface VolumeSpec {
   readonly options?: Readonly<Record<string, string>>;
 }
 
+/** The state of a volume that was kept under a name. */
+export interface VolumeSnapshot {
+  readonly name: string;
+  /** RFC 3339. */
+  readonly createdAt: string;
+}
+
+/** Puts files into an empty directory. */
+export type Fill = (directory: string) => Promise<unknown>;
+
 export interface VolumeStore {
   list(): readonly Volume[];
   /** @throws "not_found" */
   get(name: string): Volume;
+  /** As `get`, with what its plugin says of it now, and found too when only the plugin knows it. */
+  inspect(name: string): Promise<Volume & { readonly status?: unknown }>;
+  /** Learns which volumes the plugins have; says what went wrong with which. */
+  refresh(): Promise<string[]>;
   /** An existing one with the same driver and options is success. @throws "conflict" | "invalid" */
   create(spec: VolumeSpec): Promise<Volume>;
-  /** @throws "not_found"; "conflict" — in use, naming the containers */
+  /**
+   * Makes a volume with files in it: it is there with all of them, or not at all.
+   * @throws "conflict" — the name is taken; or what `fill` throws
+   */
+  createFilled(spec: VolumeSpec, fill: Fill): Promise<Volume>;
+  /** `force` forgets a volume whose plugin is gone. @throws "not_found"; "conflict" — in use */
   remove(name: string, options: { force: boolean }): Promise<void>;
-  /** Notes that a container uses it, and makes it ready (mounts `type,o,device`). Idempotent. */
-  acquire(name: string, containerId: string): Promise<string>;
+  /** Another name for a volume that no container has. @throws "not_found" | "conflict" */
+  rename(name: string, to: string): Promise<Volume>;
+  /** Notes that a container has it: nobody can remove it then. Idempotent. */
+  acquire(name: string, containerId: string): Promise<void>;
+  /** Undoes `acquire`, and `mount`. */
   release(name: string, containerId: string): Promise<void>;
+  /** Makes it ready for a container's run (`type,o,device`, or the plugin's way): where it is. */
+  mount(name: string, containerId: string): Promise<string>;
+  /** The run is over. What nobody else runs with is unmounted. */
+  unmount(name: string, containerId: string): Promise<void>;
+  /** The containers that have it. */
   usersOf(name: string): readonly string[];
-  /** Bytes on disk, counted off the event loop. */
+  /** Bytes on disk, counted off the event loop; -1 for a plugin's. */
   usage(name: string): Promise<number>;
-  /** Copies what the image has at `source` (a directory inside a rootfs) into an empty volume, once. */
-  populate(name: string, rootfs: string, path: string): Promise<void>;
-  reconcile(containerIds: ReadonlySet<string>): Promise<string[]>;
+  /** Copies what the image has at `path` (a directory inside a rootfs) into an empty volume, once. */
+  populate(
+    name: string,
+    from: { readonly rootfs: string; readonly path: string; readonly containerId: string },
+  ): Promise<void>;
+  /** Runs `use` with the directory of its files, while it is mounted. */
+  withFiles<T>(name: string, use: (directory: string) => Promise<T>): Promise<T>;
+  /** A `Fill` with all that a directory has: shared blocks where the file system can, else copies. */
+  copyOf(directory: string): Fill;
+  snapshots(name: string): readonly VolumeSnapshot[];
+  /** Keeps what the volume has now. @throws "conflict" — there is one of that name */
+  takeSnapshot(name: string, snapshot: string): Promise<VolumeSnapshot>;
+  /** Puts back what a snapshot kept, in one step; the snapshot stays. No container may run with it. */
+  restoreSnapshot(name: string, snapshot: string): Promise<void>;
+  removeSnapshot(name: string, snapshot: string): Promise<void>;
+  reconcile(containerIds: ReadonlySet<string>, running: ReadonlySet<string>): Promise<string[]>;
 }
