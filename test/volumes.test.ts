@@ -1,5 +1,5 @@
 /** Volumes and mounts through the docker client, seen by the container, the kernel and a plugin. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import {
   chownSync,
@@ -13,6 +13,9 @@ import {
 import { join } from "node:path";
 import { servePlugin } from "../src/plugin/laboratory.ts";
 import { TestEngine, whyNot } from "./engine.ts";
+
+// Many runs a test, and the machine may be busy.
+setDefaultTimeout(60_000);
 
 describe.skipIf(whyNot !== undefined)(`volumes${whyNot ? ` (skipped: ${whyNot})` : ""}`, () => {
   let engine: TestEngine;
