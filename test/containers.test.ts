@@ -152,6 +152,40 @@ describe.skipIf(whyNot !== undefined)(`containers${whyNot ? ` (skipped: ${whyNot
     });
   });
 
+  test("a host that lost power brings back what should run, in the order of links and networks", async () => {
+    const up = ["-d", "--restart", "always"];
+    const sleep = ["busybox", "sleep", "1000"];
+    // By name, those who need come before those they need.
+    await engine.ok(["network", "create", "powered"]);
+    await engine.ok(["run", ...up, "--name", "z-base", "--network", "powered", ...sleep]);
+    await engine.ok(["run", ...up, "--name", "y-link", ...sleep]);
+    await engine.ok([
+      "run",
+      ...up,
+      "--name",
+      "b-shares",
+      "--network",
+      "container:z-base",
+      ...sleep,
+    ]);
+    await engine.ok(["run", ...up, "--name", "a-linked", "--link", "y-link:db", ...sleep]);
+    await engine.ok(["run", "-d", "--name", "c-once", ...sleep]);
+    const names = ["z-base", "y-link", "b-shares", "a-linked", "c-once"];
+    const pids = await Promise.all(names.map((name) => inspect(name, "{{.State.Pid}}")));
+    await engine.losePower(pids.map(Number));
+    const running = ["ps", "--format", "{{.Names}}"];
+    await until("all four run again", async () => {
+      return (
+        (await engine.ok(running)).trim().split("\n").sort().join() ===
+        "a-linked,b-shares,y-link,z-base"
+      );
+    });
+    expect(await inspect("c-once", "{{.State.Status}} {{.State.ExitCode}}")).toBe("exited 255");
+    expect(await engine.ok(["exec", "a-linked", "cat", "/etc/hosts"])).toContain("db");
+    await engine.ok(["rm", "-f", ...names]);
+    await engine.ok(["network", "rm", "powered"]);
+  }, 30_000);
+
   test("what this host cannot do is refused or said", async () => {
     const isolated = await engine.docker(["run", "--isolation", "process", "busybox", "true"]);
     expect(isolated.stderr).toContain("invalid isolation 'process' on linux");

@@ -3,7 +3,15 @@
  * it, removes what it made, and fails when anything is left on the host.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -169,6 +177,19 @@ export class TestEngine {
     await this.start();
   }
 
+  /** As a host that loses power and comes back: no process, mount or run directory is left, the data is. */
+  async losePower(pids: readonly number[]): Promise<void> {
+    await this.end("SIGKILL");
+    for (const pid of [...this.#watchers(), ...pids]) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {} // it ended with another
+    }
+    await Bun.sleep(100);
+    this.#removeTraces();
+    await this.start();
+  }
+
   get env(): Record<string, string> {
     return {
       DOCKER_HOST: this.host,
@@ -213,6 +234,7 @@ export class TestEngine {
     const code = await this.end();
     const left = code === 0 ? this.leftovers() : [`the daemon ended with ${code}:\n${this.log}`];
     this.#removeTraces();
+    rmSync(this.folder, { recursive: true, force: true });
     return left;
   }
 
@@ -235,6 +257,19 @@ export class TestEngine {
     ];
   }
 
+  /** Processes that work in this engine's run directory. */
+  #watchers(): number[] {
+    return readdirSync("/proc").flatMap((name) => {
+      try {
+        return readlinkSync(`/proc/${name}/cwd`).startsWith(`${this.folder}/run`)
+          ? [Number(name)]
+          : [];
+      } catch {
+        return []; // no process, or one that has ended
+      }
+    });
+  }
+
   #removeTraces(): void {
     // The bridge and the rules stay after a clean end, so that containers may go on; here nothing goes on.
     spawnSync("ip", ["link", "delete", this.bridge]);
@@ -244,7 +279,7 @@ export class TestEngine {
     // On hosts with hybrid cgroups the engine keeps its view of mounts while a container may need it.
     spawnSync("umount", ["-l", join(this.folder, "run/mount-view/ns")]);
     spawnSync("umount", ["-l", join(this.folder, "run/mount-view")]);
-    rmSync(this.folder, { recursive: true, force: true });
+    rmSync(join(this.folder, "run"), { recursive: true, force: true });
   }
 }
 

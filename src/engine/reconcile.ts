@@ -12,7 +12,7 @@ import { mountKeys, releaseVolumes } from "./mounts.ts";
 import { republish } from "./publish.ts";
 import { remove } from "./remove.ts";
 import { shallRestart, shallResume } from "./restart-policy.ts";
-import { start } from "./start.ts";
+import { startInOrder } from "./start-order.ts";
 import { reconcileSubpaths } from "./subpaths.ts";
 import { now } from "./times.ts";
 import type { Container } from "./types.ts";
@@ -174,6 +174,7 @@ function resume(
   core: Core,
   { done, cutOff }: { done: string[]; cutOff: ReadonlySet<string> },
 ): void {
+  const waiting: Container[] = [];
   for (const { container, inside } of core.records.all()) {
     const { id, state, hostConfig } = container;
     if (core.live.has(id) || inside.phase !== "idle") continue;
@@ -191,7 +192,8 @@ function resume(
       : shallResume(hostConfig.RestartPolicy, ended);
     if (shallStart) {
       done.push(`started container ${id}, as its restart policy says`);
-      core.background.run(`start of container ${id}`, () => start(core, id));
+      waiting.push(container);
     } else if (wasWaiting) core.records.change(id, { state: { status: "exited" } });
   }
+  startInOrder(core, waiting);
 }
