@@ -183,7 +183,9 @@ export class TestEngine {
     for (const pid of [...this.#watchers(), ...pids]) {
       try {
         process.kill(pid, "SIGKILL");
-      } catch {} // it ended with another
+      } catch (error) {
+        if ((error as { code?: string }).code !== "ESRCH") throw error; // it ended with another
+      }
     }
     await Bun.sleep(100);
     this.#removeTraces();
