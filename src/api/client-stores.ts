@@ -133,10 +133,10 @@ export function imageCalls(transport: Transport) {
         headers: { "Content-Type": "application/x-tar" },
       }),
     /** Sends files that a build asked for. */
-    sendPieces: (id: string, body: Bytes) =>
+    sendPieces: (id: string, { body, sizeBytes }: { body: Bytes; sizeBytes: number }) =>
       done("POST", "/build/contexts", {
         body,
-        query: { for: id },
+        query: { for: id, size: sizeBytes },
         headers: { "Content-Type": "application/x-tar" },
       }),
     /** A connection over which the engine asks an SSH agent for as long as it is open. */

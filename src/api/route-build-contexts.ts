@@ -4,16 +4,17 @@ import { contextFiles, parseNamedContext } from "../build/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
 import { Fields, parseJson, textOf } from "./fields.ts";
-import { flag } from "./query.ts";
+import { flag, whole } from "./query.ts";
 import type { Route } from "./router.ts";
 import type { BuildEventMessage } from "./schema.ts";
 
 /**
  * `POST /build/contexts`: the body is a folder as tar; the answer names it for one build. With
- * `for=ID` it answers a build that asked for these files.
+ * `for=ID` it answers a build that asked for these files; `size` says about how much it unpacks to.
  */
 async function keepContext(exchange: Exchange, { builder }: Context): Promise<void> {
-  const taken = await builder.takeContext(exchange.body(), exchange.signal);
+  const sizeBytes = whole(exchange.query, "size") ?? 0;
+  const taken = await builder.takeContext(exchange.body(), exchange.signal, sizeBytes);
   const wanted = exchange.query.get("for");
   if (wanted !== null) {
     try {

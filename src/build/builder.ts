@@ -129,7 +129,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     uploads: new Uploads(),
     fetchContext: (address, asked) => fetchContext(address, asked, { tools, intake }),
     history,
-    takeContext: (body, signal) => intake.take(body, signal),
+    takeContext: (body, signal, sizeBytes) => intake.take(body, signal, sizeBytes),
     build: async (request, report) => {
       const { image } = await make({ ...request, outputs: defaultOutputs(request.tags) }, report);
       assert(image, "an image that goes to the store is there");

@@ -48,7 +48,11 @@ export class Intake {
    * Unpacks a tar, compressed or not. No bytes at all are an empty context.
    * @throws Failure "invalid" (a hostile entry) | "corrupt" | "exhausted"
    */
-  async take(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<TakenContext> {
+  async take(
+    body: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+    sizeBytes = 0,
+  ): Promise<TakenContext> {
     const path = `${this.#directory}/work/context-${newId()}`;
     await mkdir(path, { recursive: true, mode: 0o755 });
     let isMounted = false;
@@ -68,7 +72,8 @@ export class Intake {
       await using upload = new Upload(body, `${path}.spool`);
       if (await upload.isEmpty()) return { path, [Symbol.asyncDispose]: dispose };
       const options = { signal, sizeBytesMax: limits.layerBytesMax };
-      if (this.#inMemory < inMemoryMax) {
+      const mayFit = sizeBytes <= this.#bounds.uploadBytesMax;
+      if (mayFit && this.#inMemory < inMemoryMax) {
         this.#inMemory++;
         isMounted = true;
         mountTmpfs(path, await tmpfsOptions(this.#bounds));

@@ -218,7 +218,12 @@ export interface Builder {
    * Unpacks the tar of an upload (plain or compressed) as a context folder, small ones in memory.
    * @throws Failure "invalid" (a hostile entry) | "corrupt" | "exhausted"
    */
-  takeContext(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<TakenContext>;
+  takeContext(
+    body: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+    /** About how much it unpacks to, where that is known. */
+    sizeBytes?: number,
+  ): Promise<TakenContext>;
   /** Named contexts that were sent ahead. */
   readonly uploads: Uploads;
   /** Fetches a context: a repository, an archive, a Dockerfile. @throws Failure */

@@ -93,7 +93,7 @@ function* loneFiles(folder: string, dockerfile: string): Generator<TarInput> {
 }
 
 /** Tells whether a path is one of these, below or above one. "" stands for all. */
-function wantedBy(only: readonly string[]): (path: string) => boolean {
+export function wantedBy(only: readonly string[]): (path: string) => boolean {
   if (only.includes("")) return () => true;
   const wanted = new Set(only);
   const above = new Set(only.flatMap(foldersAbove));

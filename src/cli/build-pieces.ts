@@ -1,13 +1,13 @@
 /** Answers an engine that asks for files of a context that was only listed. */
-import type { Bytes } from "../api/client.ts";
 import type { ProgressMessage } from "../api/schema.ts";
+import type { Pieces } from "./build-source.ts";
 import type { Client } from "./engine.ts";
 
 /** Passes messages on, but for the questions, which are answered meanwhile. @throws what sending threw */
 export async function* answering(
   engine: Client,
   messages: AsyncIterable<ProgressMessage>,
-  pieces: (paths: readonly string[]) => Bytes,
+  pieces: (paths: readonly string[]) => Pieces,
 ): AsyncGenerator<ProgressMessage> {
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => {}); // whoever reads on hears of it

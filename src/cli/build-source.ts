@@ -4,9 +4,15 @@ import type { Bytes } from "../api/client.ts";
 import type { BuildQuery } from "../api/schema.ts";
 import { sniffCompression, writeTar } from "../archive/mod.ts";
 import { Failure } from "../base/mod.ts";
-import { packContext } from "./build-context.ts";
+import { packContext, wantedBy } from "./build-context.ts";
 import { readText } from "./key-values.ts";
 import { resolve } from "./paths.ts";
+
+/** Files of a context, as tar, and about how large they are. */
+export interface Pieces {
+  readonly body: Bytes;
+  readonly sizeBytes: number;
+}
 
 export interface BuildSource {
   readonly context: Bytes | undefined;
@@ -14,7 +20,7 @@ export interface BuildSource {
   /** A Dockerfile to be sent ahead, as the one file of a tar: the context comes from elsewhere. */
   readonly ahead?: Bytes;
   /** The files that the engine asks for, when the context was only listed. */
-  readonly pieces?: (paths: readonly string[]) => Bytes;
+  readonly pieces?: (paths: readonly string[]) => Pieces;
 }
 
 const dockerfileBytesMax = 16 << 20;
@@ -76,11 +82,14 @@ function listedContext(folder: string, dockerfile: string): BuildSource | undefi
   const { listContext } = require("./context-listing.ts") as typeof import("./context-listing.ts");
   const listing = listContext(folder, dockerfile);
   if (listing === undefined) return undefined;
-  const extra = new Map([[".lading-listing", Buffer.from(listing)]]);
+  const extra = new Map([[".lading-listing", Buffer.from(listing.text)]]);
   return {
     context: packContext(folder, { dockerfile, extra, isLone: true }),
     query: { dockerfile, listed: true },
-    pieces: (only) => packContext(folder, { dockerfile, only }),
+    pieces: (only) => ({
+      body: packContext(folder, { dockerfile, only }),
+      sizeBytes: listing.sizeOf(wantedBy(only)),
+    }),
   };
 }
 

@@ -33,8 +33,15 @@ const worthwhileBytes = 1 << 20;
 const settledMs = 50;
 const blockBytes = 1 << 20;
 
-/** The lines of a folder; undefined when it is better sent whole. @throws Failure as `packContext` */
-export function listContext(folder: string, dockerfile: string): string | undefined {
+export interface ContextListing {
+  /** A line each. */
+  readonly text: string;
+  /** Bytes of the files for which `isWanted` says so. */
+  sizeOf(isWanted: (path: string) => boolean): number;
+}
+
+/** Lists a folder; undefined when it is better sent whole. @throws Failure as `packContext` */
+export function listContext(folder: string, dockerfile: string): ContextListing | undefined {
   const ignore = readIgnore(folder, dockerfile);
   const all = [...walk(folder, "", ignore)];
   const bytes = all.reduce((sum, { stat }) => sum + (stat.isFile() ? stat.size + 512 : 512), 0);
@@ -47,7 +54,9 @@ export function listContext(folder: string, dockerfile: string): string | undefi
     return line ? [JSON.stringify(line)] : [];
   });
   memo.save();
-  return `${lines.join("\n")}\n`;
+  const sizeOf: ContextListing["sizeOf"] = (isWanted) =>
+    all.reduce((sum, { path, stat }) => sum + (stat.isFile() && isWanted(path) ? stat.size : 0), 0);
+  return { text: `${lines.join("\n")}\n`, sizeOf };
 }
 
 function otherLine(place: string, { path, stat, isImplied }: Listed): unknown[] | undefined {
