@@ -41,10 +41,10 @@ export async function runAny(
     stderr: "pipe",
     ...(env ? { env } : {}),
     ...(cwd ? { cwd } : {}),
-    // A process group of its own, so that what it started ends with it.
-    detached: true,
+    // What can be cancelled has a process group of its own, so that all that it started ends with it.
+    detached: signal !== undefined,
   });
-  const kill = () => endGroup(child.pid);
+  const kill = () => (signal ? endGroup(child.pid) : child.kill("SIGKILL"));
   let late = false;
   const timer = setTimeout(() => {
     late = true;
