@@ -21,7 +21,7 @@ import { parseDockerfile } from "./parse.ts";
 import { Places } from "./places.ts";
 import { platformArgs } from "./platform.ts";
 import type { StepSlot } from "./records.ts";
-import { type Built, configOf, type Material, materialOf } from "./result.ts";
+import { type Built, configOf, type Material, materialOf, sortMaterials } from "./result.ts";
 import { runStep } from "./run-step.ts";
 import type { StepScope } from "./scope.ts";
 import { locate, type Source } from "./source.ts";
@@ -403,7 +403,13 @@ export class Build implements AsyncDisposable {
     );
     const { platform, timeMax, made, layers } = state;
     const baseLayers = Math.min(layers.length, ...made.keys());
-    const about = { platform, timeMax, baseLayers, materials: this.materials, keys: this.used };
+    const about = {
+      platform,
+      timeMax,
+      baseLayers,
+      materials: sortMaterials(this.materials),
+      keys: this.used,
+    };
     return { ...about, config, id, same, stages };
   }
 }

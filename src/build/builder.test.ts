@@ -226,7 +226,7 @@ RUN last`;
       return 0;
     };
     const both = [buildIn(at, "FROM base\nRUN slow"), buildIn(at, "FROM base\nRUN slow")];
-    await Bun.sleep(20);
+    await Bun.sleep(300);
     gate.resolve();
     const [one, two] = await Promise.all(both);
     expect(at.ran).toEqual(["slow"]);

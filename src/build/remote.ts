@@ -7,6 +7,7 @@ import { type Download, download, nameOf, readChecksum } from "./download.ts";
 import { type Checkout, checkOut, resolveCommit } from "./git.ts";
 import { checkCommit, type GitAddress, isGit, parseGit } from "./git-address.ts";
 import { type Git, redacted } from "./git-run.ts";
+import { fetchedMaterial } from "./result.ts";
 import { applyPolicy } from "./source-policy.ts";
 import { serveAgent } from "./ssh-agent.ts";
 import { newId } from "./tools.ts";
@@ -67,6 +68,9 @@ export async function planRemote(
   const { address, keepGitDir } = remote;
   requireReadable(build, address);
   const commit = await withGit(address, build, async (git) => await resolveCommit(git));
+  build.materials.push(
+    fetchedMaterial(address.remote, { [commit.length === 40 ? "sha1" : "sha256"]: commit }),
+  );
   const key = ["git", commit, address.folder, keepGitDir, address.submodules];
   const fetch = async (): Promise<Fetched> => {
     const checkout = await withGit(
@@ -145,9 +149,11 @@ async function planFile(
   };
   if (sha256 === undefined) {
     const file = await get();
+    build.materials.push(fetchedMaterial(url, { sha256: file.sha256 }));
     const key = [name, file.sha256, file.mtimeMs];
     return { key, fetch: async () => ({ kind: "file", ...file }) };
   }
+  build.materials.push(fetchedMaterial(url, { sha256 }));
   const fetch = async (): Promise<Fetched> => {
     const file = await get();
     if (file.sha256 === sha256) return { kind: "file", ...file };

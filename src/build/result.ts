@@ -21,7 +21,8 @@ export interface Place {
 /** Something from outside that a build used. */
 export interface Material {
   readonly uri: string;
-  readonly digest: { readonly sha256: string };
+  /** By algorithm; a commit of git's is `sha1`. */
+  readonly digest: Readonly<Record<string, string>>;
 }
 
 export interface BuiltStage {
@@ -81,4 +82,16 @@ export function materialOf(name: string, image: Image): Material {
   const platform = encodeURIComponent(formatPlatform(image.config));
   const path = `pkg:docker/${familiarName(reference)}${version === "" ? "" : `@${version}`}`;
   return { uri: `${path}?platform=${platform}`, digest: { sha256: hexOf(digest) } };
+}
+
+/** Something that was fetched, without what may be a password in its address. */
+export function fetchedMaterial(address: string, digest: Material["digest"]): Material {
+  const uri = address.replace(/^([\w+]+:\/\/)[^/@]*@/, "$1").replace(/[?#].*$/s, "");
+  return { uri, digest };
+}
+
+/** Each once, sorted: stages come to theirs at the same time. */
+export function sortMaterials(materials: readonly Material[]): Material[] {
+  const known = new Map(materials.map((each) => [JSON.stringify(each), each]));
+  return [...known].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, each]) => each);
 }
