@@ -14,6 +14,7 @@ import { openContentStore } from "./content/mod.ts";
 import { daemonUsage } from "./daemon-keys.ts";
 import { listenPlaces, notifySupervisor } from "./daemon-listen.ts";
 import { applySettings, type Current, reloadOnHangup, tellReload } from "./daemon-reload.ts";
+import { auditDisk, checkDisk, type DiskStores } from "./disk-audit.ts";
 import { type Engine, openEngine } from "./engine/mod.ts";
 import {
   enterCgroupView,
@@ -106,6 +107,7 @@ async function serve(current: Current, argv: readonly string[]): Promise<void> {
     listen: places,
     directory: `${options.dataRoot}/spool`,
     audit: async () => audit({ ...options, ...stores }),
+    disk: diskParts({ dataRoot: options.dataRoot, ...stores }),
     info: infoOf(current, id, registries.info),
   });
   const registry = await serveRegistryBeside(options, database);
@@ -127,6 +129,17 @@ async function serve(current: Current, argv: readonly string[]): Promise<void> {
   if (isIdle) await forgetCgroupView(options.execRoot);
   database.close();
   if (options.pidFile) rmSync(options.pidFile, { force: true });
+}
+
+function diskParts(stores: DiskStores) {
+  const { dataRoot } = stores;
+  return {
+    audit: async () => ({ dataRoot, units: await auditDisk(stores) }),
+    check: async (how: { readonly repair: boolean }) => ({
+      dataRoot,
+      ...(await checkDisk(stores, how)),
+    }),
+  };
 }
 
 /** What the engine tells of itself; some of it changes with a reload. */

@@ -4,6 +4,8 @@ import type {
   AuthBody,
   BuildAnswer,
   BuildQuery,
+  DiskAuditAnswer,
+  DiskCheckAnswer,
   DiskUsage,
   EndpointSettings,
   EventMessage,
@@ -249,6 +251,11 @@ export function systemCalls(transport: Transport) {
     version: () => json<VersionAnswer>("GET", "/version"),
     info: () => json<SystemInfo>("GET", "/info"),
     audit: () => json<AuditAnswer>("GET", "/lading/audit"),
+    /** Ours: who owns each byte of the data root. */
+    auditDisk: () => json<DiskAuditAnswer>("GET", "/lading/disk"),
+    /** Ours: what nobody owns; `repair` removes it. */
+    checkDisk: (repair: boolean) =>
+      json<DiskCheckAnswer>("POST", "/lading/fsck", { query: { repair } }),
     diskUsage: (query: { type?: readonly string[] } = {}) =>
       json<DiskUsage>("GET", "/system/df", { query }),
     auth: (body: AuthBody) =>

@@ -7,7 +7,14 @@ import type { NetworkStore } from "../network/mod.ts";
 import type { Platform } from "../oci/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
 import type { VolumeStore } from "../volume/mod.ts";
-import type { AuditAnswer, AuthBody, DistributionInspect, SearchResult } from "./schema.ts";
+import type {
+  AuditAnswer,
+  AuthBody,
+  DiskAuditAnswer,
+  DiskCheckAnswer,
+  DistributionInspect,
+  SearchResult,
+} from "./schema.ts";
 
 /** What an engine tells about itself. */
 export interface EngineInfo {
@@ -80,6 +87,11 @@ export interface Context {
   /** Where bodies are put that are too large for memory; emptied at the start. */
   readonly directory: string;
   readonly registries?: Partial<Registries>;
+  /** Who owns each byte of the data root; finds and removes what nobody owns. */
+  readonly disk?: {
+    audit(): Promise<DiskAuditAnswer>;
+    check(options: { readonly repair: boolean }): Promise<DiskCheckAnswer>;
+  };
   /** Compares what the engine knows with what the kernel has: `lading doctor` asks. */
   readonly audit?: () => Promise<AuditAnswer>;
 }

@@ -102,6 +102,20 @@ async function why(exchange: Exchange, { engine }: Context): Promise<void> {
   exchange.json(200, answer);
 }
 
+function diskOf({ disk }: Context) {
+  if (disk) return disk;
+  throw new Failure("unsupported", "Cannot audit the disk: this engine does not offer it");
+}
+
+async function auditDisk(exchange: Exchange, context: Context): Promise<void> {
+  exchange.json(200, await diskOf(context).audit());
+}
+
+async function checkDisk(exchange: Exchange, context: Context): Promise<void> {
+  const repair = ["1", "true"].includes(exchange.query.get("repair") ?? "");
+  exchange.json(200, await diskOf(context).check({ repair }));
+}
+
 export const routes: readonly Route[] = [
   ["GET", "/_ping", ping],
   ["HEAD", "/_ping", ping],
@@ -111,5 +125,7 @@ export const routes: readonly Route[] = [
   ["GET", "/events", events],
   ["GET", "/system/df", diskUsage],
   ["GET", "/lading/audit", audit],
+  ["GET", "/lading/disk", auditDisk],
+  ["POST", "/lading/fsck", checkDisk],
   ["GET", "/lading/network/why", why],
 ];

@@ -395,6 +395,30 @@ export interface SystemInfo {
   readonly [more: string]: unknown;
 }
 
+/** A part of the data root that has one owner, or none. */
+export interface DiskUnit {
+  /** Below the data root. */
+  readonly path: string;
+  readonly bytes: number;
+  readonly files: number;
+  readonly kind: "image" | "container" | "volume" | "build cache" | "engine";
+  readonly owner?: string | undefined;
+}
+
+/** What `GET /lading/disk` answers (ours). */
+export interface DiskAuditAnswer {
+  readonly dataRoot: string;
+  readonly units: readonly DiskUnit[];
+}
+
+/** What `POST /lading/fsck` answers (ours): what nothing owns, and whether it is gone now. */
+export interface DiskCheckAnswer {
+  readonly dataRoot: string;
+  readonly orphans: readonly (DiskUnit & { readonly repaired: boolean })[];
+  /** Bytes of layers and blobs that the tables knew and nobody needed. */
+  readonly collectedBytes: number;
+}
+
 /** What `GET /lading/audit` answers (ours): findings on the host's and the engine's agreement. */
 export interface AuditAnswer {
   readonly dataRoot: string;

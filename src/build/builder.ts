@@ -145,6 +145,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       return answerCall(call, { ...asked, plan: () => planOf(context, request) });
     },
     cache: () => listCache(tools),
+    folders: () => new Set(cache.folders().map(({ folder }) => folder)),
     prune: (how) => pruneCache(tools, how),
     reconcile: () => reconcile(tools),
   };

@@ -241,6 +241,8 @@ export interface Builder {
   call(call: BuildCall, request: BuildRequest): Promise<object>;
   /** The cache, for `system df`; `prune` empties it. */
   cache(): readonly CacheRow[];
+  /** The names of the folders of `RUN --mount=type=cache`. */
+  folders(): ReadonlySet<string>;
   prune(options: PruneOptions): Promise<Pruned>;
   reconcile(): Promise<string[]>;
 }

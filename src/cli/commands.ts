@@ -134,6 +134,9 @@ export const entries: readonly Entry[] = [
   entry("volume prune", "Remove volumes that nothing uses", () => require("./volume-prune.ts")),
   entry("volume rm, volume remove", "Remove volumes", () => require("./volume-rm.ts")),
   entry("system df", "Show what takes up the disk", () => require("./system-df.ts")),
+  entry("system fsck", "Find, and remove, what on the disk nothing owns", () =>
+    require("./system-fsck.ts"),
+  ),
   entry("system prune", "Remove all that nothing uses", () => require("./system-prune.ts")),
   entry("bake, builder bake", "Build the targets of a bake or Compose file", () =>
     require("./bake.ts"),

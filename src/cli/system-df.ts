@@ -1,8 +1,9 @@
-import type { BuildCacheRecord, DiskUsage } from "../api/schema.ts";
-import { Failure } from "../base/mod.ts";
+import type { BuildCacheRecord, DiskAuditAnswer, DiskUsage } from "../api/schema.ts";
+import { Failure, isFailure } from "../base/mod.ts";
 import { defineCommand } from "./command.ts";
 import { containerListing } from "./container-listing.ts";
-import { engineOf } from "./engine.ts";
+import { showAudit } from "./disk-listing.ts";
+import { type Client, engineOf } from "./engine.ts";
 import { ago, humanSize, shortId } from "./human.ts";
 import { imageListing, namedImages } from "./image-listing.ts";
 import { defineListing, listingText, showListing } from "./listing.ts";
@@ -14,18 +15,49 @@ export const command = defineCommand({
   flags: {
     format: { kind: "string", about: '"table", "table TEMPLATE", "json" or a Go template' },
     verbose: { kind: "bool", short: "v", about: "Show each object" },
+    audit: { kind: "bool", about: "Show who owns each byte of the data root" },
   },
   arguments: { min: 0, max: 0 },
   async run({ flags, globals }) {
     if (flags.verbose && flags.format !== "" && flags.format !== "json") {
       throw new Failure("conflict", "the verbose and the format options conflict");
     }
-    const usage = await engineOf(globals).system.diskUsage();
+    const engine = engineOf(globals);
+    if (flags.audit) return showAudit(await engine.system.auditDisk(), flags.format);
+    const usage = await engine.system.diskUsage();
     if (flags.verbose) write(verboseText(usage, flags.format));
-    else showListing(summaries(usage), summaryListing, { format: flags.format });
+    else {
+      const rows = withExactSizes(summaries(usage), await exactDisk(engine));
+      showListing(rows, summaryListing, { format: flags.format });
+    }
     return 0;
   },
 });
+
+/** Undefined from an engine that is not Lading's. */
+async function exactDisk(engine: Client): Promise<DiskAuditAnswer | undefined> {
+  try {
+    return await engine.system.auditDisk();
+  } catch (error) {
+    if (isFailure(error, "not_found") || isFailure(error, "unsupported")) return undefined;
+    throw error;
+  }
+}
+
+const kinds = { Images: "image", Containers: "container", "Local Volumes": "volume" } as const;
+
+/** What the disk gives instead of the lengths of files, and a row for what is the engine's own. */
+function withExactSizes(rows: Summary[], disk: DiskAuditAnswer | undefined): Summary[] {
+  if (!disk) return rows;
+  const bytesOf = (kind: string) =>
+    disk.units.filter((unit) => unit.kind === kind).reduce((sum, { bytes }) => sum + bytes, 0);
+  const exact = rows.map((row) => ({
+    ...row,
+    size: bytesOf(kinds[row.type as keyof typeof kinds] ?? "build cache"),
+  }));
+  const size = bytesOf("engine");
+  return [...exact, { type: "Engine", total: 1, active: 1, size, reclaimable: "0B" }];
+}
 
 interface Summary {
   readonly type: string;

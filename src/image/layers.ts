@@ -137,6 +137,15 @@ export class Layers {
     });
   }
 
+  /** As `ImageStore.blobOwners`. */
+  blobOwners(): Map<string, string> {
+    const owners = new Map<string, string>();
+    for (const digest of this.#needed().blobs)
+      owners.set(digest, "an image's manifest, or a build");
+    for (const digest of this.#knownBlobs()) owners.set(digest, "a layer as it came");
+    return owners;
+  }
+
   #needed(): { layers: Set<Digest>; blobs: Set<Digest>; owned: Set<Digest> } {
     const owned = new Set<Digest>();
     const blobs = new Set<Digest>(this.#pins.keys());

@@ -339,6 +339,10 @@ export class SqliteImageStore implements ImageStore {
     return { removals, bytes };
   }
 
+  blobOwners(): ReadonlyMap<string, string> {
+    return this.#layers.blobOwners();
+  }
+
   async collect(keep: {
     layers: ReadonlySet<Digest>;
     blobs: ReadonlySet<Digest>;

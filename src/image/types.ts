@@ -116,6 +116,8 @@ export interface ImageStore {
     filters: ReadonlyMap<string, readonly string[]>;
     users: (id: Digest) => { id: string; running: boolean }[];
   }): Promise<{ removed: Removal[]; reclaimedBytes: number }>;
+  /** Why each blob is kept that is: by digest, in words. */
+  blobOwners(): ReadonlyMap<string, string>;
   /** Layers and blobs that builds keep though no image has them: their DiffIDs. See `collect`. */
   collect(keep: { layers: ReadonlySet<Digest>; blobs: ReadonlySet<Digest> }): Promise<number>;
   /** Asked before layers and blobs are removed: what builds keep though no image has it. */

@@ -111,6 +111,14 @@ class OverlayStore implements SnapshotStore {
     return [...this.#rows.snapshots.keys()];
   }
 
+  places() {
+    const { layers, snapshots } = this.#rows;
+    return {
+      layers: new Map([...layers.values()].map(({ id, diffId }) => [id.toString(36), diffId])),
+      snapshots: new Map([...snapshots.values()].map(({ id, key }) => [id.toString(36), key])),
+    };
+  }
+
   async prepare(
     key: string,
     parents: readonly Digest[],

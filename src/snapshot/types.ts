@@ -42,6 +42,11 @@ export interface SnapshotStore {
   remove(key: string): Promise<void>;
   has(key: string): boolean;
   keys(): readonly string[];
+  /** The directories that are there by right, by name: the layer's DiffID, the snapshot's key. */
+  places(): {
+    readonly layers: ReadonlyMap<string, Digest>;
+    readonly snapshots: ReadonlyMap<string, string>;
+  };
   /**
    * What the writable layer changed against its parents, sorted by path; paths start with "/".
    * `mountPoints`: where something was mounted (absolute paths); the empty files and folders that the

@@ -59,6 +59,10 @@ class Store implements VolumeStore {
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
+  names(): readonly string[] {
+    return this.#rows.all().map(({ name }) => name);
+  }
+
   get(name: string): Volume {
     return this.#volume(this.#row("get", name));
   }

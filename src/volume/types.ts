@@ -36,6 +36,8 @@ export type Fill = (directory: string) => Promise<unknown>;
 
 export interface VolumeStore {
   list(): readonly Volume[];
+  /** Of all that have a directory, also those that are being removed. */
+  names(): readonly string[];
   /** @throws "not_found" */
   get(name: string): Volume;
   /** As `get`, with what its plugin says of it now, and found too when only the plugin knows it. */
