@@ -27,6 +27,7 @@ import { openImages } from "./image/mod.ts";
 import { measure, serveMetrics } from "./metrics.ts";
 import { openNetworkStore } from "./network/mod.ts";
 import { type DaemonOptions, parseDaemonOptions } from "./options.ts";
+import { openPlugins } from "./plugin/mod.ts";
 import { pullForBuild, pushForBuild, readRegistries, registriesOf } from "./registries.ts";
 import { openRegistryBeside, registryContent, startRegistry } from "./registry-root.ts";
 import { openRuntime } from "./runtime/mod.ts";
@@ -193,6 +194,7 @@ async function openStores(
   const { options } = current;
   const { dataRoot, execRoot } = options;
   const at = (folder: string) => ({ database, directory: `${dataRoot}/${folder}` });
+  const plugins = openPlugins();
   const [content, snapshots, runtime, networks] = await Promise.all([
     openContentStore({
       directory: `${dataRoot}/content`,
@@ -210,6 +212,7 @@ async function openStores(
       bridge: options.bridge,
       dns: options.dns,
       firewall: options.firewall,
+      plugins,
       ...(options.addressPools ? { pools: options.addressPools } : {}),
       defaultBridge: options.defaultBridge,
     }),

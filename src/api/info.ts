@@ -80,7 +80,7 @@ export function systemInfo(context: Context): SystemInfo {
     ],
     Plugins: {
       Volume: ["local"],
-      Network: ["bridge", "host", "null"],
+      Network: ["bridge", "host", "ipvlan", "macvlan", "null"],
       Authorization: null,
       Log: [...logDrivers],
     },

@@ -85,7 +85,6 @@ const refused: [Partial<NetworkSpec>, string][] = [
   [{ name: "bridge" }, "operation is not permitted on predefined bridge network"],
   [{ name: " " }, "invalid network name"],
   [{ driver: "host" }, 'only one instance of "host" network is allowed'],
-  [{ driver: "weave" }, "could not find plugin weave"],
   [{ enableIPv4: false }, "IPv4 or IPv6 must be enabled"],
 ];
 test.each(refused)("checkSpec() refuses %p", (changes, message) => {

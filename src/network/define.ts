@@ -288,11 +288,6 @@ export function checkSpec(spec: NetworkSpec, networks: readonly Network[]): void
     throw new Failure("not_found", `could not find plugin ${spec.ipamDriver}: plugin not found`);
   }
   if (isChild(spec)) childOptions({ ...spec, id: "" });
-  else if (spec.driver !== "bridge") {
-    const message = `could not find plugin ${spec.driver} in v1 plugin registry: plugin not found`;
-    const hint = 'Lading has the drivers "bridge", "macvlan" and "ipvlan"';
-    throw new Failure("not_found", message, { hint });
-  }
   if (!spec.enableIPv4 && !spec.enableIPv6) {
     throw new Failure("invalid", "IPv4 or IPv6 must be enabled");
   }

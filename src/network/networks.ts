@@ -15,6 +15,7 @@ import {
 import { checkInherited, inherit } from "./inherit.ts";
 import type { Ipam } from "./ipam.ts";
 import type { Records } from "./records.ts";
+import { isRemote, type Remotes } from "./remote.ts";
 import { bridgeElements } from "./ruleset.ts";
 import type { Network, NetworkSpec } from "./types.ts";
 import type { Wire } from "./wire.ts";
@@ -29,15 +30,18 @@ export class Networks {
   readonly #wire: Wire;
   readonly #ipam: Ipam;
   readonly #networks = new Map<string, Network>();
+  readonly #remotes: Remotes;
   readonly #pools: readonly AddressPool[] | undefined;
 
   constructor(parts: {
     records: Records;
     wire: Wire;
     ipam: Ipam;
+    remotes: Remotes;
     pools?: readonly AddressPool[] | undefined;
   }) {
     this.#pools = parts.pools;
+    this.#remotes = parts.remotes;
     this.#records = parts.records;
     this.#wire = parts.wire;
     this.#ipam = parts.ipam;
@@ -121,13 +125,16 @@ export class Networks {
   async create(asked: NetworkSpec): Promise<Network> {
     const spec = inherit({ ...asked, driver: asked.driver || "bridge" }, this.list());
     checkSpec(spec, this.list());
+    if (isRemote(spec)) await this.#remotes.find(spec.driver);
+    checkSpec(spec, this.list()); // Another one may have come meanwhile.
     const network = this.#define({ ...spec, id: randomId(), created: timestamp() });
     this.#save(network);
     try {
       this.#realize(network);
+      if (isRemote(network)) await this.#remotes.create(network);
       this.#wire.addElements(elementsOfNetwork(this.#wire.table, network));
     } catch (error) {
-      await this.#take(network);
+      await this.#take(network).catch(() => this.#forget(network)); // The first error says more.
       throw error;
     }
     return network;
@@ -179,11 +186,17 @@ export class Networks {
   async #take(network: Network): Promise<void> {
     this.#networks.delete(network.id); // Nobody joins it from now on.
     try {
+      if (isRemote(network)) await this.#remotes.remove(network);
       await this.#wire.deleteLinks([...ownBridges([network]), ...this.#ownParents(network)]);
     } catch (error) {
       this.#networks.set(network.id, network);
       throw error;
     }
+    this.#forget(network);
+  }
+
+  #forget(network: Network): void {
+    this.#networks.delete(network.id);
     this.#wire.removeElements(elementsOfNetwork(this.#wire.table, network));
     this.#records.removeNetwork(network.id);
     this.#ipam.forgetNetwork(network.id);

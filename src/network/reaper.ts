@@ -22,10 +22,12 @@ export class Reaper {
     this.#ipam = ipam;
   }
 
-  take(containerId: string, attachments: readonly Attachment[]): void {
+  /** `left` settles when those who are told of it know: plugins. */
+  take(containerId: string, attachments: readonly Attachment[], left?: Promise<void>): void {
     const before = this.#leaving.get(containerId);
     const mine = (async () => {
       await before;
+      await left;
       await this.#reap(attachments);
     })().catch((error: unknown) => {
       log("warn", "Cannot delete a container's links", { containerId, error });

@@ -14,6 +14,8 @@ export interface Attachment {
   readonly endpoint: Endpoint;
   /** The veth's end on the host; empty for networks without a bridge. */
   readonly link: string;
+  /** The name that a plugin's interface has on the host; it goes back there. */
+  readonly source?: string;
 }
 
 /** The tables of this folder. An address has one row, so that it cannot be given twice. */

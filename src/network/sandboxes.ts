@@ -1,4 +1,5 @@
 import { assert, Failure, KeyedLock, log } from "../base/mod.ts";
+import { closeNamespace, type NetworkNamespace, openNamespace } from "../sys/mod.ts";
 import { filePaths, removeFiles } from "./files.ts";
 import { changeGateway, clearInside, countersInside, setUpInside } from "./inside.ts";
 import type { Ipam } from "./ipam.ts";
@@ -10,6 +11,7 @@ import type { Binding } from "./ports.ts";
 import { Publishing } from "./publishing.ts";
 import { Reaper } from "./reaper.ts";
 import type { Attachment, Records, SandboxRecord } from "./records.ts";
+import { isRemote, type Remotes } from "./remote.ts";
 import type { EndpointSpec, PortSpec, Sandbox, SandboxSpec } from "./types.ts";
 import type { Wire } from "./wire.ts";
 import type { Writer } from "./writer.ts";
@@ -31,6 +33,7 @@ export interface Parts {
   readonly networks: Networks;
   readonly writer: Writer;
   readonly dns: readonly string[];
+  readonly remotes: Remotes;
 }
 
 /** How long a container that starts again waits for what it left behind. */
@@ -104,6 +107,7 @@ export class Sandboxes {
         records.saveSandbox(recordOf(live));
       });
       this.live.set(spec.containerId, live);
+      await this.#joinRemotes(live, live.attachments);
       this.#attach(live, live.attachments, spec.sysctl);
       await this.#publishing.publish(live);
       records.saveSandbox(recordOf(live));
@@ -144,10 +148,43 @@ export class Sandboxes {
     setUpInside(place, { endpoints, gateway, sysctl });
   }
 
+  /** Has plugins make their interfaces, of which they say more than we knew. */
+  async #joinRemotes(live: Live, added: readonly Attachment[]): Promise<void> {
+    const { networks, remotes, records } = this.#parts;
+    for (const attachment of added) {
+      const network = networks.resolve(attachment.endpoint.networkId);
+      if (!isRemote(network) || !live.place) continue;
+      const others = live.attachments.filter((one) => one !== attachment);
+      const usedNames = new Set(others.map(({ endpoint }) => endpoint.interfaceName));
+      const joined = await remotes.join(network, attachment, { ...live.place, usedNames });
+      live.attachments = live.attachments.map((one) => (one === attachment ? joined : one));
+      records.saveSandbox(recordOf(live));
+    }
+  }
+
+  /** Tells plugins that endpoints are gone. Holds the namespace until their interfaces are out of it. */
+  async leaveRemotes(gone: readonly Attachment[], namespace: NetworkNamespace | undefined) {
+    const { networks, remotes } = this.#parts;
+    const theirs = gone.flatMap((attachment) => {
+      const network = networks.list().find(({ id }) => id === attachment.endpoint.networkId);
+      return network && isRemote(network) ? [{ network, attachment }] : [];
+    });
+    if (theirs.length === 0) return;
+    const held = namespace && openNamespace(namespace.path);
+    try {
+      for (const { network, attachment } of theirs) await remotes.leave(network, attachment, held);
+    } catch (error) {
+      log("warn", "Cannot take an endpoint back from a network plugin", { error });
+    } finally {
+      if (held) closeNamespace(held);
+    }
+  }
+
   #connectLink({ endpoint, link }: Attachment, { namespace }: Place, live: Live): void {
     const { wire, networks } = this.#parts;
     const network = networks.resolve(endpoint.networkId);
     const { interfaceName: name, mac } = endpoint;
+    if (isRemote(network)) return; // It is there: `#joinRemotes`.
     if (!isBridge(network)) {
       wire.connectChild(network, { namespaceFd: namespace.fd, name, mac });
       return;
@@ -198,9 +235,10 @@ export class Sandboxes {
     records.removeSandbox(containerId);
     this.#names.stop(containerId);
     this.#publishing.unpublish(live);
+    const left = this.leaveRemotes(live.attachments, live.place?.namespace);
     if (live.place) this.#leave(live.place, live.attachments);
     removeFiles(directory, containerId);
-    this.reaper.take(containerId, live.attachments);
+    this.reaper.take(containerId, live.attachments, left);
   }
 
   /** Links without an end on the host cannot be waited for: their addresses go now. */
@@ -226,7 +264,9 @@ export class Sandboxes {
       try {
         const planned = records.together(() => this.#plan(live, spec));
         const { endpointId } = planned.endpoint;
-        const added = live.attachments.filter((one) => one.endpoint.endpointId === endpointId);
+        const find = () => live.attachments.filter((one) => one.endpoint.endpointId === endpointId);
+        await this.#joinRemotes(live, find());
+        const added = find();
         this.#attach(live, added);
         records.saveSandbox(recordOf(live));
         await this.#changeGateway(live, before);
@@ -264,7 +304,9 @@ export class Sandboxes {
     live.attachments = live.attachments.filter((one) => !gone.includes(one));
     records.saveSandbox(recordOf(live));
     await wire.deleteLinks(gone.flatMap(({ link }) => (link ? [link] : [])));
-    const inside = gone.filter(({ link }) => link === "").map((one) => one.endpoint.interfaceName);
+    await this.leaveRemotes(gone, live.place?.namespace);
+    const own = gone.filter(({ link, source }) => link === "" && source === undefined);
+    const inside = own.map((one) => one.endpoint.interfaceName);
     await wire.deleteLinks(inside.filter(Boolean), live.place?.namespace);
     for (const { endpoint } of gone) {
       for (const address of [endpoint.address, endpoint.address6]) {

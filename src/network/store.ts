@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { log } from "../base/mod.ts";
+import type { Plugins } from "../plugin/mod.ts";
 import { findNamespaces, type NetworkNamespace } from "../sys/mod.ts";
 import type { DefaultBridge } from "./default-bridge.ts";
 import type { AddressPool } from "./define.ts";
@@ -9,6 +10,7 @@ import { Ipam } from "./ipam.ts";
 import { leavePlace, type Place, placeOf } from "./namespaces.ts";
 import { isBridge, Networks } from "./networks.ts";
 import { Records, type SandboxRecord } from "./records.ts";
+import { Remotes } from "./remote.ts";
 import { tableName } from "./ruleset.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import type { Endpoint, NetworkStore, SandboxSpec } from "./types.ts";
@@ -24,6 +26,8 @@ export interface NetworkOptions {
   readonly bridge: string;
   /** Name servers for containers that name none; the host's otherwise. */
   readonly dns?: readonly string[];
+  /** Where drivers are looked for that are not ours. */
+  readonly plugins?: Plugins;
   /** "respect": the host's rules for what comes in decide about published ports, too. */
   readonly firewall?: "publish" | "respect";
   /** Where networks without a subnet get theirs from; Docker's otherwise. */
@@ -45,10 +49,11 @@ export async function openNetworkStore(options: NetworkOptions): Promise<Network
   const wire = new Wire(tableName(bridge), options.firewall);
   try {
     const ipam = new Ipam(records);
-    const networks = new Networks({ records, wire, ipam, pools: options.pools });
+    const remotes = new Remotes(options.plugins);
+    const networks = new Networks({ records, wire, ipam, remotes, pools: options.pools });
     networks.start(bridge, (id) => ipam.count(id) > 0, options.defaultBridge);
     const writer = new Writer({ directory, networks, dns });
-    const parts = { directory, records, wire, ipam, networks, writer, dns };
+    const parts = { directory, records, wire, ipam, networks, writer, dns, remotes };
     const sandboxes = new Sandboxes(parts);
     await wire.ensureRules(() => networks.elements());
     sandboxes.prepare();
@@ -173,6 +178,7 @@ function dropRecords(all: All, containerIds: ReadonlySet<string>): string[] {
     for (const { spec } of gone) records.removeSandbox(spec.containerId);
     for (const { network, address } of orphans) ipam.release(network, address);
   });
+  for (const record of gone) sandboxes.leaveRemotes(record.attachments, undefined);
   const files = readdirSync(`${directory}/files`).filter(
     (name) => !live.has(name) && !containerIds.has(name),
   );
