@@ -30,9 +30,10 @@ const outputBytesMax = 32 << 20;
 /** Runs git in the folder; a non-zero exit is an answer. @throws Failure as `runAny` */
 export async function runGit(git: Git, args: readonly string[]): Promise<Outcome> {
   await mkdir(`${git.folder}/home`, { recursive: true, mode: 0o700 });
-  // `timeout` ends it when the daemon that would have is gone.
-  const bounds = ["timeout", "--kill-after=5", `${gitTimeoutMs / 1000 + 60}`] as const;
-  return await runAny([...bounds, "prlimit", `--fsize=${fileBytesMax}`, "git", ...args], {
+  // When the daemon is killed, `timeout` hears of it and ends the whole group: git and its transports.
+  const seconds = String(gitTimeoutMs / 1000 + 60);
+  const ended = ["setpriv", "--pdeathsig", "TERM", "timeout", "--kill-after=5", seconds] as const;
+  return await runAny([...ended, "prlimit", `--fsize=${fileBytesMax}`, "git", ...args], {
     cwd: git.folder,
     env: environment(git),
     timeoutMs: gitTimeoutMs,

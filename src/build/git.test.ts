@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { run } from "../sys/mod.ts";
+import { run, runAny } from "../sys/mod.ts";
 import { buildIn, expectClean, openWorld, type World } from "./fakes.ts";
 
 let world: World;
@@ -248,4 +248,34 @@ test("SOURCE_DATE_EPOCH=context is the time of the context's commit", async () =
   };
   expect(await labelOf({ commitSeconds: 1_234_567_890 })).toBe("1234567890");
   expect(await labelOf({})).toBe("");
+});
+
+test("git ends with the process that runs it, transports and all", async () => {
+  const silent = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    fetch: () => new Promise<Response>(() => {}),
+  });
+  const remote = `http://127.0.0.1:${silent.port}/never.git`;
+  const others = async () => {
+    const { stdout } = await runAny(["pgrep", "-f", `remote-http ${remote}`], { timeoutMs: 5_000 });
+    return stdout.length > 0;
+  };
+  try {
+    const folder = `${world.directory}/killed`;
+    mkdirSync(folder);
+    const code = `
+      import { runGit } from ${JSON.stringify(`${import.meta.dir}/git-run.ts`)};
+      const address = { remote: ${JSON.stringify(remote)}, protocol: "http" };
+      const signal = new AbortController().signal;
+      const git = { folder: ${JSON.stringify(folder)}, address, knownHostsPath: "/dev/null", signal };
+      await runGit(git, ["ls-remote", address.remote]);`;
+    const victim = Bun.spawn([process.execPath, "-e", code]);
+    while (!(await others())) await Bun.sleep(20);
+    victim.kill("SIGKILL");
+    await victim.exited;
+    while (await others()) await Bun.sleep(20);
+  } finally {
+    await silent.stop(true);
+  }
 });
