@@ -30,8 +30,16 @@ import { type DaemonOptions, parseDaemonOptions } from "./options.ts";
 import { openPlugins } from "./plugin/mod.ts";
 import { pullForBuild, pushForBuild, readRegistries, registriesOf } from "./registries.ts";
 import { openRegistryBeside, registryContent, startRegistry } from "./registry-root.ts";
+import {
+  enterNamespaces,
+  isRootless,
+  leaveNamespaces,
+  portSocket,
+  rootlessDns,
+} from "./rootless.ts";
 import { openRuntime } from "./runtime/mod.ts";
 import { openSnapshotStore } from "./snapshot/mod.ts";
+import { isNamespaced } from "./sys/mod.ts";
 import { openVolumeStore } from "./volume/mod.ts";
 
 /** `lading daemon`: runs until it is told to end, and returns the exit code. */
@@ -49,6 +57,7 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
       process.stdout.write("configuration OK\n");
       return 0;
     }
+    await enterNamespaces(options.execRoot, ["--no-install", ...process.argv.slice(1)]);
     guardHostMounts();
     requireHost();
     if (options.favorGroupMoves) await favorGroupMoves();
@@ -79,7 +88,9 @@ async function serve(current: Current, argv: readonly string[]): Promise<void> {
   for (const warning of options.warnings) log("warn", warning);
   const places = listenPlaces(options);
   useProxies(options);
-  using _claim = claimRoots(options);
+  using _claim = isNamespaced
+    ? claimRoots(options, `${options.execRoot}/bridges`)
+    : claimRoots(options);
   if (options.pidFile) writeFileSync(options.pidFile, `${process.pid}\n`);
   const ending = endSignal();
   const database = openDatabase(`${options.dataRoot}/lading.db`);
@@ -128,6 +139,7 @@ async function serve(current: Current, argv: readonly string[]): Promise<void> {
   await networks.shutdown();
   await runtime.close();
   if (isIdle) await forgetCgroupView(options.execRoot);
+  if (isIdle) leaveNamespaces();
   database.close();
   if (options.pidFile) rmSync(options.pidFile, { force: true });
 }
@@ -210,9 +222,10 @@ async function openStores(
       database,
       directory: `${execRoot}/network`,
       bridge: options.bridge,
-      dns: options.dns,
       firewall: options.firewall,
       plugins,
+      dns: options.dns.length === 0 && isRootless ? [rootlessDns] : options.dns,
+      hostSocket: portSocket(),
       ...(options.addressPools ? { pools: options.addressPools } : {}),
       defaultBridge: options.defaultBridge,
     }),

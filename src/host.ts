@@ -1,7 +1,7 @@
 /** What the host must have before an engine can start, and how to stand where crun starts. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Failure, log } from "./base/mod.ts";
-import { closeOnExec, replaceProcess, run, runAny } from "./sys/mod.ts";
+import { closeOnExec, isNamespaced, replaceProcess, run, runAny } from "./sys/mod.ts";
 
 const hostMountsVariable = "LADING_HOST_MOUNTS";
 const hostMountsFile = 8;
@@ -28,9 +28,10 @@ export function requireHost(): void {
     );
   }
   if (process.getuid?.() !== 0) {
-    throw new Failure("denied", "Cannot start an engine: it takes root", {
-      hint: "Run it as root",
-    });
+    throw new Failure(
+      "denied",
+      "Cannot start an engine: it takes root, here or in a user namespace",
+    );
   }
   if (!/\boverlay\b/.test(readFileSync("/proc/filesystems", "utf8"))) {
     throw new Failure(
@@ -41,7 +42,7 @@ export function requireHost(): void {
       },
     );
   }
-  if (cgroupMode(readFileSync("/proc/mounts", "utf8")) === "none") {
+  if (!isNamespaced && cgroupMode(readFileSync("/proc/mounts", "utf8")) === "none") {
     throw new Failure("unsupported", "Cannot start an engine: no cgroups are mounted", {
       hint: "Mount them: mount -t cgroup2 none /sys/fs/cgroup",
     });
@@ -55,7 +56,7 @@ export function requireHost(): void {
  * still run. Elsewhere it does nothing.
  */
 export async function enterCgroupView(execRoot: string, argv: readonly string[]): Promise<void> {
-  if (cgroupMode(readFileSync("/proc/mounts", "utf8")) !== "hybrid") return;
+  if (isNamespaced || cgroupMode(readFileSync("/proc/mounts", "utf8")) !== "hybrid") return;
   const folder = `${execRoot}/mount-view`;
   const file = `${folder}/ns`;
   const self = [process.execPath, "--no-install", ...argv] as const;

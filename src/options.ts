@@ -1,4 +1,5 @@
 /** What the daemon is told by its flags and by `daemon.json`: values, checked. */
+
 import { resolve } from "node:path";
 import { Failure, type Level } from "./base/mod.ts";
 import { readSettings, type Settings } from "./daemon-file.ts";
@@ -10,6 +11,7 @@ import {
   parseAddressPool,
 } from "./network/mod.ts";
 import { parseAddress } from "./registry-options.ts";
+import { isRootless, rootlessPlaces } from "./rootless.ts";
 
 export interface DaemonOptions {
   /** `unix:///path`, `tcp://host:port` or `fd://`. */
@@ -131,6 +133,12 @@ export function parseDaemonOptions(argv: readonly string[]): DaemonOptions | "he
   };
 }
 
+const rootPlaces = {
+  host: "unix:///run/lading/lading.sock",
+  dataRoot: "/var/lib/lading",
+  execRoot: "/run/lading",
+};
+
 function parsePlaces(values: Values) {
   const bridge = values.text("bridge") ?? "lading0";
   if (!/^[A-Za-z0-9_.-]{1,15}$/.test(bridge)) {
@@ -140,12 +148,13 @@ function parsePlaces(values: Values) {
     );
   }
   const hosts = values.list("host");
+  const places = isRootless ? rootlessPlaces() : rootPlaces;
   const pools = values.list("default-address-pool");
   const metrics = values.text("metrics-addr");
   return {
-    hosts: hosts.length > 0 ? hosts : ["unix:///run/lading/lading.sock"],
-    dataRoot: resolve(values.text("data-root") ?? "/var/lib/lading"),
-    execRoot: resolve(values.text("exec-root") ?? "/run/lading"),
+    hosts: hosts.length > 0 ? hosts : [places.host],
+    dataRoot: resolve(values.text("data-root") ?? places.dataRoot),
+    execRoot: resolve(values.text("exec-root") ?? places.execRoot),
     bridge,
     defaultBridge: parseBridge(values),
     addressPools: pools.length > 0 ? pools.map(parseAddressPool) : undefined,

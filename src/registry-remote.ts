@@ -22,7 +22,7 @@ SBOMs), by digest; within one registry it moves no byte. SOURCE and TARGET are o
   store:NAME                    in the engine's store, which has one platform
 
 Options:
-  -H, --host string         copy: The engine (default DOCKER_HOST, or ${defaultHost})
+  -H, --host string         copy: The engine (default DOCKER_HOST, or ${defaultHost()})
       --insecure HOST       A registry without TLS, or with a certificate that nobody vouches for
       --no-referrers        copy: leave out what refers to the image
   -q, --quiet               copy: print the result alone
@@ -54,7 +54,7 @@ export async function runRemote(verb: Verb, argv: readonly string[]): Promise<nu
       client: openRegistryClient({ insecure: values.insecure ?? [] }),
       args: positionals,
       withReferrers: !values["no-referrers"],
-      engine: values.host ?? process.env["DOCKER_HOST"] ?? defaultHost,
+      engine: values.host ?? process.env["DOCKER_HOST"] ?? defaultHost(),
       isQuiet: values.quiet ?? false,
       signal: abort.signal,
     };

@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { cpus, hostname, release, totalmem } from "node:os";
 import { logDrivers } from "../logging/mod.ts";
+import { isNamespaced } from "../sys/mod.ts";
 import type { Context, RegistriesInfo } from "./context.ts";
 import type { SystemInfo } from "./schema.ts";
 import { storageDriver } from "./wire-container.ts";
@@ -91,7 +92,7 @@ export function systemInfo(context: Context): SystemInfo {
     NEventsListener: 0,
     SystemTime: new Date().toISOString().replace("Z", "000000Z"),
     LoggingDriver: settings?.logDriver ?? "json-file",
-    CgroupDriver: "cgroupfs",
+    CgroupDriver: isNamespaced ? "none" : "cgroupfs",
     CgroupVersion: host.cgroupVersion,
     IndexServerAddress: "https://index.docker.io/v1/",
     RegistryConfig: registryConfig(info.registries?.()),
@@ -113,7 +114,11 @@ export function systemInfo(context: Context): SystemInfo {
     ContainerdCommit: { ID: "" },
     RuncCommit: { ID: "" },
     InitCommit: { ID: "" },
-    SecurityOptions: ["name=seccomp,profile=builtin", "name=cgroupns"],
+    SecurityOptions: [
+      "name=seccomp,profile=builtin",
+      ...(isNamespaced ? ["name=rootless"] : []),
+      "name=cgroupns",
+    ],
     CDISpecDirs: ["/etc/cdi", "/var/run/cdi"],
     Warnings: warningsOf(host),
   };

@@ -73,7 +73,7 @@ export function endpointOfContext(name: string, store: ContextStore, globals: Gl
     const { host, skipTlsVerify } = store.get(name);
     return { host, skipTlsVerify, tls: store.tls(name) };
   }
-  const host = globals.host[0] ?? process.env["DOCKER_HOST"] ?? defaultHost;
+  const host = globals.host[0] ?? process.env["DOCKER_HOST"] ?? defaultHost();
   const folder = process.env["DOCKER_CERT_PATH"] ?? configFolder(globals);
   const isTls = Boolean(process.env["DOCKER_TLS_VERIFY"]) || globals.tls || globals.tlsverify;
   const tls = isTls ? tlsFileNames.map((file) => [file, readPem(`${folder}/${file}`)]) : [];
@@ -94,7 +94,7 @@ export function inspectContext(context: StoredContext) {
 
 /** The default context, which has no files. */
 export function defaultContext(globals: Globals): StoredContext {
-  const host = globals.host[0] ?? process.env["DOCKER_HOST"] ?? defaultHost;
+  const host = globals.host[0] ?? process.env["DOCKER_HOST"] ?? defaultHost();
   const memory = { metadataPath: "<IN MEMORY>", tlsPath: "<IN MEMORY>" };
   return { name: "default", description: "", host, skipTlsVerify: false, tlsFiles: [], ...memory };
 }

@@ -1,4 +1,5 @@
 /** The flags that stand before the command, and how they choose the engine. */
+import { existsSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 
@@ -32,7 +33,15 @@ export const globalFlags = {
 
 export type Globals = FlagValues<typeof globalFlags>;
 
-export const defaultHost = "unix:///run/lading/lading.sock";
+/** The host's engine; the user's own, where the user is not root and has one. */
+export function defaultHost(): string {
+  if (process.getuid?.() !== 0) {
+    const run = process.env["XDG_RUNTIME_DIR"] || `/tmp/lading-run-${process.getuid?.()}`;
+    const own = `${run}/lading/lading.sock`;
+    if (existsSync(own)) return `unix://${own}`;
+  }
+  return "unix:///run/lading/lading.sock";
+}
 
 /** Where the client's configuration is: --config, DOCKER_CONFIG or ~/.docker. */
 export function configFolder(globals: Globals): string {
@@ -71,7 +80,7 @@ function configuredContext(folder: string): string | undefined {
 /** The address that flags and environment name, for the context "default". */
 export function hostOf(globals: Globals): string {
   const named = globals.host[0] ?? (globals.context ? "" : process.env["DOCKER_HOST"]);
-  return named ? withScheme(named) : defaultHost;
+  return named ? withScheme(named) : defaultHost();
 }
 
 function withScheme(host: string): string {

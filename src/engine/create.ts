@@ -1,6 +1,7 @@
 import { Failure, isFailure, toFailure } from "../base/mod.ts";
 import type { Image } from "../image/mod.ts";
 import { mergeRunConfig } from "../oci/mod.ts";
+import { isNamespaced } from "../sys/mod.ts";
 import { cleanPath } from "./binds.ts";
 import type { Core } from "./core.ts";
 import { withDefaults } from "./defaults.ts";
@@ -197,7 +198,11 @@ function compose(core: Core, { image, ...parts }: Parts): Container {
 
 function warningsOf(host: HostConfig): string[] {
   const hasPorts = Object.keys(host.PortBindings ?? {}).length > 0 || host.PublishAllPorts;
+  const isLimited = host.Memory > 0 || host.NanoCpus > 0 || (host.PidsLimit ?? 0) > 0;
   return [
+    ...(isNamespaced && isLimited
+      ? ["Limits are discarded: an engine without root has no control groups here"]
+      : []),
     ...(hasPorts && host.NetworkMode === "host"
       ? ["Published ports are discarded when using host network mode"]
       : []),

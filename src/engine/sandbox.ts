@@ -1,5 +1,6 @@
 import { Failure } from "../base/mod.ts";
 import type { Endpoint, EndpointSpec, Sandbox, SandboxSpec } from "../network/mod.ts";
+import { groupIdMax } from "../sys/mod.ts";
 import type { Core } from "./core.ts";
 import { linksOf } from "./links.ts";
 import { portsOf } from "./ports.ts";
@@ -16,7 +17,7 @@ export interface Place {
 /** What an unprivileged process may do in a network of its own. */
 const sysctlDefaults: Readonly<Record<string, string>> = {
   "net.ipv4.ip_unprivileged_port_start": "0",
-  "net.ipv4.ping_group_range": "0 2147483647",
+  "net.ipv4.ping_group_range": `0 ${groupIdMax}`,
 };
 
 /** "default" is "bridge". */

@@ -3,6 +3,7 @@ import { Failure, log } from "../base/mod.ts";
 import type { NftElement } from "../sys/mod.ts";
 import { type Address, formatAddress, parseAddress, readAddress } from "./address.ts";
 import type { GatewayMode } from "./define.ts";
+import { forwardFromHost } from "./host-forward.ts";
 import { type Listening, listenTcp, listenUdp } from "./proxy.ts";
 import { portElement, routedElement } from "./ruleset.ts";
 import type { BoundPort, PortSpec } from "./types.ts";
@@ -32,14 +33,17 @@ const wildcards = { 4: "0.0.0.0", 6: "::" } as const;
 /** The host's ports that containers have. One per engine; other programs are met at bind(2). */
 export class Ports {
   readonly #table: string;
+  readonly #hostSocket: string | undefined;
   /** By protocol and port, the addresses that are taken. */
   readonly #claims = new Map<string, Set<string>>();
   #next: number;
   readonly #first: number;
   readonly #last: number;
 
-  constructor(table: string) {
+  /** `hostSocket`: that of slirp4netns, where this network is not the host's. */
+  constructor(table: string, hostSocket: string | undefined) {
     this.#table = table;
+    this.#hostSocket = hostSocket;
     [this.#first, this.#last] = ephemeralRange();
     this.#next = this.#first;
   }
@@ -129,10 +133,12 @@ export class Ports {
     if (publisher.modes[family] === "routed") return this.#route(port, publisher, family);
     const release = this.#claim(port, publisher);
     try {
-      const listening = await listen(port, publisher);
+      const listening = this.#hostSocket
+        ? await forwardFromHost(this.#hostSocket, port)
+        : await listen(port, publisher);
       return {
         port,
-        elements: elementsOf(this.#table, port, publisher),
+        elements: this.#elements(port, publisher),
         close() {
           listening?.close();
           release();
@@ -151,7 +157,13 @@ export class Ports {
   }
 
   #translateOnly(port: BoundPort, publisher: Publisher): Binding {
-    return { port, elements: elementsOf(this.#table, port, publisher), close() {} };
+    return { port, elements: this.#elements(port, publisher), close() {} };
+  }
+
+  /** What slirp4netns brings from any address of the host's is for its one address here. */
+  #elements(port: BoundPort, publisher: Publisher): readonly NftElement[] {
+    const here = this.#hostSocket ? { ...port, hostIp: wildcards[4] } : port;
+    return elementsOf(this.#table, here, publisher);
   }
 
   #claim(port: BoundPort, publisher: Publisher): () => void {

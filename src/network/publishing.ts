@@ -15,7 +15,7 @@ export class Publishing {
 
   /** `elements` is all that the rules must hold, for when they have to be made again. */
   constructor(parts: Parts, elements: () => readonly NftElement[]) {
-    this.#ports = new Ports(parts.wire.table);
+    this.#ports = new Ports(parts.wire.table, parts.hostSocket);
     this.#parts = parts;
     this.#elements = elements;
   }

@@ -34,6 +34,8 @@ export interface Parts {
   readonly writer: Writer;
   readonly dns: readonly string[];
   readonly remotes: Remotes;
+  /** As `NetworkOptions.hostSocket`. */
+  readonly hostSocket: string | undefined;
 }
 
 /** How long a container that starts again waits for what it left behind. */

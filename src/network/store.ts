@@ -32,6 +32,8 @@ export interface NetworkOptions {
   readonly firewall?: "publish" | "respect";
   /** Where networks without a subnet get theirs from; Docker's otherwise. */
   readonly pools?: readonly AddressPool[];
+  /** slirp4netns's socket, where this network is not the host's: ports of the host are had from it. */
+  readonly hostSocket?: string | undefined;
   /** What the default network shall be. */
   readonly defaultBridge?: DefaultBridge;
 }
@@ -43,7 +45,7 @@ export interface NetworkOptions {
  * @throws Failure "denied" — not root; "unavailable" — nft is not installed; "exhausted" — no subnet
  */
 export async function openNetworkStore(options: NetworkOptions): Promise<NetworkStore> {
-  const { database, directory, bridge, dns = [] } = options;
+  const { database, directory, bridge, dns = [], hostSocket } = options;
   mkdirSync(`${directory}/files`, { recursive: true, mode: 0o711 });
   const records = new Records(database);
   const wire = new Wire(tableName(bridge), options.firewall);
@@ -53,7 +55,7 @@ export async function openNetworkStore(options: NetworkOptions): Promise<Network
     const networks = new Networks({ records, wire, ipam, remotes, pools: options.pools });
     networks.start(bridge, (id) => ipam.count(id) > 0, options.defaultBridge);
     const writer = new Writer({ directory, networks, dns });
-    const parts = { directory, records, wire, ipam, networks, writer, dns, remotes };
+    const parts = { directory, records, wire, ipam, networks, writer, dns, remotes, hostSocket };
     const sandboxes = new Sandboxes(parts);
     await wire.ensureRules(() => networks.elements());
     sandboxes.prepare();

@@ -34,5 +34,6 @@ export function runtimeState(host: Host): string {
 
 /** The front of every command line of the OCI runtime. */
 export function runtimeCommand(host: Host): string[] {
-  return [host.program, "--root", runtimeState(host), "--cgroup-manager=cgroupfs"];
+  const manager = host.cgroups.roots.size === 0 ? "disabled" : "cgroupfs";
+  return [host.program, "--root", runtimeState(host), `--cgroup-manager=${manager}`];
 }

@@ -6,6 +6,8 @@ import {
   cgroupDirectory,
   findCgroups,
   GroupMoves,
+  isNamespaced,
+  noCgroups,
   openReadOnly,
   runAny,
   writeCgroup,
@@ -47,7 +49,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
       hint: `Install ${program}`,
     });
   }
-  const cgroups = findCgroups();
+  const cgroups = isNamespaced ? noCgroups : findCgroups();
   if (!cgroups) {
     throw new Failure("unsupported", "Cannot run containers: no control groups are mounted");
   }

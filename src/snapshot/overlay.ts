@@ -1,5 +1,5 @@
 import { Failure, limits } from "../base/mod.ts";
-import { mountDataBytesMax, mountNow } from "../sys/mod.ts";
+import { isNamespaced, mountDataBytesMax, mountNow } from "../sys/mod.ts";
 
 /**
  * Options without which a directory would depend on its neighbours: no index (it ties an upper
@@ -7,7 +7,10 @@ import { mountDataBytesMax, mountNow } from "../sys/mod.ts";
  * no metacopy (a changed mode would be a file without content).
  * https://docs.kernel.org/filesystems/overlayfs.html
  */
-const canonical = "index=off,redirect_dir=off,metacopy=off";
+const canonical = isNamespaced
+  ? // In a user namespace the kernel takes no others, and has none of those three.
+    "userxattr"
+  : "index=off,redirect_dir=off,metacopy=off";
 
 export interface OverlayMount {
   /** Absolute. */

@@ -8,6 +8,7 @@ import {
   closeFile,
   errnoOf,
   findAt,
+  isNamespaced,
   linkAt,
   makeDirectoryAt,
   makeNodeAt,
@@ -26,7 +27,7 @@ import {
 } from "../sys/mod.ts";
 import { Folders, splitPath } from "./folders.ts";
 import { emptyDirectory, removeTree } from "./remove-tree.ts";
-import { isWhiteout, opaqueValue, opaqueXattr, parseWhiteout } from "./whiteout.ts";
+import { isWhiteout, opaqueValue, opaqueXattr, overlayXattrs, parseWhiteout } from "./whiteout.ts";
 
 /** How an archive becomes files. Plain data, so that it can be sent to a worker. */
 export interface UnpackRules {
@@ -189,6 +190,9 @@ export class Unpacker implements Disposable {
       this.#link(header, parent, name);
       return;
     }
+    // As Docker does: a user cannot make devices, and an image seldom means those that it has.
+    const isDevice = header.type === "char" || header.type === "block";
+    if (isNamespaced && isDevice && this.#rules.devices) return;
     this.#replacing(parent, name, () => this.#special(header, parent, name));
     this.#dress(header, parent, name);
   }
@@ -373,7 +377,7 @@ export class Unpacker implements Disposable {
   #xattrs(header: TarHeader, set: (name: string, value: Uint8Array) => void): void {
     for (const [name, value] of header.xattrs) {
       // An archive that could set these would hide files of lower layers, or redirect to others'.
-      if (name.startsWith("trusted.overlay.")) {
+      if (name.startsWith("trusted.overlay.") || name.startsWith(overlayXattrs)) {
         throw new Failure("invalid", `Cannot unpack "${header.path}": it sets xattr ${name}`);
       }
       if (foreignXattrs.has(name)) continue;

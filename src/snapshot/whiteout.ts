@@ -1,5 +1,5 @@
 import { Failure } from "../base/mod.ts";
-import type { Stat } from "../sys/mod.ts";
+import { isNamespaced, type Stat } from "../sys/mod.ts";
 
 /**
  * Deleted files, in the two forms they have: in archives a file named `.wh.NAME`, and on overlayfs a
@@ -8,7 +8,9 @@ import type { Stat } from "../sys/mod.ts";
  */
 export const whiteoutPrefix = ".wh.";
 export const opaqueName = ".wh..wh..opq";
-export const opaqueXattr = "trusted.overlay.opaque";
+/** overlayfs's own names; only the host's root may set trusted ones. */
+export const overlayXattrs = isNamespaced ? "user.overlay." : "trusted.overlay.";
+export const opaqueXattr = `${overlayXattrs}opaque`;
 export const opaqueValue: Uint8Array = Buffer.from("y");
 
 export type Whiteout =

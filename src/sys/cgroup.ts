@@ -27,6 +27,9 @@ export function findCgroups(mounts: readonly MountPoint[] = listMounts()): Cgrou
   return unified && { version: 2, roots: new Map([["", unified.target]]) };
 }
 
+/** Trees of nothing: there is no limit, no figure and no freezer. */
+export const noCgroups: Cgroups = { version: 1, roots: new Map() };
+
 /** The directory of a group for a controller, or undefined where the host lacks the controller. */
 export function cgroupDirectory(
   { version, roots }: Cgroups,

@@ -9,6 +9,7 @@ export {
   cgroupDirectory,
   findCgroups,
   makeCgroup,
+  noCgroups,
   readCgroup,
   removeCgroup,
   writeCgroup,
@@ -137,7 +138,7 @@ export {
 } from "./nft-element.ts";
 export { type Redirect, redirectRequests } from "./nft-redirect.ts";
 export { openProcess, signalProcess, takeFile } from "./pidfd.ts";
-export { closeOnExec, lockFile, replaceProcess } from "./process.ts";
+export { closeOnExec, groupIdMax, isNamespaced, lockFile, replaceProcess } from "./process.ts";
 export { neverWait, openTerminalPeer, resizeTerminal } from "./pty.ts";
 export { type Outcome, run, runAny } from "./run.ts";
 export { compileSyscallFilter, type SyscallCondition, type SyscallRule } from "./seccomp.ts";

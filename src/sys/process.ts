@@ -1,5 +1,5 @@
 import { dlopen, ptr, FFIType as T } from "bun:ffi";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
 import { check, cstr, errnoOf, libcPath } from "./libc.ts";
 
@@ -33,6 +33,27 @@ export function replaceProcess(
   check("execve", libc.execve(cstr(argv[0]), args.array, variables.array), argv[0]);
   throw new Failure("internal", `Cannot execve "${argv[0]}": it returned`);
 }
+
+/** What is mapped into this process's user namespace: the first row's, by file. user_namespaces(7) */
+function mapped(file: "uid_map" | "gid_map"): number {
+  try {
+    const rows = readFileSync(`/proc/self/${file}`, "latin1").trim().split("\n");
+    return Math.max(
+      ...rows.map((row) => {
+        const [inside = 0, , count = 0] = row.trim().split(/\s+/).map(Number);
+        return inside + count;
+      }),
+    );
+  } catch {
+    return 2 ** 32 - 1; // a kernel without user namespaces
+  }
+}
+
+/** True where this process is root of a user namespace alone: a user started it, who is not root. */
+export const isNamespaced: boolean = mapped("uid_map") < 2 ** 32 - 1;
+
+/** The largest group ID that a process here can have, as far as sysctls take it. */
+export const groupIdMax: number = Math.min(mapped("gid_map"), 2 ** 31) - 1;
 
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
