@@ -11,7 +11,7 @@ import { releaseVolumes } from "./mounts.ts";
 import { makeId } from "./names.ts";
 import type { MountPlan } from "./plan.ts";
 import { hostnameFor } from "./process.ts";
-import { canWeighBlockIO } from "./resources.ts";
+import { canWeighBlockIO, noWeights } from "./resources.ts";
 import { donorOf, networkModeOf, planEndpoints } from "./sandbox.ts";
 import { systemPaths } from "./security.ts";
 import { never, now } from "./times.ts";
@@ -206,11 +206,7 @@ function warningsOf(host: HostConfig): string[] {
     ...(hasPorts && host.NetworkMode === "host"
       ? ["Published ports are discarded when using host network mode"]
       : []),
-    ...(host.BlkioWeight !== 0 && !canWeighBlockIO()
-      ? [
-          "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.",
-        ]
-      : []),
+    ...(host.BlkioWeight !== 0 && !canWeighBlockIO() ? [noWeights] : []),
     ...((host.BlkioWeightDevice ?? []).length > 0 && !canWeighBlockIO()
       ? [
           "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.",

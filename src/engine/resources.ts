@@ -5,6 +5,9 @@ import { parseDeviceRule, throttles } from "./devices.ts";
 import type { ResourceRequest } from "./types.ts";
 
 const periodDefaultUs = 100_000;
+/** Docker's warning where they are asked for all the same. */
+export const noWeights =
+  "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.";
 let weighs: boolean | undefined;
 
 /** Whether the host's kernel can share block I/O by weight. */

@@ -1,7 +1,7 @@
 import { Failure } from "../base/mod.ts";
 import type { Core } from "./core.ts";
 import { type PortChange, publishNow } from "./publish.ts";
-import { resources } from "./resources.ts";
+import { canWeighBlockIO, noWeights, resources } from "./resources.ts";
 import { parseRestartPolicy } from "./restart-policy.ts";
 import type { HostConfig, ResourceRequest, RestartPolicy } from "./types.ts";
 import { verifyResources } from "./verify.ts";
@@ -17,7 +17,8 @@ export async function update(core: Core, id: string, request: Request): Promise<
     }
     const { PublishAdd, PublishRemove, ...rest } = request;
     const isPublishing = PublishAdd !== undefined || PublishRemove !== undefined;
-    const merged = merge(container.hostConfig, rest);
+    const limits = canWeighBlockIO() ? rest : { ...rest, BlkioWeight: 0 };
+    const merged = merge(container.hostConfig, limits);
     verifyResources(merged);
     const undo = isPublishing ? await publishNow(core, container, request) : undefined;
     try {
@@ -30,7 +31,8 @@ export async function update(core: Core, id: string, request: Request): Promise<
     const { PortBindings, PublishAllPorts } = core.records.get(id).hostConfig;
     const hostConfig = { ...merged, PortBindings, PublishAllPorts };
     core.events.container(core.records.change(id, { hostConfig }), "update");
-    return [];
+    const asksWeight = (request.BlkioWeight ?? 0) !== 0 && !canWeighBlockIO();
+    return asksWeight ? [noWeights] : [];
   });
 }
 

@@ -38,7 +38,7 @@ export function verify(config: ContainerConfig, hostConfig: HostConfig): void {
     throw bad(`Invalid IPC mode: ${hostConfig.IpcMode.slice(0, 100)}`);
   }
   if (Object.keys(hostConfig.StorageOpt ?? {}).length > 0) {
-    throw bad("--storage-opt is not supported: overlay has no quota of its own here");
+    throw bad("--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
   }
   checkDeviceRequests(hostConfig.DeviceRequests);
 }
