@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -134,6 +135,24 @@ describe.skipIf(whyNot !== undefined)(`volumes${whyNot ? ` (skipped: ${whyNot})`
     expect(await refusal("run", "--rm", "-v", "bare:/d:U", "busybox", "true")).toContain(
       "invalid mode: U",
     );
+  });
+
+  test("idmap shows the owner's files as the container's user's, and the other way round", async () => {
+    const owned = mkdtempSync(`${host}/owned-`);
+    writeFileSync(`${owned}/file`, "");
+    for (const path of [owned, `${owned}/file`]) chownSync(path, 1000, 1000);
+    const script =
+      "stat -c %u:%g /d/file; touch /d/new; grep -c ' /d .*idmapped' /proc/self/mountinfo";
+    expect(await run(["-v", `${owned}:/d:idmap`], script)).toBe("0:0\n1");
+    expect(statSync(`${owned}/new`).uid).toBe(1000);
+    expect(await run(["-u", "33:33", "-v", `${owned}:/d:idmap`], script)).toBe("33:33\n1");
+    await run(["-v", "owned:/d"], "touch /d/file; chown 1000:1000 /d/file");
+    const mount = "type=volume,src=owned,dst=/d,idmap=uids=1000-7-1;gids=1000-8-1";
+    const look = ["busybox", "stat", "-c", "%u:%g", "/d/file"];
+    expect(await lading(["run", "--rm", "--mount", mount, ...look])).toBe("7:8\n");
+    const bad = await engine.lading(["run", "--rm", "--mount", `${mount}#1`, ...look]);
+    expect(bad.stderr).toContain("invalid idmap");
+    await engine.ok(["volume", "rm", "owned"]);
   });
 
   test("prune leaves named volumes, used ones, and those that are mounts of something", async () => {

@@ -179,6 +179,7 @@ function parseMount(value: unknown, where: string): MountRequest {
     Target: mount.text("Target") ?? "",
     ReadOnly: mount.flag("ReadOnly"),
     Consistency: mount.text("Consistency"),
+    IdMap: mount.text("IdMap"),
     ...mountOptions(mount),
   });
 }

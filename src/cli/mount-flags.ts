@@ -71,6 +71,9 @@ function setMountField(
     case "ro":
       draft.ReadOnly = flag(name, value);
       return;
+    case "idmap":
+      draft.IdMap = text;
+      return;
     case "consistency":
       draft.Consistency = text.toLowerCase();
       return;

@@ -13,6 +13,8 @@ describe("parseBind()", () => {
     ["/a:/b:ro", { kind: "bind", readOnly: true, readOnlyRecursive: true, mode: "ro" }],
     ["/a:/b:ro,Z,rshared", { kind: "bind", readOnly: true, propagation: "rshared" }],
     ["v1:/b", { kind: "volume", name: "v1", target: "/b", mode: "z" }],
+    ["/a:/b:idmap,ro", { kind: "bind", readOnly: true, idMap: "user" }],
+    ["v1:/b:idmap", { kind: "volume", idMap: "user" }],
     ["v1:/b:nocopy,ro", { kind: "volume", name: "v1", copy: false, readOnly: true }],
   ];
   for (const [raw, wanted] of good) {

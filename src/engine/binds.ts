@@ -14,6 +14,7 @@ export type MountDraft =
       readonly readOnlyRecursive: boolean;
       readonly createSource: boolean;
       readonly mode: string;
+      readonly idMap?: string;
     }
   | {
       readonly kind: "volume";
@@ -27,6 +28,7 @@ export type MountDraft =
       readonly copy: boolean;
       readonly subpath: string;
       readonly mode: string;
+      readonly idMap?: string;
     }
   | { readonly kind: "tmpfs"; readonly target: string; readonly options: readonly string[] }
   | {
@@ -44,6 +46,7 @@ const subjects: readonly (readonly string[])[] = [
   ["z", "Z"],
   propagations,
   ["nocopy"],
+  ["idmap"],
   ["consistent", "cached", "delegated"],
 ];
 const volumeName = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
@@ -62,6 +65,8 @@ export function parseBind(raw: string, volumeDriver = ""): MountDraft {
   const isBind = source.startsWith("/");
   checkTarget(target, isBind ? "bind" : "volume", `invalid volume specification: '${raw}': `);
   const readOnly = flags.includes("ro");
+  // Ours: whoever owns the source is the container's user.
+  const idMap = flags.includes("idmap") ? { idMap: "user" } : {};
   if (isBind) {
     if (flags.includes("nocopy")) throw new Failure("invalid", `invalid mode: ${mode}`);
     return {
@@ -74,6 +79,7 @@ export function parseBind(raw: string, volumeDriver = ""): MountDraft {
       readOnlyRecursive: readOnly,
       createSource: true,
       mode,
+      ...idMap,
     };
   }
   if (flags.some((flag) => propagations.includes(flag))) {
@@ -91,6 +97,7 @@ export function parseBind(raw: string, volumeDriver = ""): MountDraft {
     copy: !flags.includes("nocopy"),
     subpath: "",
     mode: mode === "" && source !== "" ? "z" : mode,
+    ...idMap,
   };
 }
 
@@ -110,7 +117,9 @@ export function parseVolumesFrom(spec: string): { container: string; mode: strin
     throw new Failure("invalid", "volumes-from specification cannot be an empty string");
   }
   const flags = parseMode(mode);
-  const isOdd = flags?.some((flag) => flag === "nocopy" || propagations.includes(flag));
+  const isOdd = flags?.some(
+    (flag) => ["nocopy", "idmap"].includes(flag) || propagations.includes(flag),
+  );
   if (rest.length > 0 || !flags || isOdd) {
     throw new Failure("invalid", `invalid mode: ${[mode, ...rest].join(":")}`);
   }

@@ -7,6 +7,7 @@ import {
   defaultPropagation,
   type MountDraft,
 } from "./binds.ts";
+import { checkIdMap } from "./idmap.ts";
 import type { MountRequest } from "./types.ts";
 
 const propagations = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
@@ -41,6 +42,7 @@ export async function parseMountRequest(request: MountRequest): Promise<MountDra
   refuseField("VolumeOptions", ["volume"]);
   refuseField("TmpfsOptions", ["tmpfs"]);
   refuseField("ImageOptions", ["image"]);
+  refuseField("IdMap", ["bind", "volume"]);
   switch (request.Type) {
     case "bind":
       return await bindDraft(request, refuse);
@@ -90,6 +92,7 @@ async function bindDraft(request: MountRequest, refuse: Refuse): Promise<MountDr
     readOnlyRecursive: readOnly && recursive && !(options.ReadOnlyNonRecursive ?? false),
     createSource,
     mode: "",
+    ...idMapOf(request),
   };
 }
 
@@ -107,8 +110,11 @@ function volumeDraft(request: MountRequest, refuse: Refuse): MountDraft {
     copy: !(options.NoCopy ?? false),
     subpath: checkSubpath(options.Subpath ?? "", refuse),
     mode: name === "" ? "" : "z",
+    ...idMapOf(request),
   };
 }
+
+const idMapOf = ({ IdMap = "" }: MountRequest) => (IdMap ? { idMap: checkIdMap(IdMap) } : {});
 
 function tmpfsDraft({ Target, ReadOnly, TmpfsOptions }: MountRequest): MountDraft {
   const { SizeBytes = 0, Mode = 0 } = TmpfsOptions ?? {};

@@ -3,6 +3,7 @@ import { Failure, isFailure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import type { Mount } from "../sys/mod.ts";
 import type { Core } from "./core.ts";
+import { idMapOptions } from "./idmap.ts";
 import type { MountPlan } from "./plan.ts";
 import { bindSubpath } from "./subpaths.ts";
 
@@ -25,11 +26,14 @@ async function readyMount(core: Core, id: string, plan: MountPlan): Promise<Moun
         // One mount has nothing below it, and crun takes the "r" for a recursive bind.
         plan.recursive ? plan.propagation : plan.propagation.replace(/^r/, ""),
         ...(await readOnlyOptions(plan)),
+        ...(await ownersFor(core, id, plan, plan.source)),
       ]);
     case "volume": {
       const root = await core.volumes.mount(plan.name, id);
       const source = plan.subpath === "" ? root : bindSubpath(core, id, root, plan.subpath);
-      return bind(source, plan.target, ["rbind", "rprivate", ...(plan.readOnly ? ["ro"] : [])]);
+      const owners = await ownersFor(core, id, plan, source);
+      const readOnly = plan.readOnly ? ["ro"] : [];
+      return bind(source, plan.target, ["rbind", "rprivate", ...readOnly, ...owners]);
     }
     case "tmpfs":
       return { type: "tmpfs", source: "tmpfs", target: plan.target, options: plan.options };
@@ -39,6 +43,14 @@ async function readyMount(core: Core, id: string, plan: MountPlan): Promise<Moun
       return bind(source, plan.target, ["rbind", "rprivate", "ro"]);
     }
   }
+}
+
+/** What makes the owners of a mount others than those on the disk. */
+async function ownersFor(core: Core, id: string, plan: { idMap?: string }, source: string) {
+  const { idMap } = plan;
+  if (!idMap) return [];
+  const root = await core.snapshots.mount(id);
+  return await idMapOptions(idMap, source, { root, user: core.records.get(id).config.User });
 }
 
 /** Nothing can be mounted below a file, and runtimes take no recursive flag for one. */

@@ -12,6 +12,8 @@ export type MountPlan =
       readonly readOnlyRecursive: boolean;
       readonly createSource: boolean;
       readonly mode: string;
+      /** As `checkIdMap` takes it. */
+      readonly idMap?: string;
     }
   | {
       readonly kind: "volume";
@@ -28,6 +30,8 @@ export type MountPlan =
       readonly labels: Readonly<Record<string, string>>;
       readonly options: Readonly<Record<string, string>>;
       readonly mode: string;
+      /** As `checkIdMap` takes it. */
+      readonly idMap?: string;
     }
   | { readonly kind: "tmpfs"; readonly target: string; readonly options: readonly string[] }
   | {

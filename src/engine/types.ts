@@ -33,6 +33,8 @@ export interface MountRequest {
   readonly Target: string;
   readonly ReadOnly?: boolean;
   readonly Consistency?: string;
+  /** Ours, of binds and volumes: who owns what; as `checkIdMap` takes it. */
+  readonly IdMap?: string;
   readonly BindOptions?: {
     readonly Propagation?: string;
     readonly NonRecursive?: boolean;

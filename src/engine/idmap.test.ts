@@ -1,0 +1,31 @@
+import { expect, test } from "bun:test";
+import { checkIdMap, swap } from "./idmap.ts";
+
+test.each([
+  "",
+  "user",
+  "uids=1000-0-1;gids=1000-0-1",
+  "gids=0-0-4294967295;uids=0-1-2#5-6-7",
+])("checkIdMap() takes %p", (text) => expect(checkIdMap(text)).toBe(text));
+
+test.each([
+  "yes",
+  "uids=1-2-3",
+  "uids=1-2-3;uids=1-2-3",
+  "uids=1-2-3;gids=1-2-0",
+  "uids=1-2-3;gids=1-2-4294967295",
+  "uids=1-2-3;gids=1-2-3,suid",
+  "uids=1-2-3;gids=1-2-3;x=1-2-3",
+  `uids=1-2-3;gids=${"1-2-3#".repeat(400)}1-2-3`,
+])("checkIdMap() refuses %p", (text) => {
+  expect(() => checkIdMap(text)).toThrow("invalid idmap");
+});
+
+test.each([
+  [0, 1000, "0-1000-1#1-1-999#1000-0-1#1001-1001-4294966294"],
+  [1001, 1000, "0-0-1000#1000-1001-1#1001-1000-1#1002-1002-4294966293"],
+  [5, 5, "0-0-4294967295"],
+])("swap() exchanges %p and %p", (one, other, wanted) => {
+  expect(swap(one, other)).toBe(wanted);
+  expect(swap(other, one)).toBe(wanted);
+});
