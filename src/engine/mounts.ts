@@ -50,7 +50,7 @@ async function ownersFor(core: Core, id: string, plan: { idMap?: string }, sourc
   const { idMap } = plan;
   if (!idMap) return [];
   const root = await core.snapshots.mount(id);
-  return await idMapOptions(idMap, source, { root, user: core.records.get(id).config.User });
+  return await idMapOptions(idMap, source, { root, user: core.records.get(id).config.User ?? "" });
 }
 
 /** Nothing can be mounted below a file, and runtimes take no recursive flag for one. */
