@@ -139,6 +139,12 @@ const used: readonly DaemonKey[] = [
     about: "Its options: NAME=VALUE",
   },
   {
+    flag: "authorization-plugin",
+    key: "authorization-plugins",
+    kind: "list",
+    about: "Ask this plugin about each request",
+  },
+  {
     flag: "insecure-registry",
     key: "insecure-registries",
     kind: "list",
@@ -273,7 +279,6 @@ const refused: readonly DaemonKey[] = (
     ["default-gateway", "text", "the gateway of the default network is its bridge"],
     ["default-gateway-v6", "text", "the gateway of the default network is its bridge"],
     ["host-gateway-ips", "list", "host-gateway is the bridge's address", "host-gateway-ip"],
-    ["authorization-plugins", "list", "Lading asks no such plugins", "authorization-plugin"],
     ["cdi-spec-dirs", "list", "specifications are read from /etc/cdi and /run/cdi", "cdi-spec-dir"],
     ["userns-remap", "text", "containers run in the host's user namespace"],
     ["rootless", "switch", "this daemon takes root"],

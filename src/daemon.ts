@@ -118,6 +118,7 @@ async function serve(current: Current, argv: readonly string[]): Promise<void> {
     engine: measured.engine,
     listen: places,
     directory: `${options.dataRoot}/spool`,
+    authorization: { plugins: stores.plugins, names: options.authorizationPlugins },
     audit: async () => audit({ ...options, ...stores }),
     disk: diskParts({ dataRoot: options.dataRoot, ...stores }),
     info: infoOf(current, id, registries.info),
@@ -230,7 +231,7 @@ async function openStores(
       defaultBridge: options.defaultBridge,
     }),
   ]);
-  const volumes = await openVolumeStore(at("volume"));
+  const volumes = await openVolumeStore({ ...at("volume"), plugins });
   const { images, transfers } = await openImages({
     ...at("image"),
     content,
@@ -253,7 +254,15 @@ async function openStores(
     runtimeName: options.runtime,
     defaults: () => current.options.containers,
   });
-  return { ...joined, volumes, builder, engine, transfers, registries: registriesOf(transfers) };
+  return {
+    ...joined,
+    plugins,
+    volumes,
+    builder,
+    engine,
+    transfers,
+    registries: registriesOf(transfers),
+  };
 }
 
 /** The registry that `--registry` asks for; its data are below `registry/` of the engine's data root. */

@@ -40,6 +40,8 @@ export interface DaemonOptions {
   readonly labels: readonly string[];
   /** Registries without TLS, or with a certificate that nobody vouches for: HOST[:PORT] or a range. */
   readonly insecureRegistries: readonly string[];
+  /** Plugins that are asked about each request, in this order. */
+  readonly authorizationPlugins: readonly string[];
   /** Mirrors of Docker Hub, as dockerd's. */
   readonly registryMirrors: readonly string[];
   /** The table of registries; undefined where it is the default one, which may be absent. */
@@ -122,6 +124,7 @@ export function parseDaemonOptions(argv: readonly string[]): DaemonOptions | "he
     logLevel: parseLevel(values),
     logFormat: values.word("log-format", ["text", "json"]) ?? "text",
     labels: parseLabels(values),
+    authorizationPlugins: values.list("authorization-plugin"),
     buildCacheBytesMax: bytesOf(values, "build-cache-max") ?? 20 * 2 ** 30,
     liveRestore: values.is("live-restore") ?? true,
     shutdownTimeoutS: values.count("shutdown-timeout", 15, -1),

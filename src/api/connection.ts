@@ -113,6 +113,12 @@ export class ServerConnection {
     } catch (error) {
       exchange.fail(error);
     }
+    try {
+      await exchange.release();
+    } catch (error) {
+      log("warn", "An answer that was streamed is denied", { path: exchange.path, error });
+      this.socket.destroy();
+    }
     if (exchange.isHijacked) return;
     exchange.finish();
     try {

@@ -5,6 +5,7 @@ import type { Engine } from "../engine/mod.ts";
 import type { ImageStore, Report } from "../image/mod.ts";
 import type { NetworkStore } from "../network/mod.ts";
 import type { Platform } from "../oci/mod.ts";
+import type { Plugins } from "../plugin/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
 import type { VolumeStore } from "../volume/mod.ts";
 import type {
@@ -92,6 +93,9 @@ export interface Context {
     audit(): Promise<DiskAuditAnswer>;
     check(options: { readonly repair: boolean }): Promise<DiskCheckAnswer>;
   };
+  readonly plugins?: Plugins;
+  /** Who is asked about each request, in this order. */
+  readonly authorization?: { readonly plugins: Plugins; readonly names: readonly string[] };
   /** Compares what the engine knows with what the kernel has: `lading doctor` asks. */
   readonly audit?: () => Promise<AuditAnswer>;
 }

@@ -43,6 +43,13 @@ export function recordAnswers(to: Recorder | undefined): void {
   recorder = to;
 }
 
+/** What is asked about an answer: of one that was streamed without the body. */
+export type Review = (answer: {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | Buffer;
+}) => Promise<void>;
+
 export class Exchange {
   readonly method: string;
   readonly target: string;
@@ -61,6 +68,10 @@ export class Exchange {
   #state: "open" | "streaming" | "done" = "open";
   #isChunked = false;
   #mustClose = false;
+  #peeked: Buffer | undefined;
+  /** Sees an answer before it is sent, or when it was streamed; may throw a Failure instead of it. */
+  review: Review | undefined;
+  #held: { status: number; headers: string; body: string | Buffer } | undefined;
 
   constructor(connection: ServerConnection, head: Head) {
     this.#connection = connection;
@@ -108,8 +119,22 @@ export class Exchange {
     this.#mustClose = true;
   }
 
+  /** The connection that the request came by. */
+  get socket(): Socket {
+    return this.#connection.socket;
+  }
+
+  /** The whole body, which `body` then gives once more. @throws Failure "invalid" — too long */
+  async peek(sizeBytesMax: number): Promise<Buffer> {
+    this.#peeked = await this.bytes(sizeBytesMax);
+    return this.#peeked;
+  }
+
   /** The body as it comes. @throws Failure "invalid" — malformed, or cut short */
   async *body(): AsyncGenerator<Uint8Array> {
+    const peeked = this.#peeked;
+    this.#peeked = undefined;
+    if (peeked && peeked.length > 0) yield peeked;
     for (;;) {
       const bytes = await this.#connection.readBody();
       if (!bytes) return;
@@ -154,6 +179,31 @@ export class Exchange {
   #whole(status: number, headers: string, body: string | Buffer): void {
     if (this.#state !== "open") throw new Error("Broken invariant: answered twice");
     this.#state = "done";
+    if (this.review) this.#held = { status, headers, body };
+    else this.#send(status, headers, body);
+  }
+
+  /** Sends what was held back, if it may be. */
+  async release(): Promise<void> {
+    const { review } = this;
+    const held = this.#held;
+    this.review = undefined;
+    this.#held = undefined;
+    if (!review) return;
+    const { status = 200, headers = "", body = "" } = held ?? {};
+    const lines = headers.split("\r\n").filter((line) => line !== "");
+    const pairs = lines.map((line) => line.split(/: (.*)/s).slice(0, 2));
+    try {
+      await review({ status, headers: Object.fromEntries(pairs), body });
+      if (held) this.#send(status, headers, body);
+    } catch (error) {
+      if (!held) throw error;
+      this.#state = "open";
+      this.fail(error);
+    }
+  }
+
+  #send(status: number, headers: string, body: string | Buffer): void {
     const isBare = status === 204 || status === 304;
     recorder?.({ method: this.method, path: this.path, status, body: body.toString() });
     const length = isBare ? "" : `Content-Length: ${Buffer.byteLength(body)}\r\n`;

@@ -65,6 +65,10 @@ function fileSystemAt(path: string): string {
 
 const machineNames: Readonly<Record<string, string>> = { amd64: "x86_64", arm64: "aarch64" };
 
+/** Those that were used since the start. */
+const pluginNames = ({ plugins }: Context, kind: string) =>
+  plugins?.known(kind).map(({ name }) => name) ?? [];
+
 /** All of `GET /info`. */
 export function systemInfo(context: Context): SystemInfo {
   const { info } = context;
@@ -80,9 +84,9 @@ export function systemInfo(context: Context): SystemInfo {
       ["Native Overlay Diff", "true"],
     ],
     Plugins: {
-      Volume: ["local"],
+      Volume: ["local", ...pluginNames(context, "VolumeDriver")],
       Network: ["bridge", "host", "ipvlan", "macvlan", "null"],
-      Authorization: null,
+      Authorization: context.authorization?.names.length ? context.authorization.names : null,
       Log: [...logDrivers],
     },
     ...hostPart(host),

@@ -3,7 +3,8 @@ import { appendFileSync, mkdirSync, rmSync } from "node:fs";
 import type { Server, Socket } from "node:net";
 import { log } from "../base/mod.ts";
 import { nameServer } from "./answers.ts";
-import { ServerConnection } from "./connection.ts";
+import { authorizing } from "./authorize.ts";
+import { type Handler, ServerConnection } from "./connection.ts";
 import type { Context } from "./context.ts";
 import { recordAnswers } from "./exchange.ts";
 import { type Listen, listen } from "./listen.ts";
@@ -32,6 +33,11 @@ export async function serveApi({ listen: wanted, ...context }: ServeOptions): Pr
   mkdirSync(context.directory, { recursive: true, mode: 0o700 });
   nameServer(context.info.version);
   recordToFile(process.env["LADING_API_RECORD"]);
+  const { authorization } = context;
+  const answer: Handler = (exchange) => route(exchange, context);
+  const handle = authorization?.names.length
+    ? authorizing(authorization.plugins, authorization.names, answer)
+    : answer;
   const connections = new Set<ServerConnection>();
   const take = (socket: Socket) => {
     if (connections.size >= connectionsMax) {
@@ -40,7 +46,7 @@ export async function serveApi({ listen: wanted, ...context }: ServeOptions): Pr
       socket.end("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
       return;
     }
-    const connection = new ServerConnection(socket, (exchange) => route(exchange, context));
+    const connection = new ServerConnection(socket, handle);
     connections.add(connection);
     socket.once("close", () => connections.delete(connection));
   };
