@@ -46,17 +46,34 @@ export async function* decompress(
   source: AsyncIterable<Uint8Array>,
   options: DecompressOptions = {},
 ): AsyncGenerator<Uint8Array, void> {
-  const { sizeBytesMax = Number.MAX_SAFE_INTEGER, ratioMax = 1100, through } = options;
-  const count = { in: 0, out: 0 };
+  const count = new Expansion(options);
   const peeked = await peek(source, count);
   const how = sniffCompression(peeked.first);
-  for await (const chunk of plain(how, peeked.all, through)) {
-    count.out += chunk.length;
-    const isBomb = count.out > freeBytes && count.out > count.in * ratioMax;
-    if (count.out > sizeBytesMax || isBomb) {
-      throw new Failure("exhausted", `Cannot decompress: more than ${count.out} bytes come out`);
-    }
+  for await (const chunk of plain(how, peeked.all, options.through)) {
+    count.add(chunk.length);
     yield chunk;
+  }
+}
+
+/** Counts what goes into a decoder and comes out of it, and stops a bomb. */
+export class Expansion {
+  readonly #sizeBytesMax: number;
+  readonly #ratioMax: number;
+  #out = 0;
+  /** Bytes that went in. */
+  in = 0;
+
+  constructor({ sizeBytesMax, ratioMax }: DecompressOptions = {}) {
+    this.#sizeBytesMax = sizeBytesMax ?? Number.MAX_SAFE_INTEGER;
+    this.#ratioMax = ratioMax ?? 1100;
+  }
+
+  /** Counts bytes that came out. @throws Failure "exhausted" */
+  add(bytes: number): void {
+    this.#out += bytes;
+    const isBomb = this.#out > freeBytes && this.#out > this.in * this.#ratioMax;
+    if (this.#out <= this.#sizeBytesMax && !isBomb) return;
+    throw new Failure("exhausted", `Cannot decompress: more than ${this.#out} bytes come out`);
   }
 }
 

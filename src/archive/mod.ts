@@ -7,6 +7,7 @@ export {
   type Compression,
   type DecompressOptions,
   decompress,
+  Expansion,
   gzip,
   magicBytes,
   sniffCompression,

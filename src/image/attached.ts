@@ -26,8 +26,8 @@ export async function fetchAttached(
       const blobs = blobsOf(bytes);
       if (blobs.reduce((sum, { size }) => sum + size, 0) > bytesMax) continue;
       using _pinned = store.pin(blobs.map((blob) => blob.digest));
-      const told = () => {};
-      for (const blob of blobs) await downloads.fetch(blob, { repository, told, signal });
+      const listener = { came: () => {} };
+      for (const blob of blobs) await downloads.fetch(blob, { repository, listener, signal });
       origins.setAttached(plan.id, { digest, mediaType, bytes });
     } catch (error) {
       if (signal.aborted) throw error;

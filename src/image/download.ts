@@ -1,24 +1,47 @@
-import { type FileHandle, mkdir, open, readdir, rm, stat } from "node:fs/promises";
-import { Failure, Gate, isFailure } from "../base/mod.ts";
+import { mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { type Code, Failure, Gate, isFailure, log } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
-import { algorithmOf, type Descriptor, type Digest, DigestHasher, hexOf } from "../oci/mod.ts";
+import { type Descriptor, type Digest, hexOf } from "../oci/mod.ts";
 import { RegistryFailure, type Repository } from "../registry/mod.ts";
-import { diskFailure } from "../sys/mod.ts";
+import { type GrowingFile, Growth } from "../snapshot/mod.ts";
+import { diskFailure, errnoOf } from "../sys/mod.ts";
+import { Partial } from "./partial.ts";
 
-/** Told how far a download is, in bytes of the whole. */
-export type Told = (bytes: number) => void;
+/** Told how a download goes. */
+export interface Listener {
+  /** So many bytes of the whole are here. */
+  came(bytes: number): void;
+  /** All are here and verified. */
+  arrived?(): void;
+}
+
+/** A layer that is unpacked while its blob comes. */
+export interface Arriving {
+  readonly diffId: Digest;
+  unpack(file: GrowingFile, signal: AbortSignal): Promise<void>;
+}
+
+export interface FetchOptions {
+  readonly repository: Repository;
+  readonly listener: Listener;
+  readonly signal: AbortSignal;
+  readonly layer?: Arriving;
+}
 
 interface Flight {
-  readonly done: Promise<void>;
-  readonly told: Set<Told>;
+  /** True when `layer` was unpacked too. */
+  readonly done: Promise<boolean>;
+  readonly layer: Arriving | undefined;
+  readonly listeners: Set<Listener>;
   readonly abort: AbortController;
+  hasArrived: boolean;
   waiters: number;
 }
 
-const pieceBytes = 256 << 10;
 /** As Docker; each holds some megabytes in the HTTP client where the registry is faster than the disk. */
 const downloadsAtOnceDefault = 3;
 const triesMax = 5;
+const liesAs: ReadonlySet<Code> = new Set(["corrupt", "invalid", "exhausted", "unsupported"]);
 const partialMsMax = 7 * 24 * 3_600_000;
 
 /**
@@ -54,46 +77,70 @@ export class Downloads {
   }
 
   /**
-   * Success means that the blob is in the content store, verified.
+   * Success means that the blob is in the content store, verified; true, that the layer which was asked for
+   * is unpacked too. Otherwise the file is still to be unpacked: it was here, or it came too slowly.
    * @throws Failure "corrupt" — the registry sent something else; "denied" | "not_found" | "unavailable"
    */
-  async fetch(
-    descriptor: Descriptor,
-    { repository, told, signal }: { repository: Repository; told: Told; signal: AbortSignal },
-  ): Promise<void> {
+  async fetch(descriptor: Descriptor, options: FetchOptions): Promise<boolean> {
     const { digest } = descriptor;
-    if ((await this.#content.size(digest)) !== undefined) return;
+    const isHere = !this.#flights.has(digest) && (await this.#content.size(digest)) !== undefined;
+    if (isHere) {
+      options.listener.arrived?.();
+      return false;
+    }
     const running = this.#flights.get(digest);
-    if (!running) return await this.#wait(this.#start(descriptor, repository), told, signal);
+    if (!running) return await this.#wait(this.#start(descriptor, options), options);
     try {
-      await this.#wait(running, told, signal);
+      const isUnpacked = await this.#wait(running, options);
+      return isUnpacked && running.layer?.diffId === options.layer?.diffId;
     } catch (error) {
-      if (signal.aborted) throw error;
+      if (options.signal.aborted) throw error;
       // It was another's, with other rights or from elsewhere.
-      await this.fetch(descriptor, { repository, told, signal });
+      return await this.fetch(descriptor, options);
     }
   }
 
-  #start(descriptor: Descriptor, repository: Repository): Flight {
+  #start(descriptor: Descriptor, { repository, layer }: FetchOptions): Flight {
     const { digest } = descriptor;
-    const told = new Set<Told>();
+    const listeners = new Set<Listener>();
     const abort = new AbortController();
     const tell = (bytes: number) => {
-      for (const each of told) each(bytes);
+      for (const each of listeners) each.came(bytes);
     };
-    const work = { repository, tell, signal: abort.signal };
-    const done = this.#gate
-      .run(() => this.#download(descriptor, work))
-      .finally(() => this.#flights.delete(digest));
-    done.catch(() => {}); // its waiters see the error; all of them may be gone
-    const flight = { done, told, abort, waiters: 0 };
+    const work = { repository, tell, signal: abort.signal, growth: new Growth(), layer };
+    const flight: Flight = {
+      done: this.#fly(descriptor, work, () => {
+        flight.hasArrived = true;
+        for (const each of listeners) each.arrived?.();
+      }),
+      ...{ layer, listeners, abort, hasArrived: false, waiters: 0 },
+    };
+    flight.done.catch(() => {}); // its waiters see the error; all of them may be gone
     this.#flights.set(digest, flight);
     return flight;
   }
 
-  async #wait(flight: Flight, told: Told, signal: AbortSignal): Promise<void> {
+  async #fly(descriptor: Descriptor, work: Work, arrived: () => void): Promise<boolean> {
+    const { digest } = descriptor;
+    try {
+      const unpacking = await this.#gate.run(() => this.#download(descriptor, work));
+      arrived();
+      return await unpacking.outcome;
+    } catch (error) {
+      // It is what the registry says it is, and no layer: it would only lie here.
+      if (error instanceof Failure && liesAs.has(error.code) && !errnoOf(error)) {
+        await this.#content.remove(digest);
+      }
+      throw error;
+    } finally {
+      this.#flights.delete(digest);
+    }
+  }
+
+  async #wait(flight: Flight, { listener, signal }: FetchOptions): Promise<boolean> {
     flight.waiters++;
-    flight.told.add(told);
+    flight.listeners.add(listener);
+    if (flight.hasArrived) listener.arrived?.();
     let give = () => {};
     const gone = new Promise<never>((_, reject) => {
       give = () => reject(new Failure("unavailable", "Cannot finish the pull: it was given up"));
@@ -101,36 +148,81 @@ export class Downloads {
     if (signal.aborted) give();
     else signal.addEventListener("abort", give, { once: true });
     try {
-      await Promise.race([flight.done, gone]);
+      return await Promise.race([flight.done, gone]);
     } finally {
       signal.removeEventListener("abort", give);
-      flight.told.delete(told);
+      flight.listeners.delete(listener);
       if (--flight.waiters === 0) flight.abort.abort();
     }
   }
 
-  async #download(descriptor: Descriptor, work: Work): Promise<void> {
-    const path = `${this.#directory}/${hexOf(descriptor.digest)}`;
+  /** Ends when the blob is here; its unpacking may go on. */
+  async #download(
+    descriptor: Descriptor,
+    work: Work,
+  ): Promise<{ readonly outcome: Promise<boolean> }> {
+    const { digest } = descriptor;
+    const path = `${this.#directory}/${hexOf(digest)}`;
+    const whole = Promise.withResolvers<void>();
+    whole.promise.catch(() => {}); // nobody may be unpacking
     try {
+      const unpacking = work.layer
+        ? await unpackArriving(path, work.layer, { ...work, whole: whole.promise })
+        : { outcome: Promise.resolve(false) };
       await fetchFile(path, descriptor, work);
       await this.#content.adopt(path, {
-        expected: descriptor.digest,
+        expected: digest,
         trusted: true,
         sync: "later", // the registry has it still
       });
+      whole.resolve();
+      return unpacking;
     } catch (error) {
+      work.growth.tell(0, "broken");
+      whole.reject(error);
       if (isFailure(error, "corrupt") || isFailure(error, "exhausted")) {
         await rm(path, { force: true });
       }
-      throw diskFailure(error, "download", descriptor.digest);
+      throw diskFailure(error, "download", digest);
     }
   }
 }
 
+/**
+ * Begins to unpack the file at `path`, which is made when absent. The outcome is false where that has to be
+ * done again from the whole file, and an error where it would be the same again.
+ */
+async function unpackArriving(
+  path: string,
+  layer: Arriving,
+  { growth, whole, signal }: Work & { readonly whole: Promise<void> },
+): Promise<{ readonly outcome: Promise<boolean> }> {
+  // By descriptor, for the name is another once the file is whole.
+  const file = await open(path, "a+", 0o600);
+  const unpack = async () => {
+    try {
+      await layer.unpack({ path: `/proc/self/fd/${file.fd}`, growth, whole }, signal);
+      return true;
+    } catch (error) {
+      await whole; // what is wrong with the blob itself outweighs
+      if (!isFailure(error, "timeout") && !isFailure(error, "unavailable")) throw error;
+      log("debug", "A layer is unpacked once more", { diffId: layer.diffId, why: error });
+      return false;
+    } finally {
+      await file.close();
+    }
+  };
+  const outcome = unpack();
+  outcome.catch(() => {}); // seen when the blob is here
+  return { outcome };
+}
+
 interface Work {
   readonly repository: Repository;
-  readonly tell: Told;
+  readonly tell: (bytes: number) => void;
   readonly signal: AbortSignal;
+  readonly growth: Growth;
+  readonly layer: Arriving | undefined;
 }
 
 /** Fetches until the file is whole; each try that brings something earns new ones. */
@@ -140,7 +232,7 @@ async function fetchFile(path: string, descriptor: Descriptor, work: Work): Prom
     const file = await open(path, "a+", 0o600);
     let partial: Partial;
     try {
-      partial = await Partial.of(file, descriptor);
+      partial = await Partial.of(file, descriptor, work.growth);
       wasResumed ||= partial.sizeBytes > 0;
       if (partial.sizeBytes < descriptor.size) await fetchRest(partial, descriptor, work);
     } catch (error) {
@@ -149,7 +241,10 @@ async function fetchFile(path: string, descriptor: Descriptor, work: Work): Prom
       before = sizeBytes;
       const isWrong = isFailure(error, "exhausted");
       if ((isWrong || failed > 1) && work.repository.distrust(descriptor.digest)) {
-        if (isWrong) await file.truncate(0);
+        if (isWrong) {
+          work.growth.tell(0, "broken");
+          await file.truncate(0);
+        }
         continue;
       }
       if (work.signal.aborted || !isBroken(error) || failed >= triesMax) throw error;
@@ -158,7 +253,11 @@ async function fetchFile(path: string, descriptor: Descriptor, work: Work): Prom
     } finally {
       await file.close();
     }
-    if (partial.digest() === descriptor.digest) return;
+    if (partial.digest() === descriptor.digest) {
+      work.growth.tell(partial.sizeBytes, "whole");
+      return;
+    }
+    work.growth.tell(0, "broken");
     await rm(path, { force: true });
     // A part from before a crash of the host may have holes: once more from the start.
     const isOver = !wasResumed && !work.repository.distrust(descriptor.digest);
@@ -200,76 +299,4 @@ function damaged(digest: Digest, { domain, path }: Repository): Failure {
     "corrupt",
     `filesystem layer verification failed for digest ${digest}: ${domain}/${path} sent other bytes`,
   );
-}
-
-/** A file that grows, with the hash of what is in it. Writes go on while the next piece is gathered. */
-class Partial {
-  readonly #file: FileHandle;
-  #hasher: DigestHasher;
-  /** One is filled while the other is written. */
-  #piece = Buffer.allocUnsafe(pieceBytes);
-  #other = Buffer.allocUnsafe(pieceBytes);
-  #used = 0;
-  #writing: Promise<unknown> = Promise.resolve();
-  sizeBytes = 0;
-
-  private constructor(file: FileHandle, digest: Digest) {
-    this.#file = file;
-    this.#hasher = new DigestHasher(algorithmOf(digest));
-  }
-
-  static async of(file: FileHandle, { size, digest }: Descriptor): Promise<Partial> {
-    const partial = new Partial(file, digest);
-    if ((await file.stat()).size > size) await file.truncate(0);
-    const piece = Buffer.allocUnsafe(pieceBytes);
-    for (;;) {
-      const { bytesRead } = await file.read(piece, 0, pieceBytes, partial.sizeBytes);
-      if (bytesRead === 0) return partial;
-      partial.#hasher.update(piece.subarray(0, bytesRead));
-      partial.sizeBytes += bytesRead;
-    }
-  }
-
-  async push(chunk: Uint8Array): Promise<void> {
-    for (let at = 0; at < chunk.length; ) {
-      const take = Math.min(chunk.length - at, pieceBytes - this.#used);
-      this.#piece.set(chunk.subarray(at, at + take), this.#used);
-      at += take;
-      this.#used += take;
-      if (this.#used === pieceBytes) await this.flush(false);
-    }
-    this.sizeBytes += chunk.length;
-  }
-
-  /** Gives what is gathered to the file; with `wait`, until it is there. */
-  async flush(wait = true): Promise<void> {
-    await this.#writing;
-    if (this.#used > 0) {
-      const full = this.#piece.subarray(0, this.#used);
-      this.#hasher.update(full);
-      this.#writing = writeAll(this.#file, full);
-      this.#writing.catch(() => {}); // seen by the next await of it
-      [this.#piece, this.#other] = [this.#other, this.#piece];
-      this.#used = 0;
-    }
-    if (wait) await this.#writing;
-  }
-
-  /** The registry begins at the start again. */
-  async restart(): Promise<void> {
-    await this.#file.truncate(0);
-    this.#hasher = new DigestHasher(this.#hasher.algorithm);
-    this.sizeBytes = 0;
-  }
-
-  digest(): Digest {
-    return this.#hasher.digest();
-  }
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
-    // The file is open for appending.
-    at += (await file.write(bytes, at, bytes.length - at)).bytesWritten;
-  }
 }

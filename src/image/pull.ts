@@ -1,4 +1,4 @@
-import { Failure, Gate } from "../base/mod.ts";
+import { Failure } from "../base/mod.ts";
 import {
   type Descriptor,
   type Digest,
@@ -12,6 +12,7 @@ import {
   type Reference,
 } from "../oci/mod.ts";
 import type { Credentials, RegistryClient, Repository } from "../registry/mod.ts";
+import type { GrowingFile } from "../snapshot/mod.ts";
 import { fetchAttached } from "./attached.ts";
 import type { Downloads } from "./download.ts";
 import type { Origins } from "./origins.ts";
@@ -39,8 +40,6 @@ export interface PullOptions {
   readonly signal: AbortSignal;
 }
 
-const unpacksAtOnce = 2;
-const unpacking = new Gate(unpacksAtOnce);
 const reportEveryMs = 100;
 
 /** Pulls what the text names; a name without tag and digest stands for all tags. Gives the last image. */
@@ -214,16 +213,30 @@ async function fetchLayer(
   { diffId, descriptor }: { diffId: Digest; descriptor: Descriptor },
 ): Promise<void> {
   const id = shortOf(descriptor.digest);
-  const told = teller(report, id, descriptor.size);
-  await downloads.fetch(descriptor, { repository, told, signal });
-  report({ status: "Verifying Checksum", id });
-  report({ status: "Download complete", id });
-  await unpacking.run(async () => {
-    if (signal.aborted) throw new Failure("unavailable", "Cannot finish the pull: it was given up");
-    const progress = { current: descriptor.size, total: descriptor.size };
-    report({ status: "Extracting", id, progress });
-    await store.unpack(descriptor.digest, diffId, signal);
-  });
+  const listener = {
+    came: teller(report, id, descriptor.size),
+    arrived: () => {
+      report({ status: "Verifying Checksum", id });
+      report({ status: "Download complete", id });
+      const progress = { current: descriptor.size, total: descriptor.size };
+      report({ status: "Extracting", id, progress });
+    },
+  };
+  const named = (error: unknown): never => {
+    if (!(error instanceof Failure) || error.code === "unavailable" || error.code === "timeout")
+      throw error;
+    const what = `layer ${descriptor.digest} of ${repository.domain}/${repository.path}`;
+    throw new Failure(error.code, `Cannot unpack ${what}: ${error.message}`, {
+      cause: error.cause,
+    });
+  };
+  const layer = {
+    diffId,
+    unpack: (file: GrowingFile, given: AbortSignal) =>
+      store.unpackGrowing(file, diffId, given).catch(named),
+  };
+  const isUnpacked = await downloads.fetch(descriptor, { repository, listener, signal, layer });
+  if (!isUnpacked) await store.unpack(descriptor.digest, diffId, signal).catch(named);
   report({ status: "Pull complete", id });
 }
 

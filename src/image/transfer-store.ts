@@ -1,4 +1,5 @@
 import type { Digest, ImageConfig } from "../oci/mod.ts";
+import type { GrowingFile } from "../snapshot/mod.ts";
 import type { Inner } from "./inner.ts";
 import type { KeptIndex, Origins } from "./origins.ts";
 import { familiar, isCanonical, type LayerBlob, type NewImage } from "./records.ts";
@@ -50,6 +51,12 @@ export class Store {
   async unpack(digest: Digest, diffId: Digest, signal: AbortSignal): Promise<void> {
     const { content, snapshots } = this.inner;
     await snapshots.unpack(content.path(digest), { diffId, signal });
+  }
+
+  /** As `unpack`, of a blob that is still on its way. */
+  async unpackGrowing(file: GrowingFile, diffId: Digest, signal: AbortSignal): Promise<void> {
+    if (this.hasLayer(diffId)) return;
+    await this.inner.snapshots.unpackGrowing(file, { diffId, signal });
   }
 
   /** Stores an image that a registry gave. Its layers are here; of their files, some may not be. */

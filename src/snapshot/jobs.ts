@@ -1,15 +1,10 @@
-import { createReadStream } from "node:fs";
-import {
-  decompress,
-  sniffCompression,
-  type TarBounds,
-  type TarEvent,
-  TarParser,
-} from "../archive/mod.ts";
-import { closeFile, filterThrough, open, openPath, readInto, readNext } from "../sys/mod.ts";
+import { decompress, type TarBounds, type TarEvent, TarParser } from "../archive/mod.ts";
+import { filterThrough } from "../sys/mod.ts";
 import { type Change, listChanges } from "./changes.ts";
+import { Growth } from "./growth.ts";
 import { measureTree } from "./measure.ts";
 import { type PackRules, packTree } from "./pack.ts";
+import { readPacked } from "./packed-file.ts";
 import { CopySink, TarSink } from "./sinks.ts";
 import { StreamHash } from "./stream-hash.ts";
 import { findStubs, removeStubs } from "./stubs.ts";
@@ -21,6 +16,8 @@ export type Job =
       readonly kind: "unpack";
       /** The archive's file; absent, it comes as chunks. */
       readonly path?: string;
+      /** A file that still grows: the words of its `Growth`. */
+      readonly growing?: BigInt64Array | undefined;
       readonly root: string;
       readonly rules: UnpackRules;
       readonly bounds: TarBounds;
@@ -84,59 +81,25 @@ export async function runJob(job: Job, desk: Desk): Promise<Results[keyof Result
   }
 }
 
-const readBytes = 1 << 20;
-/** Buffers that were unpacked are let go after so many bytes: the runtime by itself waits far longer. */
-const collectBytes = 4 << 20;
-
 async function unpack(job: Job & { kind: "unpack" }, desk: Desk): Promise<Results["unpack"]> {
-  const isPlain = job.path !== undefined && sniffFile(job.path) === "plain";
-  // A compressed file comes from another thread already: a third would cost memory, and win nothing.
-  using hash = new StreamHash({ isBeside: isPlain || job.path === undefined });
+  const { path, growing } = job;
+  // While a pull goes on, one more thread for each layer would cost memory, and win little.
+  using hash = new StreamHash({ isBeside: growing === undefined });
   const parser = new TarParser(job.bounds);
   using unpacker = new Unpacker(job.root, job.rules);
-  let sinceCollected = 0;
   const take = (chunk: Uint8Array) => {
     desk.abort();
-    sinceCollected += chunk.length;
-    if (sinceCollected > collectBytes) {
-      sinceCollected = 0;
-      Bun.gc(true);
-    }
     if (job.hash) hash.update(chunk);
     for (const event of parser.push(chunk)) unpacker.take(event satisfies TarEvent);
   };
-  if (isPlain && job.path !== undefined) readPlain(job.path, take);
-  else {
-    const packed = job.path === undefined ? desk.chunks() : streamOf(job.path);
-    for await (const chunk of decompress(packed, { through: filterThrough })) take(chunk);
+  if (path !== undefined) {
+    const growth = growing && new Growth(growing);
+    await readPacked({ path, growth, abort: desk.abort }, take);
+  } else {
+    for await (const chunk of decompress(desk.chunks(), { through: filterThrough })) take(chunk);
   }
   parser.finish();
   return { ...unpacker.finish(), digest: hash.digest() };
-}
-
-const streamOf = (path: string): AsyncIterable<Uint8Array> =>
-  createReadStream(path, { highWaterMark: 256 << 10 });
-
-function sniffFile(path: string): string {
-  const file = openPath(path, open.readOnly);
-  try {
-    const first = Buffer.alloc(6);
-    return sniffCompression(first.subarray(0, readInto(file, first, 0)));
-  } finally {
-    closeFile(file);
-  }
-}
-
-function readPlain(path: string, take: (chunk: Uint8Array) => void): void {
-  const file = openPath(path, open.readOnly);
-  try {
-    const buffer = Buffer.allocUnsafe(readBytes);
-    for (let got = readNext(file, buffer); got > 0; got = readNext(file, buffer)) {
-      take(buffer.subarray(0, got));
-    }
-  } finally {
-    closeFile(file);
-  }
 }
 
 function pack(job: Job & { kind: "pack" }, desk: Desk): Results["pack"] {

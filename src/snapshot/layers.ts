@@ -6,7 +6,7 @@ import type { Layout } from "./layout.ts";
 import type { LayerRow, Rows } from "./rows.ts";
 import { packTar } from "./tar.ts";
 import type { Trash } from "./trash.ts";
-import type { Layer } from "./types.ts";
+import type { GrowingFile, Layer, UnpackGrowing } from "./types.ts";
 import { runInWorker } from "./workers.ts";
 
 const settleAfterMs = 2_000;
@@ -36,15 +36,26 @@ export class Layers {
     });
   }
 
+  /** Takes no lock: a registry that sends slowly must not hold up another that has the layer too. */
+  async unpackGrowing(file: GrowingFile, options: UnpackGrowing): Promise<Layer> {
+    return await this.#unpack(file.path, { ...options, file });
+  }
+
   async #unpack(
     path: string,
-    { diffId, signal }: { diffId?: Digest; signal?: AbortSignal | undefined },
+    {
+      diffId,
+      signal,
+      file,
+    }: { diffId?: Digest; signal?: AbortSignal | undefined; file?: GrowingFile },
   ): Promise<Layer> {
     const root = this.makeIngest();
     try {
       const rules = { whiteouts: "overlay", devices: true, setRoot: true } as const;
-      const job = { kind: "unpack", path, root, rules, bounds: {}, hash: true } as const;
-      const found = await runInWorker(job, { signal });
+      const growing = file?.growth.words;
+      const job = { kind: "unpack", path, growing, root, rules, bounds: {}, hash: true } as const;
+      const found = await runInWorker(job, { signal, growth: file?.growth });
+      await file?.whole;
       const digest = parseDigest(found.digest);
       if (diffId && digest !== diffId) {
         throw new Failure("corrupt", `Cannot unpack layer ${diffId}: its tar hashes to ${digest}`);

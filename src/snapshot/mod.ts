@@ -4,8 +4,15 @@
  * container can lead them out of their directory.
  * Spec: https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md
  */
+export { Growth } from "./growth.ts";
 export type { PackRules } from "./pack.ts";
 export { openSnapshotStore } from "./store.ts";
 export { packTar, unpackTar } from "./tar.ts";
-export type { ChangeKind, CommitOptions, Layer, SnapshotStore } from "./types.ts";
+export type {
+  ChangeKind,
+  CommitOptions,
+  GrowingFile,
+  Layer,
+  SnapshotStore,
+} from "./types.ts";
 export type { Unpacked, UnpackRules } from "./unpack.ts";

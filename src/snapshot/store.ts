@@ -9,7 +9,7 @@ import { Layout, type SnapshotPaths } from "./layout.ts";
 import { Mounts } from "./mounts.ts";
 import { Rows, type SnapshotRow } from "./rows.ts";
 import { Trash } from "./trash.ts";
-import type { CommitOptions, Layer, SnapshotStore } from "./types.ts";
+import type { CommitOptions, GrowingFile, Layer, SnapshotStore, UnpackGrowing } from "./types.ts";
 import { runInWorker } from "./workers.ts";
 
 /**
@@ -93,6 +93,10 @@ class OverlayStore implements SnapshotStore {
 
   async unpack(path: string, options: { diffId?: Digest; signal?: AbortSignal }): Promise<Layer> {
     return await this.#layers.unpack(path, options);
+  }
+
+  async unpackGrowing(file: GrowingFile, options: UnpackGrowing): Promise<Layer> {
+    return await this.#layers.unpackGrowing(file, options);
   }
 
   layerTar(diffId: Digest): AsyncIterable<Uint8Array> {

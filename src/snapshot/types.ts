@@ -1,4 +1,5 @@
 import type { Digest } from "../oci/mod.ts";
+import type { Growth } from "./growth.ts";
 
 /**
  * Root filesystems on overlayfs. A *layer* is a committed, read-only directory, known by its DiffID
@@ -13,6 +14,17 @@ export interface Layer {
   readonly origin: "archive" | "snapshot";
 }
 
+export interface GrowingFile {
+  readonly path: string;
+  readonly growth: Growth;
+  readonly whole: Promise<void>;
+}
+
+export interface UnpackGrowing {
+  readonly diffId: Digest;
+  readonly signal: AbortSignal;
+}
+
 export type ChangeKind = 0 | 1 | 2; // modified, added, deleted: Docker's numbers
 
 export interface SnapshotStore {
@@ -24,6 +36,12 @@ export interface SnapshotStore {
    * @throws "corrupt" | "invalid" (hostile entry) | "exhausted"
    */
   unpack(path: string, options: { diffId?: Digest; signal?: AbortSignal }): Promise<Layer>;
+  /**
+   * As `unpack`, of a file that is still being written. The layer is visible once both its own bytes are
+   * verified and `whole` is fulfilled, which says so of the file's.
+   * @throws "timeout" — it grew too slowly while others waited; "unavailable" — it broke off
+   */
+  unpackGrowing(file: GrowingFile, options: UnpackGrowing): Promise<Layer>;
   /** The canonical tar of a layer of origin "snapshot"; hashes to its DiffID. */
   layerTar(diffId: Digest): AsyncIterable<Uint8Array>;
   /** @throws "conflict" while a snapshot stands on it. Absent is fine. */

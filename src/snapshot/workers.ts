@@ -1,4 +1,5 @@
 import { type Code, Failure, Gate, log } from "../base/mod.ts";
+import type { Growth } from "./growth.ts";
 import type { Job, Results } from "./jobs.ts";
 
 export type ToWorker =
@@ -23,6 +24,8 @@ interface JobOptions {
   readonly source?: AsyncIterable<Uint8Array>;
   /** Takes the chunks that the job sends; call `taken` once each was used. */
   readonly onChunk?: (bytes: Uint8Array, taken: () => void) => void;
+  /** How the job's file grows. */
+  readonly growth?: Growth | undefined;
   /** How long the other end of `source` or `onChunk` may stand still while others wait in line. */
   readonly patienceMs?: number;
 }
@@ -41,6 +44,8 @@ const widths: Record<Job["kind"], number> = {
 const streamedUnpacks = 6;
 const idleMs = 10_000;
 const patienceMsDefault = 30_000;
+/** So long may a file not grow while others wait: it can be unpacked when it is whole. */
+const growthPatienceMs = 2_000;
 const chunksAhead = 4;
 
 const gates = new Map<string, Gate>(
@@ -63,7 +68,9 @@ export async function runInWorker<Kind extends Job["kind"]>(
   const gate = gates.get(line)!;
   return await gate.run(async () => {
     if (options.signal?.aborted) throw givenUp();
-    using stall = new Stall(gate, options.patienceMs ?? patienceMsDefault);
+    const { growth, patienceMs = growth ? growthPatienceMs : patienceMsDefault } = options;
+    using stall = new Stall(gate, patienceMs);
+    if (growth) stall.follow(growth);
     return (await converse(takeWorker(), job, { ...options, stall })) as Results[Kind];
   });
 }
@@ -95,6 +102,12 @@ class Stall implements Disposable {
 
   end(): void {
     this.#sinceMs = undefined;
+  }
+
+  /** It is the file's writer whose turn it is, until the file is whole. */
+  follow(growth: Growth): void {
+    growth.onChange = () => (growth.state === "grows" ? this.begin() : this.end());
+    growth.onChange();
   }
 
   [Symbol.dispose](): void {

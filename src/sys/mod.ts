@@ -65,6 +65,7 @@ export {
 } from "./files-data.ts";
 export { diskFailure } from "./files-failure.ts";
 export { filterThrough } from "./filter.ts";
+export { Inflater } from "./inflate.ts";
 export { check, cstr, errnoName, errnoOf, failureOf, lastErrno, libcPath } from "./libc.ts";
 export {
   listMounts,
