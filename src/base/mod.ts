@@ -9,3 +9,4 @@ export { Gate, KeyedLock } from "./gate.ts";
 export { limits } from "./limits.ts";
 export { type Level, log, setLogFormat, setLogLevel } from "./log.ts";
 export { decodeName, encodeName } from "./name.ts";
+export { release } from "./release.ts";

@@ -1,4 +1,5 @@
 import { open } from "node:fs/promises";
+import { release } from "../base/mod.ts";
 import { type Digest, parseDigest } from "../oci/mod.ts";
 import { compressWide, type Pressing } from "./gzip-pool.ts";
 
@@ -18,6 +19,7 @@ export async function compressLayer(
       hasher.update(chunk);
       sizeBytes += chunk.length;
       await file.writeFile(chunk);
+      release(chunk);
     }
   } finally {
     await file.close();

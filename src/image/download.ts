@@ -1,5 +1,5 @@
 import { mkdir, open, readdir, rm, stat } from "node:fs/promises";
-import { type Code, Failure, Gate, isFailure, log } from "../base/mod.ts";
+import { type Code, Failure, Gate, isFailure, log, release } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
 import { type Descriptor, type Digest, hexOf } from "../oci/mod.ts";
 import { RegistryFailure, type Repository } from "../registry/mod.ts";
@@ -284,6 +284,7 @@ async function fetchRest(
   try {
     for await (const chunk of stream(size - offset)) {
       await partial.push(chunk);
+      release(chunk);
       tell(partial.sizeBytes);
     }
   } finally {

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { Failure, Gate } from "../base/mod.ts";
+import { Failure, Gate, release } from "../base/mod.ts";
 
 /** Bytes of a gzip member. Digests of what is pushed depend on it, and on the level. */
 const pieceBytes = 1 << 20;
@@ -90,7 +90,7 @@ function ask(
 const pool = new Pool();
 
 /**
- * Compresses a stream on all cores: one gzip member or zstd frame for each MiB, so that the same bytes
+ * Compresses a stream, whose chunks it uses up, on all cores: one gzip member or zstd frame for each MiB, so that the same bytes
  * in give the same bytes out, however they come cut and whoever compresses.
  * Spec: https://www.rfc-editor.org/rfc/rfc1952#section-2.2 (members follow one another) and
  * https://www.rfc-editor.org/rfc/rfc8878#section-3.1 (so do frames)
@@ -131,6 +131,7 @@ async function* cutEvenly(
       piece = pool.piece();
       used = 0;
     }
+    release(chunk);
   }
   if (used > 0) yield piece.slice(0, used);
 }

@@ -49,7 +49,7 @@ describe("unpack()", () => {
     mountNow({ type: "tmpfs", source: "tmpfs", target: directory, data: "size=4m" });
     const { store, database } = await fixture.openIn(directory);
     const { path } = await fixture.tarOf([
-      { header: { path: "big" }, body: Buffer.alloc(8 << 20) },
+      { header: { path: "big" }, body: Buffer.alloc(8 << 20, "x") },
     ]);
     await expect(store.unpack(path, {})).rejects.toMatchObject({ code: "exhausted" });
     expect(readdirSync(`${directory}/snapshot/ingest`)).toEqual([]);

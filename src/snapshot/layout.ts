@@ -1,4 +1,5 @@
 import { mkdirSync, readdirSync } from "node:fs";
+import { closeFile, open, openPath, spreadBelow } from "../sys/mod.ts";
 
 /** Where everything is below the store's directory. Numbers are in base 36: mount options are short. */
 export class Layout {
@@ -21,6 +22,10 @@ export class Layout {
     for (const path of [this.layers, this.snapshots, this.ingest, this.trash]) {
       mkdirSync(path, { recursive: true, mode: 0o700 });
     }
+    // New layers keep away from where old ones were: ext4 is slow with inodes that were freed just now.
+    const ingest = openPath(this.ingest, open.readOnly | open.directory);
+    spreadBelow(ingest);
+    closeFile(ingest);
     mkdirSync(`${this.layers}/${this.emptyName}`, { recursive: true, mode: 0o755 });
   }
 

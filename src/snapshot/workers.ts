@@ -122,7 +122,7 @@ function takeWorker(): Worker {
     found.worker.ref();
     return found.worker;
   }
-  return new Worker(new URL("./worker.ts", import.meta.url));
+  return new Worker(new URL("./worker.ts", import.meta.url), { smol: true });
 }
 
 function returnWorker(worker: Worker): void {

@@ -1,4 +1,4 @@
-import { dlopen, FFIType as T } from "bun:ffi";
+import { dlopen, ptr, FFIType as T } from "bun:ffi";
 import { check, failureOf, lastErrno, libcPath } from "./libc.ts";
 
 /** The bytes of open files: reading, writing, copying, holes, syncing. Each call blocks its thread. */
@@ -70,6 +70,21 @@ export function nextData(file: number, offset: number): { start: number; end: nu
 /** Shares the blocks of a file with another, where the file system can: true when it did. ioctl_ficlone(2) */
 export function cloneFile(from: number, to: number): boolean {
   return libc.ioctl(to, 0x40049409, from) === 0;
+}
+
+const getFlags = 0x80086601;
+const setFlags = 0x40086602;
+const topDirectory = 0x20000;
+
+/**
+ * Says of an open directory that what is made in it are trees of their own, as below /home: ext4 then gives
+ * each a place of its own on the disk. False where the file system cannot. ioctl_iflags(2), FS_TOPDIR_FL
+ */
+export function spreadBelow(directory: number): boolean {
+  const flags = new BigInt64Array(1);
+  if (libc.ioctl(directory, getFlags, ptr(flags)) !== 0) return false;
+  flags[0]! |= BigInt(topDirectory);
+  return libc.ioctl(directory, setFlags, ptr(flags)) === 0;
 }
 
 /** Copies bytes in the kernel from where `from` stands to where `to` stands; 0 at the end. copy_file_range(2) */

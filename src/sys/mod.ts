@@ -59,6 +59,7 @@ export {
   punchHole,
   readInto,
   readNext,
+  spreadBelow,
   syncFileSystem,
   writeAt,
   writeNext,
