@@ -1,6 +1,6 @@
 import { Failure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
-import { isPassing } from "./client-failure.ts";
+import { isPassing, RegistryFailure } from "./client-failure.ts";
 import { type Answer, type Body, parseUrl, refused } from "./client-fetch.ts";
 import { pause, pauseMs } from "./client-retry.ts";
 import type { Request } from "./client-session.ts";
@@ -52,11 +52,20 @@ export async function uploadBlob(
       await transfer(send, session, upload);
       return { mountedFrom: undefined };
     } catch (error) {
+      // What broke on our side may have come through there, and ended the upload while we asked for it.
+      const isGone = count > 1 && error instanceof RegistryFailure && error.status === 404;
+      if (isGone && (await isThere(send, path, upload))) return { mountedFrom: undefined };
       if (signal.aborted || !isPassing(error) || count >= triesMax) throw error;
       await pause(pauseMs(count), signal);
       session = session && (await resumed(send, session, signal));
     }
   }
+}
+
+async function isThere(send: Send, path: string, { digest, signal }: Upload): Promise<boolean> {
+  const answer = await send({ method: "HEAD", target: paths.blob(path, digest), signal });
+  await answer.discard();
+  return answer.status === 200;
 }
 
 /** The source that gave the blob; else the upload that the registry opened instead, if it did. */
