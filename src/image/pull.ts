@@ -1,4 +1,4 @@
-import { Failure } from "../base/mod.ts";
+import { Failure, type Gate } from "../base/mod.ts";
 import {
   type Descriptor,
   type Digest,
