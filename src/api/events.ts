@@ -80,7 +80,8 @@ export function matchesEvent(filters: FilterMap, event: EngineEvent): boolean {
 export async function events(exchange: Exchange, { engine }: Context): Promise<void> {
   const { query, signal } = exchange;
   const filters = parseFilters(query, knownFilters);
-  const sinceNs = timeNs(query, "since");
+  // Here 0 is a time; elsewhere it is what clients send who mean none.
+  const sinceNs = query.get("since") === "0" ? 0n : timeNs(query, "since");
   const untilNs = timeNs(query, "until");
   const stream = engine.events({
     signal,

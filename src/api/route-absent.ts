@@ -1,4 +1,4 @@
-/** Endpoints of what Lading has not: swarm, plugins, checkpoints. They say so in Docker's words. */
+/** Endpoints of what Lading has not: swarm, plugins. They say so in Docker's words. */
 import { Failure } from "../base/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
@@ -30,13 +30,6 @@ function noSuchPlugin(_: Exchange, __: Context, [name = ""]: readonly string[]):
 
 function noPluginSupport(): void {
   throw new Failure("unsupported", "Cannot install a plugin: Lading runs none");
-}
-
-/** crun can freeze a process to disk only where it was built with CRIU; Debian 12's is not. */
-export function noCheckpoints(): void {
-  throw new Failure("unsupported", "Cannot checkpoint: the OCI runtime was built without CRIU", {
-    hint: "Stop the container, or pause it, instead",
-  });
 }
 
 /** List, make, look at, change and remove: a node outside a swarm refuses each alike. */
@@ -71,7 +64,4 @@ export const routes: readonly Route[] = [
   ["POST", "/plugins/{name}/push", noSuchPlugin],
   ["POST", "/plugins/{name}/set", noSuchPlugin],
   ["DELETE", "/plugins/{name}", noSuchPlugin],
-  ["GET", "/containers/{id}/checkpoints", noCheckpoints],
-  ["POST", "/containers/{id}/checkpoints", noCheckpoints],
-  ["DELETE", "/containers/{id}/checkpoints/{name}", noCheckpoints],
 ];

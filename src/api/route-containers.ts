@@ -8,8 +8,8 @@ import { listContainers, sizesOf } from "./list-containers.ts";
 import { parseCreate } from "./parse-container.ts";
 import { parseUpdate } from "./parse-host.ts";
 import { flag, parseFilters, whole } from "./query.ts";
-import { noCheckpoints } from "./route-absent.ts";
 import { routes as archiveRoutes } from "./route-archive.ts";
+import { checkpointRoutes, noCheckpoints } from "./route-checkpoints.ts";
 import { routes as execRoutes } from "./route-exec.ts";
 import { routes as streamRoutes } from "./route-streams.ts";
 import { routes as webSocketRoutes } from "./route-websocket.ts";
@@ -137,6 +137,7 @@ async function commit(exchange: Exchange, { engine }: Context): Promise<void> {
 }
 
 export const routes: readonly Route[] = [
+  ...checkpointRoutes,
   ["GET", "/containers/json", listContainers],
   ["POST", "/containers/create", create],
   ["POST", "/containers/prune", prune],
