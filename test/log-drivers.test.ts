@@ -1,8 +1,10 @@
 /** Log drivers through the docker client, against servers of the test's own. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createSocket } from "node:dgram";
+import { rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { gunzipSync } from "node:zlib";
+import { servePlugin } from "../src/plugin/laboratory.ts";
 import { TestEngine, whyNot } from "./engine.ts";
 
 /** A TCP server that keeps what it is sent. */
@@ -186,4 +188,58 @@ describe.skipIf(whyNot !== undefined)(`log drivers${whyNot ? ` (skipped: ${whyNo
     expect(lines.at(-1)).toBe("a line with the number 4000");
     await engine.ok(["rm", "rot"]);
   });
+
+  test("a plugin gets each line through a FIFO, and docker logs works beside it", async () => {
+    const name = `lading-log-${process.pid}`;
+    const folder = "/run/docker/plugins";
+    const read: Promise<Uint8Array>[] = [];
+    const plugin = servePlugin(
+      { folder, name, kinds: ["LogDriver"] },
+      {
+        "LogDriver.StartLogging": ({ File }) => {
+          const reader = Bun.spawn(["cat", String(File)], { stdin: "ignore", stdout: "pipe" });
+          read.push(new Response(reader.stdout).bytes());
+        },
+        "LogDriver.StopLogging": () => ({}),
+      },
+    );
+    try {
+      const options = ["--log-driver", name, ...opts({ anything: "goes" })];
+      const script = "echo one; echo two >&2; head -c 20000 /dev/zero | tr '\\0' x";
+      await engine.ok(["run", "--name", "plugged", ...options, "busybox", "sh", "-c", script]);
+      await until("StopLogging", () => plugin.calls.length === 2);
+      const [start, stop] = plugin.calls.map(({ body }) => body);
+      expect(start).toMatchObject({
+        Info: { ContainerName: "/plugged", Config: { anything: "goes" } },
+      });
+      expect(stop).toEqual({ File: start!["File"] });
+      const entries = entriesOf(Buffer.from((await read[0])!));
+      expect(entries.map((entry) => entry.subarray(0, 8).toString("latin1")).sort()).toEqual([
+        "\n\x06stderr",
+        ...Array(3).fill("\n\x06stdout"),
+      ]);
+      expect(entries.some((entry) => entry.includes("\x1a\x03one"))).toBe(true);
+      expect(await engine.ok(["logs", "plugged"])).toContain("one\n");
+    } finally {
+      plugin[Symbol.dispose]();
+      rmSync(`${folder}/${name}.sock`, { force: true });
+    }
+    await engine.ok(["rm", "-f", "plugged"]);
+    const { stderr } = await engine.docker([
+      "run",
+      "--rm",
+      "--log-driver",
+      name,
+      "busybox",
+      "true",
+    ]);
+    expect(stderr).toContain(`no log driver named '${name}' is registered`);
+  });
 });
+
+/** What stands behind lengths of four bytes. */
+function entriesOf(bytes: Buffer): Buffer[] {
+  if (bytes.length === 0) return [];
+  const end = 4 + bytes.readUInt32BE(0);
+  return [bytes.subarray(4, end), ...entriesOf(bytes.subarray(end))];
+}

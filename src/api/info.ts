@@ -2,7 +2,7 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { cpus, hostname, release, totalmem } from "node:os";
-import { logDrivers } from "../logging/mod.ts";
+import { logDrivers, logPlugins } from "../logging/mod.ts";
 import { isNamespaced } from "../sys/mod.ts";
 import type { Context, RegistriesInfo } from "./context.ts";
 import type { SystemInfo } from "./schema.ts";
@@ -87,7 +87,7 @@ export function systemInfo(context: Context): SystemInfo {
       Volume: ["local", ...pluginNames(context, "VolumeDriver")],
       Network: ["bridge", "host", "ipvlan", "macvlan", "null"],
       Authorization: context.authorization?.names.length ? context.authorization.names : null,
-      Log: [...logDrivers],
+      Log: [...logDrivers, ...logPlugins()],
     },
     ...hostPart(host),
     Debug: settings?.debug ?? false,

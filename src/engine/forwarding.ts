@@ -74,10 +74,12 @@ export async function resumeOutlets(core: Core): Promise<void> {
   }
 }
 
-function subjectOf({ id, name, config, created, imageId, path, args }: Container): Subject {
+function subjectOf(container: Container): Subject {
+  const { id, name, config, created, imageId, path, args, logDirectory } = container;
   return {
     id,
     name,
+    logDirectory,
     imageId,
     imageName: config.Image,
     command: [path, ...args].join(" "),

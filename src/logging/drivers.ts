@@ -1,9 +1,9 @@
-import { assert } from "../base/mod.ts";
 import { openFluentd } from "./fluentd.ts";
 import { openGelf } from "./gelf.ts";
 import { openJournal } from "./journald.ts";
 import type { LogDriver } from "./lines.ts";
 import { durationMs, flagOf } from "./options.ts";
+import { openPluginDriver } from "./plugin.ts";
 import type { Subject } from "./subject.ts";
 import { openSyslog } from "./syslog.ts";
 
@@ -17,15 +17,14 @@ const drivers: Readonly<Record<string, Open>> = {
   gelf: openGelf,
 };
 
-/** Connects to a log server. @throws "unavailable" — it cannot be reached | "invalid" — an option */
+/** Connects to a log server, or to a plugin of this name. @throws "unavailable" — it cannot be reached | "invalid" — an option */
 export async function openDriver(
   name: string,
   subject: Subject,
   options: Options,
 ): Promise<LogDriver> {
-  const open = drivers[name];
-  assert(open, `${name} is the name of a driver`);
-  return await open(subject, options);
+  const open = Object.hasOwn(drivers, name) ? drivers[name] : undefined;
+  return await (open ? open(subject, options) : openPluginDriver(name, subject, options));
 }
 
 /** Whether the container starts even when the server cannot be reached. */

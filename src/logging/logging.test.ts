@@ -9,6 +9,7 @@ import { chunked } from "./gelf.ts";
 import { fieldName, openJournal } from "./journald.ts";
 import { type Line, LineSplitter, lineBytesMax } from "./lines.ts";
 import { checkOptions, parseBytes } from "./options.ts";
+import { encodeEntry } from "./plugin.ts";
 import { Queue } from "./queue.ts";
 import { attributesOf, type Subject, tagOf } from "./subject.ts";
 import { facilityOf, formatOf } from "./syslog.ts";
@@ -23,6 +24,7 @@ const subject: Subject = {
   env: ["FOO=1", "BAR=2", "EMPTY"],
   labels: { tier: "front", "com.example": "x" },
   hostname: "host",
+  logDirectory: "/nowhere",
 };
 const text = (lines: readonly Line[]) => lines.map(({ bytes }) => Buffer.from(bytes).toString());
 
@@ -236,4 +238,23 @@ test("forward() refuses to begin when nobody listens, unless it is to connect la
   const forwarding = await forward({ ...source, options: later }, { isResumed: false });
   forwarding.stop();
   await forwarding.done;
+});
+
+test("encodeEntry() writes a LogEntry of protocol buffers behind its length", () => {
+  const line = { stream: 2, timeNs: 300n, bytes: Buffer.from("hi") } as const;
+  expect(Buffer.from(encodeEntry(line)).toString("hex")).toBe(
+    "0000000f" + "0a06737464657272" + "10ac02" + "1a026869",
+  );
+  const part = { id: "a", ordinal: 1, isLast: false };
+  expect(Buffer.from(encodeEntry({ ...line, part })).toString("hex")).toBe(
+    "0000001a" +
+      "0a06737464657272" +
+      "10ac02" +
+      "1a026869" +
+      "2001" +
+      "2a07" +
+      "0800" +
+      "120161" +
+      "1801",
+  );
 });

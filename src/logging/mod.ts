@@ -1,5 +1,5 @@
 /**
- * Log servers: syslog, journald, fluentd and gelf. From a container's output, as chunks, to lines on
+ * Log servers: syslog, journald, fluentd, gelf, and plugins. From a container's output, as chunks, to lines on
  * their way to a server. It keeps no log: what is sent is read from the one on disk, so that a server
  * that is slow or away stops no container, and another daemon can go on where this one ended.
  */
@@ -7,4 +7,5 @@ export { openDriver } from "./drivers.ts";
 export { type Forwarding, forward, type Source } from "./forward.ts";
 export type { LogDriver } from "./lines.ts";
 export { checkOptions, flagOf, isRemote, logDrivers, parseBytes } from "./options.ts";
+export { logPlugins } from "./plugin.ts";
 export { attributesOf, type Subject } from "./subject.ts";

@@ -1,5 +1,6 @@
 import { Failure } from "../base/mod.ts";
 import { parseAddress } from "./address.ts";
+import { isPlugin } from "./plugin.ts";
 
 type Options = Readonly<Record<string, string>>;
 
@@ -36,6 +37,11 @@ export function isRemote(driver: string): boolean {
 /** Checks the options of a driver, as far as it takes no server. @throws "invalid" in Docker's words */
 export function checkOptions(driver: string, asked: Options): void {
   const names = Object.hasOwn(known, driver) ? known[driver]!.split(" ") : undefined;
+  // A plugin alone knows its options; it refuses them when a container starts.
+  if (!names && isPlugin(driver)) {
+    checkMode(asked);
+    return;
+  }
   if (!names) {
     const what = `no log driver named '${driver.slice(0, 100)}' is registered`;
     throw new Failure("invalid", `logger: ${what}`, {

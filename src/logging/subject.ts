@@ -14,6 +14,8 @@ export interface Subject {
   readonly labels: Readonly<Record<string, string>>;
   /** The host's name. */
   readonly hostname: string;
+  /** Where a driver may keep what goes with the container. */
+  readonly logDirectory: string;
 }
 
 type Options = Readonly<Record<string, string>>;
