@@ -114,4 +114,24 @@ describe.skipIf(whyNot !== undefined)(`disk${whyNot ? ` (skipped: ${whyNot})` : 
     expect(await engine.ok(["exec", "user", "wc", "-c", "/v/x", "/w"])).toContain("4000000 /v/x");
     expect(await engine.ok(["run", "--rm", "made", "wc", "-c", "/f"])).toBe("3000000 /f");
   });
+
+  test("a data root that was copied elsewhere has all: logs, files, volumes, images", async () => {
+    const at = (format: string) => engine.ok(["inspect", "-f", format, "user"]);
+    await engine.ok(["exec", "user", "sh", "-c", "echo changed > /changed"]);
+    await engine.ok(["stop", "-t", "0", "user"]);
+    await engine.end();
+    const old = `${engine.dataRoot}.old`;
+    await command(["cp", "-a", engine.dataRoot, `${engine.dataRoot}.new`]);
+    await command(["mv", engine.dataRoot, old]);
+    engine.dataRoot = `${engine.dataRoot}.new`;
+    await engine.start();
+    expect(await engine.ok(["logs", "--tail", "1", "user"])).toBe("50000");
+    await engine.ok(["start", "user"]);
+    expect(await engine.ok(["exec", "user", "cat", "/changed"])).toBe("changed");
+    expect(await engine.ok(["exec", "user", "wc", "-c", "/v/x"])).toBe("4000000 /v/x");
+    expect(await at("{{.LogPath}}")).toStartWith(`${engine.dataRoot}/`);
+    expect(await at("{{(index .Mounts 0).Source}}")).toBe(`${engine.dataRoot}/volume/kept/_data`);
+    expect(existsSync(old.replace(".old", ""))).toBe(false);
+    expect((await lading("system", "fsck")).text).toContain("Everything on the disk has an owner");
+  });
 });

@@ -68,6 +68,8 @@ export class TestEngine {
   readonly folder: string;
   readonly host: string;
   readonly bridge: string;
+  /** Where the next start finds its state. */
+  dataRoot: string;
   /** Flags of the next start. */
   extra: readonly string[];
   readonly #isRecorded: boolean;
@@ -80,6 +82,7 @@ export class TestEngine {
     this.host = `unix://${this.folder}/engine.sock`;
     this.bridge = `ldt-${name}`.slice(0, 15);
     this.extra = extra;
+    this.dataRoot = join(this.folder, "data");
     mkdirSync(join(this.folder, "docker"), { recursive: true });
   }
 
@@ -105,10 +108,6 @@ export class TestEngine {
   /** Every answer of the API is written here, one JSON line each. */
   get recordPath(): string {
     return join(this.folder, "answers.jsonl");
-  }
-
-  get dataRoot(): string {
-    return join(this.folder, "data");
   }
 
   /** Starts the daemon and waits for the line with which it says that it accepts requests. */

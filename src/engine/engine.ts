@@ -46,7 +46,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     ...stores,
     runtimeName: options.runtimeName ?? "crun",
     defaults: options.defaults ?? (() => ({})),
-    records: new Records(database),
+    records: new Records(database, options.directory),
     events: new Events(new EventJournal(`${options.directory}/events`)),
     waiters: new Waiters(),
     attachers: new Attachers(),

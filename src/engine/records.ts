@@ -26,6 +26,20 @@ type Change = Partial<Omit<Container, "id" | "name" | "state">> & {
 
 const shortestPrefix = 1;
 
+/** A container whose data root was moved: its paths below the data root lead to the new one. */
+function movedTo(container: Container, directory: string): Container {
+  const logDirectory = `${directory}/logs/${container.id}`;
+  if (container.logDirectory === logDirectory) return container;
+  const before = container.logDirectory.slice(0, -`/engine/logs/${container.id}`.length);
+  const root = directory.slice(0, -"/engine".length);
+  const mounts = container.mounts.map((mount) =>
+    mount.Type === "volume" && mount.Source.startsWith(`${before}/`)
+      ? { ...mount, Source: root + mount.Source.slice(before.length) }
+      : mount,
+  );
+  return { ...container, logDirectory, mounts };
+}
+
 /**
  * All containers: one row each, and a map that is the truth for reads. A change is in the table before
  * the call returns; a Container is frozen and replaced as a whole.
@@ -36,7 +50,8 @@ export class Records {
   readonly #ids = new Map<string, string>();
   #list: readonly Container[] | undefined;
 
-  constructor(database: Database) {
+  /** `directory`: where the engine's files are now, which may be elsewhere than when a row was written. */
+  constructor(database: Database, directory?: string) {
     this.#database = database;
     database.run(
       `CREATE TABLE IF NOT EXISTS engine_containers (
@@ -47,7 +62,8 @@ export class Records {
       "SELECT container, inside FROM engine_containers ORDER BY created, id",
     );
     for (const row of rows.all()) {
-      const container = freeze(JSON.parse(row.container) as Container);
+      const stored = JSON.parse(row.container) as Container;
+      const container = freeze(directory === undefined ? stored : movedTo(stored, directory));
       this.#entries.set(container.id, { container, inside: JSON.parse(row.inside) });
       this.#ids.set(container.name, container.id);
     }
