@@ -21,6 +21,7 @@ Looks at this host and at the engine, and says what is missing or left over, and
 Options:
   -H, --host string       The engine to look at (default $DOCKER_HOST or unix:///run/lading/lading.sock)
       --data-root string  Where to look for free space (default the engine's, or /var/lib)
+      --bundle FILE       Write all that helps from afar into a tar, without secrets
       --help              Show this text
 `;
 
@@ -29,6 +30,7 @@ export async function runDoctor(argv: readonly string[]): Promise<number> {
   const options = {
     host: { type: "string", short: "H" },
     "data-root": { type: "string" },
+    bundle: { type: "string" },
     help: { type: "boolean" },
   } as const;
   const { values } = parseArgs({ args: [...argv], options });
@@ -45,8 +47,14 @@ export async function runDoctor(argv: readonly string[]): Promise<number> {
     ...engine.findings,
   ];
   const sign = { ok: "ok      ", warning: "warning ", problem: "problem " };
-  for (const { level, text, hint } of findings) {
-    process.stdout.write(`${sign[level]} ${text}\n${hint ? `          ${hint}\n` : ""}`);
+  const report = findings
+    .map(({ level, text, hint }) => `${sign[level]} ${text}\n${hint ? `          ${hint}\n` : ""}`)
+    .join("");
+  process.stdout.write(report);
+  if (values.bundle !== undefined) {
+    const { writeBundle } = await import("./doctor-bundle.ts");
+    await writeBundle(values.bundle, host, report);
+    process.stdout.write(`\nWritten to ${values.bundle}: look into it before you give it away\n`);
   }
   return findings.some(({ level }) => level === "problem") ? 1 : 0;
 }

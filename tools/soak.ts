@@ -66,10 +66,33 @@ class Soak {
         () => this.promise(`promised-${number}-${step}`, random),
         () => this.promise(`promised-${number}-${step}`, random),
         () => this.docker("run", "-d", "--name", name, "busybox", "sleep", "1000"),
-        () => this.docker("run", "-d", "--restart", "always", "--name", name, "-v", `${name}:/v`, "busybox", "sleep", "2"),
+        () =>
+          this.docker(
+            "run",
+            "-d",
+            "--restart",
+            "always",
+            "--name",
+            name,
+            "-v",
+            `${name}:/v`,
+            "busybox",
+            "sleep",
+            "2",
+          ),
         () => this.docker("run", "--rm", "--network", "soak", "busybox", "true"),
         () => this.docker("run", "-d", "--name", name, "-p", "80", "busybox", "sleep", "1000"),
-        () => this.docker("run", "--rm", "-v", "/anonymous", "busybox", "sh", "-c", `exit ${random(200)}`),
+        () =>
+          this.docker(
+            "run",
+            "--rm",
+            "-v",
+            "/anonymous",
+            "busybox",
+            "sh",
+            "-c",
+            `exit ${random(200)}`,
+          ),
         () => this.docker("create", "--name", name, "busybox"),
         () => this.docker("start", name),
         () => this.docker("stop", "-t", "0", name),
@@ -85,7 +108,16 @@ class Soak {
         () => this.docker("network", "disconnect", "-f", "soak", name),
         () => this.docker("commit", name, `made-${number}:${random(3)}`),
         () => this.docker("rmi", `made-${number}:${random(3)}`),
-        () => this.docker("build", "-q", "-t", `built-${random(3)}`, "--build-arg", `A=${random(6)}`, join(this.engine.folder, "context")),
+        () =>
+          this.docker(
+            "build",
+            "-q",
+            "-t",
+            `built-${random(3)}`,
+            "--build-arg",
+            `A=${random(6)}`,
+            join(this.engine.folder, "context"),
+          ),
         () => this.docker("volume", "create", `volume-${random(4)}`),
         () => this.docker("volume", "rm", `volume-${random(4)}`),
         () => this.docker("cp", `${name}:/etc/passwd`, "-"),
@@ -118,11 +150,15 @@ class Soak {
     for (const { name, lines, code } of this.promised) {
       const waited = await this.engine.docker(["wait", name], { timeoutMs: commandMs });
       if (waited.stdout.trim() !== String(code)) {
-        this.problems.push(`${name} ended with ${waited.stdout.trim() || waited.stderr}, not ${code}`);
+        this.problems.push(
+          `${name} ended with ${waited.stdout.trim() || waited.stderr}, not ${code}`,
+        );
       }
       const found = (await this.engine.docker(["logs", name])).stdout.split("\n").slice(0, -1);
-      const isWhole = found.length === lines && found.every((line, at) => line === `line ${at + 1}`);
-      if (!isWhole) this.problems.push(`${name} has ${found.length} of ${lines} lines, or not in order`);
+      const isWhole =
+        found.length === lines && found.every((line, at) => line === `line ${at + 1}`);
+      if (!isWhole)
+        this.problems.push(`${name} has ${found.length} of ${lines} lines, or not in order`);
     }
   }
 
@@ -134,11 +170,19 @@ class Soak {
     }
     const disk = await this.engine.lading(["system", "fsck"]);
     if (disk.code !== 0) this.problems.push(`${when}: ${disk.stdout}${disk.stderr}`);
-    const states = await this.engine.ok(["ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}} {{.Names}}"]);
+    const states = await this.engine.ok([
+      "ps",
+      "-a",
+      "--no-trunc",
+      "--format",
+      "{{.ID}} {{.State}} {{.Names}}",
+    ]);
     for (const line of states.split("\n").filter(Boolean)) {
       const [id = "", state = "", name = ""] = line.split(" ");
       const isUp = state === "running" || state === "paused";
-      const pid = Number(await this.engine.ok(["inspect", "-f", "{{.State.Pid}}", id]).catch(() => "-1"));
+      const pid = Number(
+        await this.engine.ok(["inspect", "-f", "{{.State.Pid}}", id]).catch(() => "-1"),
+      );
       if (pid === -1) continue; // it has removed itself since
       const isAlive = pid > 0 && alive(pid);
       if (isUp && !isAlive) this.problems.push(`${when}: ${name} is ${state} without a process`);
@@ -162,11 +206,14 @@ class Soak {
       .filter((line) => line.includes(folder) && line.includes(" - overlay "));
     // One may be made ahead of its container.
     if (overlays.length > 1) this.problems.push(`${overlays.length} overlays left`);
-    const groups = readdirSync("/sys/fs/cgroup", { recursive: true, encoding: "utf8" }).filter((path) =>
-      ids.some((id) => path.includes(id)),
+    const groups = readdirSync("/sys/fs/cgroup", { recursive: true, encoding: "utf8" }).filter(
+      (path) => ids.some((id) => path.includes(id)),
     );
-    if (groups.length > 0) this.problems.push(`control groups left: ${groups.slice(0, 5).join(", ")}`);
-    const watchers = this.engine.leftovers().filter((line) => /^process/.test(line) && !/ daemon |runtime\/spare-/.test(line));
+    if (groups.length > 0)
+      this.problems.push(`control groups left: ${groups.slice(0, 5).join(", ")}`);
+    const watchers = this.engine
+      .leftovers()
+      .filter((line) => /^process/.test(line) && !/ daemon |runtime\/spare-/.test(line));
     if (watchers.length > 0) this.problems.push(`left: ${watchers.slice(0, 5).join("; ")}`);
   }
 }
@@ -193,7 +240,10 @@ async function soak(seconds: number, seed: number): Promise<string[]> {
   await engine.importBusybox();
   const context = join(engine.folder, "context");
   mkdirSync(context);
-  await Bun.write(join(context, "Dockerfile"), "FROM busybox\nARG A\nRUN echo $A > /a; sleep 0.1\nRUN head -c 100000 /dev/zero > /b\n");
+  await Bun.write(
+    join(context, "Dockerfile"),
+    "FROM busybox\nARG A\nRUN echo $A > /a; sleep 0.1\nRUN head -c 100000 /dev/zero > /b\n",
+  );
   await engine.ok(["network", "create", "soak"]);
   run.untilMs = Date.now() + seconds * 1_000;
   const each = Array.from({ length: clients }, (_, number) => run.client(number, seed));

@@ -1,3 +1,4 @@
+import { isFailure } from "../base/mod.ts";
 import { applyChanges } from "../build/mod.ts";
 import type { Image } from "../image/mod.ts";
 import { mergeRunConfig, type RunConfig } from "../oci/mod.ts";
@@ -24,8 +25,8 @@ export async function commit(core: Core, id: string, options: CommitOptions): Pr
     options.changes,
   );
   const parent = core.images.find(container.imageId);
-  const isPaused = options.pause && container.state.status === "running";
-  if (isPaused) await pause(core, id);
+  const isPaused =
+    options.pause && container.state.status === "running" && (await pauseUnlessEnded(core, id));
   let layer: Awaited<ReturnType<typeof core.snapshots.commit>>;
   try {
     const mountPoints = mountTargets(core.records.inside(id).mounts);
@@ -70,4 +71,15 @@ export function runConfigOf(config: ContainerConfig): RunConfig {
     ...rest
   } = config;
   return rest;
+}
+
+/** False where it has ended meanwhile: then nothing changes its files. */
+async function pauseUnlessEnded(core: Core, id: string): Promise<boolean> {
+  try {
+    await pause(core, id);
+    return true;
+  } catch (error) {
+    if (isFailure(error, "conflict")) return false;
+    throw error;
+  }
 }

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { realpath, stat } from "node:fs/promises";
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
@@ -26,6 +27,7 @@ export interface Place {
   readonly stat: Stat | undefined;
 }
 
+const endMs = 10_000;
 const linksMax = 40; // the kernel's own bound
 
 /**
@@ -34,7 +36,12 @@ const linksMax = 40; // the kernel's own bound
  */
 export async function partsOf(core: Core, { id }: Container): Promise<Part[]> {
   const live = core.live.get(id);
-  if (live) return [{ target: "/", source: `/proc/${live.process.pid}/root`, prefix: "" }];
+  if (live && !existsSync(`/proc/${live.process.pid}/root`)) {
+    // It has ended just now: what it left is its snapshot's, once its end is written down.
+    await Promise.race([live.recorded, Bun.sleep(endMs)]);
+  }
+  if (live && live === core.live.get(id))
+    return [{ target: "/", source: `/proc/${live.process.pid}/root`, prefix: "" }];
   const root = { target: "/", source: await core.snapshots.mount(id), prefix: "" };
   const above = core.records.inside(id).mounts.map(async (plan): Promise<Part[]> => {
     const { target } = plan;

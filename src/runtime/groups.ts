@@ -45,8 +45,14 @@ export async function setFrozen(cgroups: Cgroups, path: string, isFrozen: boolea
   const deadline = Date.now() + freezeTimeoutMs;
   for (;;) {
     // Version 1 may stand at FREEZING until it is told again. cgroups: freezer-subsystem
-    if (isOld) writeCgroup(directory, "freezer.state", word);
-    else writeCgroup(directory, "cgroup.freeze", isFrozen ? "1" : "0");
+    try {
+      if (isOld) writeCgroup(directory, "freezer.state", word);
+      else writeCgroup(directory, "cgroup.freeze", isFrozen ? "1" : "0");
+    } catch (cause) {
+      if (!["ENOENT", "ENODEV"].includes(errnoOf(cause) ?? "")) throw cause;
+      if (!isFrozen) return; // its last process has ended: nothing hangs there any more
+      throw new Failure("conflict", "Cannot pause: the container has ended", { cause });
+    }
     if (isSet()) return;
     if (Date.now() > deadline) {
       throw new Failure("timeout", `Cannot ${isFrozen ? "pause" : "resume"}: processes hang`);
