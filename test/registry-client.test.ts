@@ -155,7 +155,15 @@ describe.skipIf(why !== undefined)(
           await engine.ok(["pull", "-q", "--platform", "linux/arm64", list]);
           const about = await engine.ok(["inspect", "-f", "{{.Architecture}}", list]);
           expect(about).toBe("arm64");
-          await engine.ok(["rmi", "-f", list, one, two]);
+          const alone = `${at}/${client}/alone:1`;
+          await engine.ok(["tag", list, alone]);
+          const push = (platform: string) =>
+            engine[client](["push", "-q", "--platform", platform, alone]);
+          expect((await push("linux/s390x")).stderr).toContain("linux/s390x");
+          await expect(raw(alone)).rejects.toThrow();
+          expect((await push("linux/arm64")).code).toBe(0);
+          expect((await raw(alone)).manifests).toBeUndefined(); // one platform's manifest, no index
+          await engine.ok(["rmi", "-f", list, one, two, alone]);
         }
       },
       timeoutMs,

@@ -18,6 +18,8 @@ export type TarEvent =
   | { readonly kind: "data"; readonly offset: number; readonly bytes: Uint8Array }
   | { readonly kind: "end" };
 
+/** Of what fills the last record, mostly zeros: a bomb may hide there, which no entry speaks of. */
+const pastBytesMax = 64 << 20;
 const end: TarEvent = { kind: "end" };
 const corrupt = (why: string) => new Failure("corrupt", `Cannot read the archive: ${why}`);
 
@@ -59,6 +61,7 @@ export class TarParser {
   #segment = 0;
   #entries = 0;
   #totalBytes = 0;
+  #pastBytes = 0;
 
   constructor(bounds: TarBounds = {}) {
     this.#bounds = {
@@ -102,6 +105,9 @@ export class TarParser {
         yield* this.#block(this.#held);
       }
     }
+    this.#pastBytes += chunk.length - at;
+    if (this.#pastBytes > pastBytesMax)
+      throw exhausted(`it has over ${pastBytesMax} bytes behind its end`);
   }
 
   /** Says that nothing follows. @throws Failure "corrupt" — the archive was cut short */

@@ -60,6 +60,16 @@ export async function fetchRoot(
   }
 }
 
+function parseFetched({ bytes, descriptor }: FetchedManifest, { domain, path }: Repository) {
+  try {
+    return parseManifestOrIndex(bytes);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    const text = `${error.message} (manifest ${descriptor.digest} of ${domain}/${path})`;
+    throw new Failure(error.code, text, error.hint === undefined ? {} : { hint: error.hint });
+  }
+}
+
 /** Goes from the root through indexes to the manifest for the platform, and reads its config. */
 export async function planPull(
   repository: Repository,
@@ -69,7 +79,7 @@ export async function planPull(
   let at = root;
   let index: KeptIndex | undefined;
   for (let depth = 0; ; depth++) {
-    const parsed = parseManifestOrIndex(at.bytes);
+    const parsed = parseFetched(at, repository);
     if ("manifest" in parsed)
       return await planManifest(repository, parsed.manifest, { root, at, index, wanted });
     if (depth >= depthMax)

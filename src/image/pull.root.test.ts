@@ -9,8 +9,10 @@ import {
   bytesOf,
   chunksOf,
   configOf,
+  fileEntry,
   imageBlobs,
   layerOf,
+  tarOf,
 } from "./test-stores.ts";
 
 const gzipped = async (text: string) => bytesOf(gzip(chunksOf(await layerOf(text))));
@@ -123,6 +125,37 @@ describe("pull()", () => {
     await stores.pull(name);
     expect(ranges).toEqual([null, "bytes=1000000-"]);
   });
+
+  test("unpacks while a layer comes, and shows the layer when both its digests are right", async () => {
+    using stores = await open();
+    const { registry, name } = stores;
+    const tar = await tarOf([
+      fileEntry("first", noise(1_000_000).toString("latin1")),
+      fileEntry("second", noise(1_000_000).toString("latin1")),
+    ]);
+    const image = await imageBlobs([tar], { gzip: true });
+    registry.put("1", image);
+    const { bytes, descriptor } = image[2]!;
+    const ingest = `${stores.directory}/snapshot/ingest`;
+    const isUnpacked = () =>
+      readdirSync(ingest).some((id) => readdirSync(`${ingest}/${id}`).includes("second"));
+    registry.intercept = (_, path) => {
+      if (!path.includes(descriptor.digest)) return undefined;
+      const body = new ReadableStream({
+        async start(controller) {
+          controller.enqueue(bytes.slice(0, -1000));
+          while (!isUnpacked()) await Bun.sleep(5);
+          expect(stores.snapshots.layers()).toEqual([]);
+          controller.enqueue(bytes.slice(-1000));
+          controller.close();
+        },
+      });
+      return new Response(body);
+    };
+    await stores.pull(name);
+    expect(stores.snapshots.layers().map(({ diffId }) => diffId)).toEqual([digestOf(tar)]);
+    expect(readdirSync(ingest)).toEqual([]);
+  });
 });
 
 describe("pull() refuses, and keeps nothing of", () => {
@@ -134,6 +167,23 @@ describe("pull() refuses, and keeps nothing of", () => {
         const bytes = Buffer.from(image[2].bytes);
         bytes[bytes.length - 1]! ^= 1;
         return [image[0], image[1], { ...image[2], bytes }];
+      },
+      "filesystem layer verification failed for digest sha256:",
+      "corrupt",
+    ],
+    [
+      "a layer whose tar is right, in a file that is another",
+      async () => {
+        const tar = await layerOf("one", noise(10_000).toString("hex"));
+        const packed = await bytesOf(gzip(chunksOf(tar)));
+        const padded = (last: string) => Buffer.concat([packed, Buffer.from(`\0\0${last}`)]);
+        const bytes = padded("a");
+        const rootfs = { type: "layers", diff_ids: [digestOf(tar)] };
+        const config = blobOf(mediaTypes.ociConfig, configOf([], { rootfs }));
+        const layer = blobOf(mediaTypes.ociLayerGzip, bytes);
+        const manifest = formatManifest(config.descriptor, [layer.descriptor]);
+        const wrong = { ...layer, bytes: padded("b") };
+        return [blobOf(mediaTypes.ociManifest, manifest), config, wrong];
       },
       "filesystem layer verification failed for digest sha256:",
       "corrupt",
