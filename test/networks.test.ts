@@ -142,11 +142,22 @@ describe.skipIf(whyNot !== undefined)(`networks${whyNot ? ` (skipped: ${whyNot})
       "one",
     );
     expect(ping).toContain("1 packets received");
+    await engine.crash();
+    const again = ["run", "--rm", "--network", "wire", "busybox", "ping", "-c1", "-W2", "one"];
+    expect(await ok(...again)).toContain("1 packets received");
+    expect(await ok("inspect", "-f", "{{.NetworkSettings.Networks.wire.IPAddress}}", "one")).toBe(
+      "10.215.0.2",
+    );
     expect(await fails("network", "rm", "plan")).toContain("is in use");
     expect(await fails("run", "--rm", "--network", "plan", "busybox")).toContain(
       "cannot create endpoint on configuration-only network",
     );
     await ok("rm", "-f", "one");
+    const parent = `dm-${(await ok("network", "inspect", "-f", "{{.Id}}", "wire")).slice(0, 12)}`;
+    expect((await command(["ip", "link", "show", parent])).code).toBe(0);
+    await ok("network", "rm", "wire");
+    expect((await command(["ip", "link", "show", parent])).code).not.toBe(0);
+    await ok("network", "create", "-d", "macvlan", "wire");
   });
 
   const refused: [string[], string][] = [
@@ -222,6 +233,20 @@ describe.skipIf(whyNot !== undefined)(`networks${whyNot ? ` (skipped: ${whyNot})
       DNSNames: ["web", "shop", expect.any(String)],
     });
     expect(await fails("network", "connect", "live", "web")).toContain("already exists in network");
+    const none = "no configured subnet contains IP address 10.9.9.9";
+    await ok("create", "--name", "later", "busybox");
+    expect(await fails("network", "connect", "--ip", "10.9.9.9", "live", "later")).toContain(none);
+    expect(await fails("create", "--network", "live", "--ip", "10.9.9.9", "busybox")).toContain(
+      none,
+    );
+    await ok("network", "connect", "--ip", "10.218.0.9", "live", "later");
+    await ok("rm", "later");
+    const option =
+      "driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1";
+    const cat = ["cat", "/proc/sys/net/ipv4/conf/eth0/log_martians"];
+    expect(await ok("run", "--rm", "--network", `name=live,${option}`, "busybox", ...cat)).toBe(
+      "1",
+    );
     await ok("network", "disconnect", "live", "web");
     expect(await run("ip", "route")).toContain("dev eth0");
     expect(await fails("network", "disconnect", "live", "web")).toContain("is not connected");

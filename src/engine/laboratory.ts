@@ -234,6 +234,7 @@ function networks(life: Life): NetworkStore {
       }),
     close: (id: string) => life.step(() => void all.delete(id)),
     rename() {},
+    check() {},
     publish: async (id: string) => sandbox(id),
     reconcile: async (ids: ReadonlySet<string>) => {
       for (const id of all) if (!ids.has(id)) all.delete(id);

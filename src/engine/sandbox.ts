@@ -58,7 +58,12 @@ export function planEndpoints(core: Core, request: CreateRequest): EndpointSpec[
   }
   const mac = request.config.MacAddress;
   const isMacAsked = mac !== undefined && mac !== "" && !first.macAddress;
-  return [isMacAsked ? { ...first, macAddress: mac } : first, ...others.map(({ spec }) => spec)];
+  const all = [
+    isMacAsked ? { ...first, macAddress: mac } : first,
+    ...others.map((one) => one.spec),
+  ];
+  for (const spec of all) core.networks.check(spec);
+  return all;
 }
 
 export function sandboxSpec(core: Core, container: Container): SandboxSpec {
@@ -182,6 +187,7 @@ export async function connect(
         `endpoint with name ${container.name} already exists in network ${network.name}`,
       );
     }
+    core.networks.check(spec);
     if (core.live.has(id)) await core.networks.connect(id, spec);
     core.records.change(id, { endpoints: [...container.endpoints, spec] });
     const attributes = { container: id, name: network.name, type: network.driver };

@@ -83,10 +83,11 @@ export function endpointSettings(
   endpoint: Pick<Endpoint, "driverOptions" | "interfaceName">,
 ): [key: string, value: string][] {
   const text = endpoint.driverOptions?.[settingsOption] ?? "";
+  // Docker's client makes all of it lower case where it stands in --network.
   return text.split(",").flatMap((part) => {
     if (part.trim() === "") return [];
     const [, head, tail, value] =
-      /^\s*(net\.(?:ipv4|ipv6|mpls)\.[a-z]+\.)IFNAME(\.[\w.]+)=(.*)$/.exec(part) ?? [];
+      /^\s*(net\.(?:ipv4|ipv6|mpls)\.[a-z]+\.)IFNAME(\.[\w.]+)=(.*)$/i.exec(part) ?? [];
     if (head === undefined || tail === undefined || value === undefined) {
       throw new Failure("invalid", `invalid endpoint sysctl setting "${part.slice(0, 100)}"`, {
         hint: "Write net.ipv4.conf.IFNAME.NAME=VALUE; IFNAME stands for the interface",

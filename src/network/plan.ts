@@ -1,8 +1,9 @@
 /** From what a container asks of its networks to its endpoints; addresses are taken on the way. */
-import { Failure } from "../base/mod.ts";
-import { formatAddress, macOf, parseAddress } from "./address.ts";
+import { Failure, toFailure } from "../base/mod.ts";
+import { contains, formatAddress, macOf, parseAddress } from "./address.ts";
 import { childOptions, isChild } from "./child.ts";
 import { bridgeOptions, plansOf } from "./define.ts";
+import { endpointSettings } from "./inside.ts";
 import type { Ipam, Owned } from "./ipam.ts";
 import { isBridge, isClosed, randomId } from "./networks.ts";
 import type { Attachment } from "./records.ts";
@@ -105,6 +106,28 @@ function checkWishes({ ipv4, ipv6, linkLocal = [] }: EndpointSpec, network: Netw
   if ((ipv4 || ipv6) && network.name === "bridge") {
     const reason = "user specified IP address is supported on user defined networks only";
     throw new Failure("invalid", reason, { hint: "Create a network with a subnet first" });
+  }
+}
+
+/**
+ * Refuses what an endpoint asks for and its network can never give.
+ *
+ * @throws Failure "invalid" — an address, a MAC or a setting
+ */
+export function checkEndpoint(spec: EndpointSpec, network: Network): void {
+  const subnets = plansOf(network).map(({ subnet }) => subnet);
+  try {
+    checkWishes(spec, network);
+    if (spec.macAddress) parseMac(spec.macAddress);
+    endpointSettings({ ...spec, interfaceName: "eth0" });
+    for (const text of isClosed(network) ? [] : [spec.ipv4, spec.ipv6]) {
+      if (!text || subnets.some((subnet) => contains(subnet, parseAddress(text)))) continue;
+      throw new Failure("invalid", `no configured subnet contains IP address ${text}`);
+    }
+  } catch (cause) {
+    const { code, message } = toFailure(cause);
+    const words = `invalid config for network ${network.name}: invalid endpoint settings:`;
+    throw new Failure(code, `${words}\n${message}`, { cause });
   }
 }
 

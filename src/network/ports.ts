@@ -246,6 +246,6 @@ function refusal(cause: unknown, port: BoundPort, publisher: Publisher): Failure
     EADDRNOTAVAIL: "cannot assign requested address",
     EACCES: "permission denied",
   };
-  const message = outside(publisher, `${head}: ${reasons[errno] ?? errno}`);
+  const message = outside(publisher, `${head}: ${reasons[errno] ?? (errno || String(cause))}`);
   return new Failure("invalid", message, { cause });
 }

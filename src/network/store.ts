@@ -9,6 +9,7 @@ import { macInside } from "./inside.ts";
 import { Ipam } from "./ipam.ts";
 import { leavePlace, type Place, placeOf } from "./namespaces.ts";
 import { isBridge, Networks } from "./networks.ts";
+import { checkEndpoint } from "./plan.ts";
 import { Records, type SandboxRecord } from "./records.ts";
 import { Remotes } from "./remote.ts";
 import { tableName } from "./ruleset.ts";
@@ -94,6 +95,7 @@ function storeOf(all: All): NetworkStore {
     },
     files: async (spec) => writer.hostFiles(spec),
     close: (containerId) => sandboxes.close(containerId),
+    check: (endpoint) => checkEndpoint(endpoint, networks.resolve(endpoint.network)),
     connect: (containerId, endpoint) => sandboxes.connect(containerId, endpoint),
     disconnect: (containerId, networkId) => sandboxes.disconnect(containerId, networkId),
     explain: (question) => explain(all, question),

@@ -162,6 +162,8 @@ export interface NetworkStore {
   files(spec: SandboxSpec): Promise<Pick<Sandbox, "hostsPath" | "hostnamePath" | "resolvConfPath">>;
   /** Takes all of it away; absent is fine. */
   close(containerId: string): Promise<void>;
+  /** Refuses what an endpoint asks for and its network can never give. @throws "invalid" | "not_found" */
+  check(endpoint: EndpointSpec): void;
   connect(containerId: string, endpoint: EndpointSpec): Promise<Sandbox>;
   disconnect(containerId: string, networkId: string): Promise<Sandbox>;
   /**
