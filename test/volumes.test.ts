@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -217,6 +218,24 @@ describe.skipIf(whyNot !== undefined)(`volumes${whyNot ? ` (skipped: ${whyNot})`
     expect(restore.stderr).toContain("volume is in use");
     await engine.ok(["rm", "-f", "writer"]);
     await engine.ok(["volume", "rm", "copy", "data", "other", "frozen", "live"]);
+  });
+
+  test("a clone that kill -9 cut off leaves nothing, or is whole", async () => {
+    await run(["-v", "many:/d"], "for i in $(seq 2000); do echo $i > /d/$i; done");
+    for (const delayMs of [20, 150]) {
+      const clone = engine.lading(["volume", "clone", "many", "cut"]);
+      await Bun.sleep(delayMs);
+      await engine.crash();
+      await clone;
+      const names = (await engine.ok(["volume", "ls", "-q"])).split("\n");
+      if (names.includes("cut")) {
+        expect(await run(["-v", "cut:/d"], "ls /d | wc -l")).toBe("2000");
+        await engine.ok(["volume", "rm", "cut"]);
+      }
+      const folders = readdirSync(join(engine.dataRoot, "volume"));
+      expect(folders.filter((name) => name !== ".trash")).toEqual(["many"]);
+    }
+    await engine.ok(["volume", "rm", "many"]);
   });
 
   test("a plugin's volumes are made, mounted for each run, listed and removed", async () => {

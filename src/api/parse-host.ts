@@ -201,7 +201,14 @@ function mountOptions(mount: Fields) {
       }),
     VolumeOptions: volume && parseVolumeOptions(volume),
     TmpfsOptions:
-      tmpfs && withoutAbsent({ SizeBytes: tmpfs.whole("SizeBytes"), Mode: tmpfs.whole("Mode") }),
+      tmpfs &&
+      withoutAbsent({
+        SizeBytes: tmpfs.whole("SizeBytes"),
+        Mode: tmpfs.whole("Mode"),
+        Options: tmpfs.list("Options", (value, where) => {
+          return new Fields({ option: value }, where).texts("option") ?? [];
+        }),
+      }),
     ImageOptions: image && withoutAbsent({ Subpath: image.text("Subpath") }),
   };
 }

@@ -56,6 +56,11 @@ describe("parseMountRequest()", () => {
     const draft = await parseMountRequest({ Type: "bind", Source: "/etc", Target: "/x" });
     expect(draft).toMatchObject({ kind: "bind", source: "/etc", target: "/x", readOnly: false });
   });
+  test("gives a tmpfs its options over the safe defaults", async () => {
+    const TmpfsOptions = { Options: [["exec"]] };
+    const draft = await parseMountRequest({ Type: "tmpfs", Target: "/x", TmpfsOptions });
+    expect(draft).toMatchObject({ options: ["nosuid", "nodev", "exec", "rw"] });
+  });
   const bad: [Parameters<typeof parseMountRequest>[0], string][] = [
     [
       { Type: "bind", Source: "/no/such", Target: "/x" },
@@ -70,6 +75,15 @@ describe("parseMountRequest()", () => {
       { Type: "volume", Source: "v", Target: "/x", VolumeOptions: { Subpath: "../y" } },
       "subpath must be a relative path",
     ],
+    [
+      { Type: "tmpfs", Target: "/x", TmpfsOptions: { Options: [["suid"]] } },
+      "invalid option: suid",
+    ],
+    [
+      { Type: "tmpfs", Target: "/x", TmpfsOptions: { Options: [["exec", "1"]] } },
+      "invalid option array length",
+    ],
+    [{ Type: "tmpfs", Target: "/x", IdMap: "user" }, "field IdMap must not be specified"],
     [{ Type: "npipe", Source: "x", Target: "/x" }, "mount type unknown"],
   ];
   for (const [request, words] of bad) {

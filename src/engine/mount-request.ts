@@ -50,7 +50,7 @@ export async function parseMountRequest(request: MountRequest): Promise<MountDra
       return volumeDraft(request, refuse);
     case "tmpfs":
       if (request.Source) throw refuse("field Source must not be specified");
-      return tmpfsDraft(request);
+      return tmpfsDraft(request, refuse);
     case "image":
       if (!request.Source) throw refuse("field Source must not be empty");
       return {
@@ -116,9 +116,15 @@ function volumeDraft(request: MountRequest, refuse: Refuse): MountDraft {
 
 const idMapOf = ({ IdMap = "" }: MountRequest) => (IdMap ? { idMap: checkIdMap(IdMap) } : {});
 
-function tmpfsDraft({ Target, ReadOnly, TmpfsOptions }: MountRequest): MountDraft {
-  const { SizeBytes = 0, Mode = 0 } = TmpfsOptions ?? {};
-  const options = [...tmpfsDefaults, ReadOnly ? "ro" : "rw"];
+function tmpfsDraft(request: MountRequest, refuse: Refuse): MountDraft {
+  const { Target, ReadOnly, TmpfsOptions } = request;
+  const { SizeBytes = 0, Mode = 0, Options = [] } = TmpfsOptions ?? {};
+  for (const [flag = "", ...rest] of Options) {
+    if (flag === "" || rest.length > 0) throw refuse("invalid option array length");
+    if (flag !== "exec" && flag !== "noexec") throw refuse(`invalid option: ${flag.slice(0, 100)}`);
+  }
+  const asked = Options.flat();
+  const options = [...withDefaults(asked), ReadOnly ? "ro" : "rw"];
   if (SizeBytes > 0) options.push(`size=${SizeBytes}`);
   if (Mode > 0) options.push(`mode=${(Mode & 0o7777).toString(8)}`);
   return { kind: "tmpfs", target: cleanPath(Target), options };
@@ -133,8 +139,12 @@ export function parseTmpfs(target: string, text: string): MountDraft {
     const isKnown = value === undefined ? tmpfsFlags.has(key) : tmpfsKeys.has(key);
     if (!isKnown) throw new Failure("invalid", `invalid tmpfs option ["${option}"]`);
   }
+  return { kind: "tmpfs", target: cleanPath(target), options: withDefaults(asked) };
+}
+
+function withDefaults(asked: readonly string[]): string[] {
   const kept = tmpfsDefaults.filter((flag) => !asked.includes(opposite[flag] ?? ""));
-  return { kind: "tmpfs", target: cleanPath(target), options: [...new Set([...kept, ...asked])] };
+  return [...new Set([...kept, ...asked])];
 }
 
 function checkSubpath(subpath: string, refuse: Refuse): string {

@@ -51,7 +51,12 @@ export interface MountRequest {
     };
     readonly Subpath?: string;
   };
-  readonly TmpfsOptions?: { readonly SizeBytes?: number; readonly Mode?: number };
+  readonly TmpfsOptions?: {
+    readonly SizeBytes?: number;
+    readonly Mode?: number;
+    /** Each `[flag]` or `[name, value]`. */
+    readonly Options?: readonly (readonly string[])[];
+  };
   readonly ImageOptions?: { readonly Subpath?: string };
 }
 
