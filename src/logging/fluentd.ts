@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { Failure } from "../base/mod.ts";
 import { parseAddress } from "./address.ts";
 import type { Line, LogDriver } from "./lines.ts";
-import { packList, packMap, packText, packTime } from "./message-pack.ts";
+import { packEntries, packList, packMap, packText, packTime } from "./message-pack.ts";
 import { durationMs, flagOf } from "./options.ts";
 import { attributesOf, type Subject, tagOf } from "./subject.ts";
 import { openWire } from "./wire.ts";
@@ -48,7 +48,7 @@ export async function openFluentd(
         const chunk = randomBytes(16).toString("base64");
         const answer = acknowledged(chunk);
         answer.catch(() => {}); // `send` fails in the same way, and first
-        await wire.send([pack(line, [packMap([["chunk", chunk]])])], writeTimeoutMs);
+        await wire.send([pack(line, [packMap(packEntries([["chunk", chunk]]))])], writeTimeoutMs);
         await answer;
       }
     },
@@ -57,11 +57,15 @@ export async function openFluentd(
 }
 
 function recordOf(subject: Subject, options: Readonly<Record<string, string>>) {
-  const always: [string, string][] = [
+  const always = packEntries([
     ["container_id", subject.id],
     ["container_name", `/${subject.name}`],
     ...Object.entries(attributesOf(subject, options)),
-  ];
+  ]);
+  const sources = {
+    1: packEntries([["source", "stdout"]]),
+    2: packEntries([["source", "stderr"]]),
+  };
   return ({ stream, bytes, part }: Line) => {
     const parts: [string, string][] = part
       ? [
@@ -71,11 +75,6 @@ function recordOf(subject: Subject, options: Readonly<Record<string, string>>) {
           ["partial_last", String(part.isLast)],
         ]
       : [];
-    return packMap([
-      ...always,
-      ["source", stream === 2 ? "stderr" : "stdout"],
-      ["log", bytes],
-      ...parts,
-    ]);
+    return packMap(always, sources[stream], packEntries([["log", bytes], ...parts]));
   };
 }

@@ -11,6 +11,8 @@ type Options = Readonly<Record<string, string>>;
 
 /** Lines that are sent at once: few enough that the thread is not kept from other work. */
 const batchLinesMax = 64;
+/** Of a chunk that are cut into lines at once. */
+const pieceBytesMax = 16 << 10;
 const saveEveryMs = 200;
 const waitMsMax = 30_000;
 const bufferBytesDefault = 1 << 20;
@@ -117,10 +119,12 @@ async function* split(
   let place: Place | undefined;
   for await (const { stream, timeNs, bytes, next } of chunks) {
     place = next ?? place;
-    const lines = splitter.push(stream, timeNs, bytes);
-    const state = next === undefined ? undefined : { place: next, rests: splitter.save() };
-    yield* batched(lines, state);
-    await breathe();
+    for (let at = 0; at < bytes.length; at += pieceBytesMax) {
+      const lines = splitter.push(stream, timeNs, bytes.subarray(at, at + pieceBytesMax));
+      const isLast = next !== undefined && at + pieceBytesMax >= bytes.length;
+      yield* batched(lines, isLast ? { place: next, rests: splitter.save() } : undefined);
+      await breathe();
+    }
   }
   const rest = splitter.flush();
   yield* batched(rest, place === undefined ? undefined : { place, rests: [] });

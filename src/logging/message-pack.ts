@@ -9,14 +9,27 @@ export function packList(parts: readonly Uint8Array[]): Buffer {
   return Buffer.concat([Uint8Array.of(0x90 | parts.length), ...parts]);
 }
 
-export function packMap(entries: readonly (readonly [string, string | Uint8Array])[]): Buffer {
+type Entry = readonly [key: string, value: string | Uint8Array];
+
+/** Entries of maps that are always the same, encoded once. */
+export interface Packed {
+  readonly count: number;
+  readonly bytes: Uint8Array;
+}
+
+export function packEntries(entries: readonly Entry[]): Packed {
+  const parts = entries.flatMap(([key, value]) => [packText(key), packText(value)]);
+  return { count: entries.length, bytes: Buffer.concat(parts) };
+}
+
+export function packMap(...parts: readonly Packed[]): Buffer {
   const head = Buffer.alloc(3);
   head.writeUInt8(0xde, 0);
-  head.writeUInt16BE(entries.length, 1);
-  return Buffer.concat([
-    head,
-    ...entries.flatMap(([key, value]) => [packText(key), packText(value)]),
-  ]);
+  head.writeUInt16BE(
+    parts.reduce((sum, { count }) => sum + count, 0),
+    1,
+  );
+  return Buffer.concat([head, ...parts.map(({ bytes }) => bytes)]);
 }
 
 export function packText(text: string | Uint8Array): Buffer {
