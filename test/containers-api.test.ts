@@ -147,6 +147,16 @@ describe.skipIf(whyNot !== undefined)(
       await engine.ok(["rm", "eats"]);
     });
 
+    test("container prune --dry-run says what would go, and removes nothing", async () => {
+      const id = await engine.ok(["create", "--label", "dry", "busybox", "true"]);
+      const prune = ["container", "prune", "--filter", "label=dry"];
+      const preview = await engine.lading([...prune, "--dry-run"]);
+      expect(preview.stdout).toContain(`Would delete containers:\n${id}`);
+      expect(await engine.ok(["ps", "-aq", "--no-trunc"])).toContain(id);
+      const pruned = await engine.lading([...prune, "-f"]);
+      expect(pruned.stdout).toContain(`Deleted Containers:\n${id}`);
+    });
+
     test("checkpoints are refused in words", async () => {
       const id = await engine.ok(["create", "busybox", "true"]);
       const answer = await call(`/containers/${id}/checkpoints`, { method: "POST", body: "{}" });

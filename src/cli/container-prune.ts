@@ -7,14 +7,22 @@ import { print } from "./output.ts";
 
 export const command = defineCommand({
   usage: "[OPTIONS]",
-  flags: pruneFlags,
+  flags: {
+    ...pruneFlags,
+    "dry-run": { kind: "bool", about: "Only say what would be removed" },
+  },
   arguments: { min: 0, max: 0 },
   async run({ flags, globals }) {
     const filters = parseFilters(flags.filter);
-    if (!flags.force && !(await confirm("This will remove all stopped containers."))) return 0;
-    const { ContainersDeleted, SpaceReclaimed } = await engineOf(globals).containers.prune(filters);
-    if (ContainersDeleted?.length) print(`Deleted Containers:\n${ContainersDeleted.join("\n")}\n`);
-    print(`Total reclaimed space: ${humanSize(SpaceReclaimed, 4)}`);
+    const isDry = flags["dry-run"];
+    const isAsked = !flags.force && !isDry;
+    if (isAsked && !(await confirm("This will remove all stopped containers."))) return 0;
+    const { containers } = engineOf(globals);
+    const { ContainersDeleted, SpaceReclaimed } = await containers.prune(filters, isDry);
+    const title = isDry ? "Would delete containers" : "Deleted Containers";
+    if (ContainersDeleted?.length) print(`${title}:\n${ContainersDeleted.join("\n")}\n`);
+    const total = isDry ? "Would reclaim" : "Total reclaimed space";
+    print(`${total}: ${humanSize(SpaceReclaimed, 4)}`);
     return 0;
   },
 });

@@ -448,7 +448,7 @@ test("prune() removes what does not run, and heeds labels", async () => {
   const { id: runs } = await engine.create(request("runs"));
   const { id: gone } = await engine.create(request("gone"));
   await engine.start(runs);
-  const { ids } = await engine.prune(new Map([["label!", ["keep=yes"]]]));
+  const { ids } = await engine.prune(new Map([["label!", ["keep=yes"]]]), { isDry: false });
   expect(ids).toEqual([gone]);
   expect(engine.list().map(({ id }) => id)).toEqual([runs, kept]);
 });

@@ -128,7 +128,7 @@ function stock(core: Core) {
       });
     },
     imageUsers: (id) => imageUsers(core, id),
-    prune: (filters) => prune(core, filters),
+    prune: (filters, options) => prune(core, filters, options),
     why: (from, to) => why(core, from, to),
     connect: (networkId, id, endpoint) => connect(core, networkId, id, endpoint),
     disconnect: (networkId, id, _force) => disconnect(core, networkId, id),

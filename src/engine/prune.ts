@@ -5,10 +5,11 @@ import type { Container } from "./types.ts";
 
 type Filters = ReadonlyMap<string, readonly string[]>;
 
-/** As `Engine.prune`: removes what does not run. Filters: `until`, `label`, `label!`. */
+/** As `Engine.prune`: removes what does not run, or only tells what would go. Filters: `until`, `label`, `label!`. */
 export async function prune(
   core: Core,
   filters: Filters,
+  { isDry }: { isDry: boolean },
 ): Promise<{ ids: string[]; reclaimedBytes: number }> {
   const isWanted = makeFilter(filters);
   const ids: string[] = [];
@@ -17,7 +18,7 @@ export async function prune(
     if (!isRemovable(core, container) || !isWanted(container)) continue;
     try {
       const bytes = await core.snapshots.usage(container.id);
-      await remove(core, container.id, { force: false, volumes: false });
+      if (!isDry) await remove(core, container.id, { force: false, volumes: false });
       ids.push(container.id);
       reclaimedBytes += bytes;
     } catch (error) {
@@ -25,6 +26,7 @@ export async function prune(
       if (!isFailure(error, "conflict") && !isFailure(error, "not_found")) throw error;
     }
   }
+  if (isDry) return { ids, reclaimedBytes };
   const attributes = { reclaimed: String(reclaimedBytes) };
   core.events.emit({ type: "container", action: "prune", actor: { id: "", attributes } });
   return { ids, reclaimedBytes };

@@ -383,6 +383,7 @@ export interface Engine {
   imageUsers(id: Digest): { id: string; running: boolean }[];
   prune(
     filters: ReadonlyMap<string, readonly string[]>,
+    options: { isDry: boolean },
   ): Promise<{ ids: string[]; reclaimedBytes: number }>;
   /** Why `from` reaches `to`, or does not. @throws "not_found" — `from` is no container | "invalid" */
   why(from: string, to: string): Promise<WhyStep[]>;
