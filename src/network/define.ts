@@ -284,9 +284,6 @@ export function checkSpec(spec: NetworkSpec, networks: readonly Network[]): void
   if (spec.driver === "host" || spec.driver === "null") {
     throw new Failure("denied", `only one instance of "${spec.driver}" network is allowed`);
   }
-  if (spec.ipamDriver) {
-    throw new Failure("not_found", `could not find plugin ${spec.ipamDriver}: plugin not found`);
-  }
   if (isChild(spec)) childOptions({ ...spec, id: "" });
   if (!spec.enableIPv4 && !spec.enableIPv6) {
     throw new Failure("invalid", "IPv4 or IPv6 must be enabled");

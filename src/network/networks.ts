@@ -16,6 +16,7 @@ import { checkInherited, inherit } from "./inherit.ts";
 import type { Ipam } from "./ipam.ts";
 import type { Records } from "./records.ts";
 import { isRemote, type Remotes } from "./remote.ts";
+import type { RemoteIpam } from "./remote-ipam.ts";
 import { bridgeElements } from "./ruleset.ts";
 import type { Network, NetworkSpec } from "./types.ts";
 import type { Wire } from "./wire.ts";
@@ -31,6 +32,7 @@ export class Networks {
   readonly #ipam: Ipam;
   readonly #networks = new Map<string, Network>();
   readonly #remotes: Remotes;
+  readonly #remoteIpam: RemoteIpam;
   readonly #pools: readonly AddressPool[] | undefined;
 
   constructor(parts: {
@@ -38,10 +40,12 @@ export class Networks {
     wire: Wire;
     ipam: Ipam;
     remotes: Remotes;
+    remoteIpam: RemoteIpam;
     pools?: readonly AddressPool[] | undefined;
   }) {
     this.#pools = parts.pools;
     this.#remotes = parts.remotes;
+    this.#remoteIpam = parts.remoteIpam;
     this.#records = parts.records;
     this.#wire = parts.wire;
     this.#ipam = parts.ipam;
@@ -126,6 +130,18 @@ export class Networks {
     const spec = inherit({ ...asked, driver: asked.driver || "bridge" }, this.list());
     checkSpec(spec, this.list());
     if (isRemote(spec)) await this.#remotes.find(spec.driver);
+    const given = spec.ipamDriver && !spec.configOnly;
+    const subnets = given ? await this.#remoteIpam.requestPools(spec) : spec.subnets;
+    const whole = { ...spec, subnets };
+    try {
+      return await this.#create(whole);
+    } catch (error) {
+      await this.#remoteIpam.releasePools(whole);
+      throw error;
+    }
+  }
+
+  async #create(spec: NetworkSpec): Promise<Network> {
     checkSpec(spec, this.list()); // Another one may have come meanwhile.
     const network = this.#define({ ...spec, id: randomId(), created: timestamp() });
     this.#save(network);
@@ -180,6 +196,7 @@ export class Networks {
     }
     checkInherited(network, this.list());
     await this.#take(network);
+    await this.#remoteIpam.releasePools(network);
   }
 
   /** The bridge goes before the row: a crash between leaves a network, and no bridge without one. */

@@ -132,15 +132,15 @@ export function checkEndpoint(spec: EndpointSpec, network: Network): void {
 }
 
 function takeAddresses(
-  { ipv4, ipv6 }: EndpointSpec,
+  { ipv4, ipv6, assigned }: EndpointSpec,
   { network, container, ipam }: { network: Network; container: string; ipam: Ipam },
 ): Owned[] {
   const plans = plansOf(network);
   const owned: Owned[] = [];
   try {
     for (const [family, text] of [
-      [4, ipv4],
-      [6, ipv6],
+      [4, assigned?.find((one) => !one.includes(":")) ?? ipv4],
+      [6, assigned?.find((one) => one.includes(":")) ?? ipv6],
     ] as const) {
       const fitting = plans.filter(({ subnet }) => subnet.base.family === family);
       const wanted = text ? parseAddress(text) : undefined;

@@ -140,4 +140,50 @@ describe.skipIf(process.getuid?.() !== 0)("networks of plugins", () => {
     const missing = store.create(networkSpec("x", { driver: "nosuch" }));
     expect(await refused(missing)).toContain("could not find plugin nosuch");
   });
+
+  test("an address plugin gives subnets and addresses, and gets them back", async () => {
+    const taken = new Set<string>();
+    let next = 5;
+    const folder = `${laboratory.folder}/plugins`;
+    using ipam = servePlugin(
+      { folder, name: "infoblox", kinds: ["IpamDriver"] },
+      {
+        "IpamDriver.GetDefaultAddressSpaces": () => ({ LocalDefaultAddressSpace: "here" }),
+        "IpamDriver.RequestPool": ({ AddressSpace, Pool }) => ({
+          PoolID: `${AddressSpace}/1`,
+          Pool: Pool || "10.98.0.0/24",
+        }),
+        "IpamDriver.ReleasePool": () => ({}),
+        "IpamDriver.RequestAddress": ({ Address }) => {
+          const address = Address || `10.98.0.${next++}`;
+          if (taken.has(`${address}`)) throw new Error("it is taken");
+          taken.add(`${address}`);
+          return { Address: `${address}/24` };
+        },
+        "IpamDriver.ReleaseAddress": ({ Address }) => void taken.delete(`${Address}`),
+      },
+    );
+    const { id, subnets } = await store.create(networkSpec("given", { ipamDriver: "infoblox" }));
+    expect(subnets).toMatchObject([{ subnet: "10.98.0.0/24", gateway: "10.98.0.5" }]);
+    const one = await store.open(sandboxSpec({ endpoints: [{ network: "given" }] }));
+    expect(one.endpoints[0]!.address).toBe("10.98.0.6");
+    const two = await store.open(sandboxSpec());
+    await store.connect(two.containerId, { network: "given", ipv4: "10.98.0.77" });
+    expect([...taken]).toEqual(["10.98.0.5", "10.98.0.6", "10.98.0.77"]);
+    const again = sandboxSpec({ endpoints: [{ network: "given", ipv4: "10.98.0.77" }] });
+    expect(await refused(store.open(again))).toContain("it is taken");
+    await store.disconnect(two.containerId, id);
+    for (const { containerId } of [one, two]) await store.close(containerId);
+    await until(() => taken.size === 1);
+    await until(() => store.endpointsOf(id).size === 0);
+    await store.remove(id);
+    expect(taken.size).toBe(0);
+    expect(ipam.calls.at(-1)).toEqual({
+      method: "IpamDriver.ReleasePool",
+      body: { PoolID: "here/1" },
+    });
+    expect(await refused(store.create(networkSpec("x", { ipamDriver: "nosuch" })))).toStartWith(
+      "not_found",
+    );
+  });
 });

@@ -12,6 +12,7 @@ import { Publishing } from "./publishing.ts";
 import { Reaper } from "./reaper.ts";
 import type { Attachment, Records, SandboxRecord } from "./records.ts";
 import { isRemote, type Remotes } from "./remote.ts";
+import type { RemoteIpam } from "./remote-ipam.ts";
 import type { EndpointSpec, PortSpec, Sandbox, SandboxSpec } from "./types.ts";
 import type { Wire } from "./wire.ts";
 import type { Writer } from "./writer.ts";
@@ -34,6 +35,7 @@ export interface Parts {
   readonly writer: Writer;
   readonly dns: readonly string[];
   readonly remotes: Remotes;
+  readonly remoteIpam: RemoteIpam;
   /** As `NetworkOptions.hostSocket`. */
   readonly hostSocket: string | undefined;
 }
@@ -75,8 +77,28 @@ export class Sandboxes {
       for (const { network, ipv4, ipv6 } of spec.endpoints) {
         await this.#awaitAddresses(network, [ipv4, ipv6]);
       }
-      return await this.#open(spec);
+      return await this.#open({ ...spec, endpoints: await this.#assign(spec.endpoints) });
     });
+  }
+
+  /** Addresses of plugins come first: all or none. */
+  async #assign(endpoints: readonly EndpointSpec[]): Promise<EndpointSpec[]> {
+    const { networks, remoteIpam } = this.#parts;
+    const whole: EndpointSpec[] = [];
+    try {
+      for (const spec of endpoints) {
+        whole.push(await remoteIpam.assign(spec, networks.resolve(spec.network)));
+      }
+      return whole;
+    } catch (error) {
+      await this.#giveBack(whole);
+      throw error;
+    }
+  }
+
+  async #giveBack(endpoints: readonly EndpointSpec[]): Promise<void> {
+    const { networks, remoteIpam } = this.#parts;
+    for (const spec of endpoints) await remoteIpam.release(spec, networks.resolve(spec.network));
   }
 
   /** One sandbox between two looks at the event loop: each is a millisecond or two without a break. */
@@ -118,6 +140,9 @@ export class Sandboxes {
       if (networks.some(isBridge)) wire.checkRulesSoon(() => this.elements());
       return this.sandboxOf(live);
     } catch (error) {
+      const isPlanned = ({ network }: EndpointSpec) =>
+        live.attachments.some(({ endpoint }) => endpoint.network === network);
+      await this.#giveBack(spec.endpoints.filter((one) => !isPlanned(one)));
       this.#undo(live);
       throw error;
     }
@@ -166,7 +191,11 @@ export class Sandboxes {
 
   /** Tells plugins that endpoints are gone. Holds the namespace until their interfaces are out of it. */
   async leaveRemotes(gone: readonly Attachment[], namespace: NetworkNamespace | undefined) {
-    const { networks, remotes } = this.#parts;
+    const { networks, remotes, remoteIpam } = this.#parts;
+    for (const { endpoint } of gone.filter((one) => one.endpoint.assigned)) {
+      const network = networks.list().find(({ id }) => id === endpoint.networkId);
+      if (network) await remoteIpam.release(endpoint, network);
+    }
     const theirs = gone.flatMap((attachment) => {
       const network = networks.list().find(({ id }) => id === attachment.endpoint.networkId);
       return network && isRemote(network) ? [{ network, attachment }] : [];
@@ -264,7 +293,8 @@ export class Sandboxes {
       await this.#awaitAddresses(spec.network, [spec.ipv4, spec.ipv6]);
       const before = live.attachments;
       try {
-        const planned = records.together(() => this.#plan(live, spec));
+        const [whole = spec] = await this.#assign([spec]);
+        const planned = await this.#planOrGiveBack(live, whole);
         const { endpointId } = planned.endpoint;
         const find = () => live.attachments.filter((one) => one.endpoint.endpointId === endpointId);
         await this.#joinRemotes(live, find());
@@ -283,6 +313,15 @@ export class Sandboxes {
         throw error;
       }
     });
+  }
+
+  async #planOrGiveBack(live: Live, spec: EndpointSpec): Promise<Planned> {
+    try {
+      return this.#parts.records.together(() => this.#plan(live, spec));
+    } catch (error) {
+      await this.#giveBack([spec]);
+      throw error;
+    }
   }
 
   disconnect(containerId: string, networkId: string): Promise<Sandbox> {

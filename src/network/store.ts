@@ -12,6 +12,7 @@ import { isBridge, Networks } from "./networks.ts";
 import { checkEndpoint } from "./plan.ts";
 import { Records, type SandboxRecord } from "./records.ts";
 import { Remotes } from "./remote.ts";
+import { RemoteIpam } from "./remote-ipam.ts";
 import { tableName } from "./ruleset.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import type { Endpoint, NetworkStore, SandboxSpec } from "./types.ts";
@@ -53,10 +54,12 @@ export async function openNetworkStore(options: NetworkOptions): Promise<Network
   try {
     const ipam = new Ipam(records);
     const remotes = new Remotes(options.plugins);
-    const networks = new Networks({ records, wire, ipam, remotes, pools: options.pools });
+    const remoteIpam = new RemoteIpam(options.plugins);
+    const both = { remotes, remoteIpam };
+    const networks = new Networks({ records, wire, ipam, ...both, pools: options.pools });
     networks.start(bridge, (id) => ipam.count(id) > 0, options.defaultBridge);
     const writer = new Writer({ directory, networks, dns });
-    const parts = { directory, records, wire, ipam, networks, writer, dns, remotes, hostSocket };
+    const parts = { directory, records, wire, ipam, networks, writer, dns, ...both, hostSocket };
     const sandboxes = new Sandboxes(parts);
     await wire.ensureRules(() => networks.elements());
     sandboxes.prepare();

@@ -4,6 +4,8 @@ export interface Subnet {
   readonly gateway?: string;
   readonly ipRange?: string;
   readonly auxAddresses?: Readonly<Record<string, string>>;
+  /** What the plugin calls it that gives its addresses. */
+  readonly poolId?: string;
 }
 
 export interface NetworkSpec {
@@ -50,6 +52,8 @@ export interface EndpointSpec {
   readonly links?: readonly string[];
   readonly driverOptions?: Readonly<Record<string, string>>;
   readonly gatewayPriority?: number;
+  /** The addresses that a plugin gave for it; they go back there. */
+  readonly assigned?: readonly string[];
 }
 
 /** How it is on it. Addresses without prefix; empty strings where there is none. */
