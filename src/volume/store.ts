@@ -101,7 +101,7 @@ class Store implements VolumeStore {
     const isLocal = driver === "" || driver === "local";
     return await this.#lock.run(name, async () => {
       const known = this.#rows.get(name);
-      if (known) return this.#same(known, { driver, options });
+      if (known) return this.#same(known, driver);
       if (isLocal) parseLocalOptions(name, options);
       const anonymous = spec.anonymous ?? spec.name === undefined;
       const row = newRow({ ...spec, name, anonymous, driver: isLocal ? "local" : driver });
@@ -110,22 +110,12 @@ class Store implements VolumeStore {
     });
   }
 
-  #same(
-    known: VolumeRow,
-    { driver, options }: { driver: string; options: Volume["options"] },
-  ): Volume {
-    const text = (map: Volume["options"]) => JSON.stringify(Object.entries(map).sort());
-    const isOther = driver !== "" && driver !== known.driver;
-    const hasOptions = Object.keys(options).length > 0;
-    if (!isOther && (!hasOptions || text(options) === text(known.options))) {
-      return this.#volume(known);
-    }
-    const unique = isOther
-      ? `conflict: driver "${known.driver}" already has volume "${known.name}"`
-      : "volume name must be unique";
-    throw new Failure("conflict", `create ${known.name}: ${unique}`, {
-      hint: `A volume of this name exists with ${isOther ? "another driver" : "other options"}`,
-    });
+  /** As Docker: whoever makes a volume that is there gets it, whatever options they ask for. */
+  #same(known: VolumeRow, driver: string): Volume {
+    if (driver === "" || driver === known.driver) return this.#volume(known);
+    const { name } = known;
+    const taken = `driver '${known.driver}' already has volume '${name}'`;
+    throw new Failure("conflict", `create ${name}: ${taken}: volume name must be unique`);
   }
 
   #createLocal(row: VolumeRow): void {

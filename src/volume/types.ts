@@ -44,7 +44,7 @@ export interface VolumeStore {
   inspect(name: string): Promise<Volume & { readonly status?: unknown }>;
   /** Learns which volumes the plugins have; says what went wrong with which. */
   refresh(): Promise<string[]>;
-  /** An existing one with the same driver and options is success. @throws "conflict" | "invalid" */
+  /** An existing one of the same driver is success. @throws "conflict" | "invalid" */
   create(spec: VolumeSpec): Promise<Volume>;
   /**
    * Makes a volume with files in it: it is there with all of them, or not at all.
