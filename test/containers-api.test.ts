@@ -157,6 +157,24 @@ describe.skipIf(whyNot !== undefined)(
       expect(pruned.stdout).toContain(`Deleted Containers:\n${id}`);
     });
 
+    test("system prune --dry-run sees what would be free without the containers", async () => {
+      const id = await engine.ok(["create", "--label", "sys", "-v", "/data", "busybox", "true"]);
+      const volume = await engine.ok(["inspect", "-f", "{{(index .Mounts 0).Name}}", id]);
+      await engine.ok(["network", "create", "idle"]);
+      const preview = await engine.lading(["system", "prune", "--volumes", "-a", "--dry-run"]);
+      const would = [
+        "Containers:\n" + id,
+        "Networks:\nidle",
+        `Volumes:\n${volume}`,
+        "Images:\nuntagged: busybox:latest",
+      ];
+      for (const part of would) expect(preview.stdout).toContain(`Would delete ${part}`);
+      expect(await engine.ok(["volume", "ls", "-q"])).toContain(volume);
+      expect(await engine.ok(["images", "-q"])).not.toBe("");
+      await engine.ok(["rm", "-v", id]);
+      await engine.ok(["network", "rm", "idle"]);
+    });
+
     test("checkpoints are refused in words", async () => {
       const id = await engine.ok(["create", "busybox", "true"]);
       const answer = await call(`/containers/${id}/checkpoints`, { method: "POST", body: "{}" });

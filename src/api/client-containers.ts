@@ -146,11 +146,11 @@ export function containerCalls(transport: Transport) {
       const asked = { ...query, pause: query.pause === false ? "0" : "1" };
       return json<{ Id: string }>("POST", "/commit", { query: asked, json: config });
     },
-    prune: (filters: Filters = {}, isDry = false) =>
+    prune: (filters: Filters = {}) =>
       json<{ ContainersDeleted: readonly string[] | null; SpaceReclaimed: number }>(
         "POST",
         "/containers/prune",
-        { query: { filters: isDry ? { ...filters, "dry-run": ["true"] } : filters } },
+        { query: { filters } },
       ),
   };
 }

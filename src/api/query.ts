@@ -91,6 +91,25 @@ export function parseFilters(query: URLSearchParams, known: readonly string[]): 
   return filters;
 }
 
+/** What a prune is asked for: with `isDry` only to tell what would go, were `without` not there. */
+export interface PruneQuery {
+  readonly filters: FilterMap;
+  readonly isDry: boolean;
+  readonly without: ReadonlySet<string>;
+}
+
+/**
+ * The query of a prune. `dry-run` and `without` (IDs of containers) are filters and no parameters: an
+ * engine that does not know them must refuse, and not remove. @throws Failure "invalid"
+ */
+export function parsePrune(query: URLSearchParams, known: readonly string[]): PruneQuery {
+  const filters = parseFilters(query, [...known, "dry-run", "without"]);
+  const isDry = booleanFilter(filters, "dry-run") === true;
+  const without = new Set(isDry ? filters.get("without") : []);
+  const others = [...filters].filter(([name]) => known.includes(name));
+  return { filters: new Map(others), isDry, without };
+}
+
 function badFilter(text: string): Failure {
   return new Failure("invalid", `invalid filter: "${text.slice(0, 200)}"`);
 }

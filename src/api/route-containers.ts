@@ -7,7 +7,7 @@ import { readFields, readOptionalFields } from "./fields.ts";
 import { listContainers, sizesOf } from "./list-containers.ts";
 import { parseCreate } from "./parse-container.ts";
 import { parseUpdate } from "./parse-host.ts";
-import { booleanFilter, flag, parseFilters, whole } from "./query.ts";
+import { flag, parsePrune, whole } from "./query.ts";
 import { routes as archiveRoutes } from "./route-archive.ts";
 import { checkpointRoutes, noCheckpoints } from "./route-checkpoints.ts";
 import { routes as execRoutes } from "./route-exec.ts";
@@ -111,11 +111,8 @@ async function changes(
 }
 
 async function prune(exchange: Exchange, { engine }: Context): Promise<void> {
-  const filters = parseFilters(exchange.query, ["until", "label", "label!", "dry-run"]);
-  // A filter and no parameter: an engine that does not know it must refuse, and not remove.
-  const isDry = booleanFilter(filters, "dry-run") === true;
-  const others = new Map([...filters].filter(([name]) => name !== "dry-run"));
-  const { ids, reclaimedBytes } = await engine.prune(others, { isDry });
+  const { filters, isDry } = parsePrune(exchange.query, ["until", "label", "label!"]);
+  const { ids, reclaimedBytes } = await engine.prune(filters, { isDry });
   exchange.json(200, { ContainersDeleted: ids, SpaceReclaimed: reclaimedBytes });
 }
 

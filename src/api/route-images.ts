@@ -7,7 +7,7 @@ import type { Exchange } from "./exchange.ts";
 import { Fields, parseJson } from "./fields.ts";
 import { chooseImages, sharedBytesOf } from "./list-images.ts";
 import { noRegistries, ProgressAnswer } from "./progress.ts";
-import { flag, parseFilters, whole } from "./query.ts";
+import { flag, parseFilters, parsePrune, whole } from "./query.ts";
 import { sendTar } from "./route-archive.ts";
 import type { Route } from "./router.ts";
 import type { AuthBody } from "./schema.ts";
@@ -72,12 +72,14 @@ function removalAnswer(removal: { untagged: string } | { deleted: string }) {
 }
 
 async function prune(exchange: Exchange, { engine, images }: Context): Promise<void> {
-  const filters = parseFilters(exchange.query, ["dangling", "until", "label", "label!"]);
+  const known = ["dangling", "until", "label", "label!"];
+  const { filters, isDry, without } = parsePrune(exchange.query, known);
   const dangling = filters.get("dangling")?.[0];
   const { removed, reclaimedBytes } = await images.prune({
     all: dangling === "false" || dangling === "0",
     filters,
-    users: (id) => engine.imageUsers(id),
+    isDry,
+    users: (id) => engine.imageUsers(id).filter((user) => !without.has(user.id)),
   });
   exchange.json(200, {
     ImagesDeleted: removed.map(removalAnswer),

@@ -12,6 +12,7 @@ import {
   matchesLabels,
   matchesName,
   parseFilters,
+  parsePrune,
   parseTimeNs,
 } from "./query.ts";
 import type { Route } from "./router.ts";
@@ -198,7 +199,7 @@ async function disconnect(
 }
 
 async function prune(exchange: Exchange, context: Context): Promise<void> {
-  const filters = parseFilters(exchange.query, ["until", "label", "label!"]);
+  const { filters, isDry } = parsePrune(exchange.query, ["until", "label", "label!"]);
   const { networks } = context;
   const until = filters.get("until")?.map((value) => parseTimeNs(value) ?? 0n);
   const isOldEnough = ({ created }: Network) =>
@@ -207,7 +208,7 @@ async function prune(exchange: Exchange, context: Context): Promise<void> {
   for (const network of networks.list()) {
     const isIdle = !network.predefined && networks.endpointsOf(network.id).size === 0;
     if (!isIdle || !isOldEnough(network) || !matchesLabels(filters, network.labels)) continue;
-    await removeNetwork(context, network);
+    if (!isDry) await removeNetwork(context, network);
     deleted.push(network.name);
   }
   exchange.json(200, { NetworksDeleted: deleted });

@@ -4,7 +4,15 @@ import type { Volume } from "../volume/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
 import { readOptionalFields } from "./fields.ts";
-import { anyOf, booleanFilter, flag, matchesLabels, matchesName, parseFilters } from "./query.ts";
+import {
+  anyOf,
+  booleanFilter,
+  flag,
+  matchesLabels,
+  matchesName,
+  parseFilters,
+  parsePrune,
+} from "./query.ts";
 import { copyRoutes } from "./route-volume-copies.ts";
 import type { Route } from "./router.ts";
 import type { VolumeAnswer } from "./schema.ts";
@@ -121,29 +129,32 @@ async function remove(
 }
 
 async function prune(exchange: Exchange, { volumes, engine }: Context): Promise<void> {
-  const filters = parseFilters(exchange.query, ["all", "label", "label!"]);
+  const { filters, isDry, without } = parsePrune(exchange.query, ["all", "label", "label!"]);
   // Until 1.42 every unused volume went, since then anonymous ones unless all=true.
   const all = exchange.minor < 42 || booleanFilter(filters, "all") === true;
   const deleted: string[] = [];
   let reclaimed = 0;
   for (const volume of volumes.list().filter(isPlain)) {
-    if (volumes.usersOf(volume.name).length > 0 || (!all && !volume.anonymous)) continue;
+    const users = volumes.usersOf(volume.name).filter((id) => !without.has(id));
+    if (users.length > 0 || (!all && !volume.anonymous)) continue;
     if (!matchesLabels(filters, labelsOf(volume))) continue;
     try {
       const sizeBytes = await volumes.usage(volume.name);
-      await volumes.remove(volume.name, { force: false });
+      if (!isDry) await volumes.remove(volume.name, { force: false });
       reclaimed += sizeBytes;
     } catch (error) {
       // Somebody took or removed it meanwhile.
       if (isFailure(error, "conflict") || isFailure(error, "not_found")) continue;
       throw error;
     }
-    tellVolume(engine, "destroy", volume);
+    if (!isDry) tellVolume(engine, "destroy", volume);
     deleted.push(volume.name);
   }
+  const answer = { VolumesDeleted: deleted, SpaceReclaimed: reclaimed };
+  if (isDry) return exchange.json(200, answer);
   const attributes = { reclaimed: String(reclaimed) };
   engine.emit({ type: "volume", action: "prune", actor: { id: "", attributes } });
-  exchange.json(200, { VolumesDeleted: deleted, SpaceReclaimed: reclaimed });
+  exchange.json(200, answer);
 }
 
 function refuseUpdate(): void {

@@ -18,7 +18,9 @@ export const command = defineCommand({
     const isAsked = !flags.force && !isDry;
     if (isAsked && !(await confirm("This will remove all stopped containers."))) return 0;
     const { containers } = engineOf(globals);
-    const { ContainersDeleted, SpaceReclaimed } = await containers.prune(filters, isDry);
+    const { ContainersDeleted, SpaceReclaimed } = await containers.prune(
+      isDry ? { ...filters, "dry-run": ["true"] } : filters,
+    );
     const title = isDry ? "Would delete containers" : "Deleted Containers";
     if (ContainersDeleted?.length) print(`${title}:\n${ContainersDeleted.join("\n")}\n`);
     const total = isDry ? "Would reclaim" : "Total reclaimed space";

@@ -17,6 +17,7 @@ export const command = defineCommand({
       about: "Remove all images that no container uses, named ones too",
     },
     volumes: { kind: "bool", about: "Remove anonymous volumes too" },
+    "dry-run": { kind: "bool", about: "Only say what would be removed" },
   },
   arguments: { min: 0, max: 0 },
   async run({ flags, globals }) {
@@ -34,27 +35,37 @@ export const command = defineCommand({
       flags.all ? "all build cache" : "unused build cache",
     ];
     const warning = `This will remove:\n${what.map((each) => `  - ${each}\n`).join("")}`;
-    if (!flags.force && !(await confirm(warning))) return 0;
+    const isDry = flags["dry-run"];
+    if (!flags.force && !isDry && !(await confirm(warning))) return 0;
     const engine = engineOf(globals);
     let reclaimed = 0;
-    const tell = (title: string, lines: readonly string[] | null | undefined): void => {
-      if (lines && lines.length > 0) print(`${title}:\n${lines.join("\n")}\n`);
+    const verb = isDry ? "Would delete" : "Deleted";
+    const tell = (what: string, lines: readonly string[] | null | undefined): void => {
+      if (lines && lines.length > 0) print(`${verb} ${what}:\n${lines.join("\n")}\n`);
     };
-    const containers = await engine.containers.prune(filters);
-    tell("Deleted Containers", containers.ContainersDeleted);
-    tell("Deleted Networks", (await engine.networks.prune(filters)).NetworksDeleted);
+    const dry = isDry ? { "dry-run": ["true"] } : {};
+    const containers = await engine.containers.prune({ ...filters, ...dry });
+    const gone = containers.ContainersDeleted ?? [];
+    // As they would be without the containers that would be gone by then.
+    const without = isDry && gone.length > 0 ? { without: [...gone] } : {};
+    const rest = { ...filters, ...dry, ...without };
+    tell("Containers", gone);
+    tell("Networks", (await engine.networks.prune(rest)).NetworksDeleted);
     if (flags.volumes) {
-      const volumes = await engine.volumes.prune(filters);
-      tell("Deleted Volumes", volumes.VolumesDeleted);
+      const volumes = await engine.volumes.prune(rest);
+      tell("Volumes", volumes.VolumesDeleted);
       reclaimed += volumes.SpaceReclaimed;
     }
     const dangling = [flags.all ? "false" : "true"];
-    const images = await engine.images.prune({ ...filters, dangling });
-    tell("Deleted Images", images.ImagesDeleted?.map(removalText));
-    const builds = await engine.images.pruneBuilds({ all: flags.all, filters });
-    tell("Deleted build cache objects", builds.CachesDeleted);
+    const images = await engine.images.prune({ ...rest, dangling });
+    tell("Images", images.ImagesDeleted?.map(removalText));
+    const cache = { all: flags.all, filters, ...(isDry ? { "dry-run": true } : {}) };
+    const builds = await engine.images.pruneBuilds(cache);
+    tell("build cache objects", builds.CachesDeleted);
     reclaimed += containers.SpaceReclaimed + images.SpaceReclaimed + builds.SpaceReclaimed;
-    print(`Total reclaimed space: ${humanSize(reclaimed, 4)}`);
+    // What images free is known only once they are gone.
+    const total = isDry ? "Would reclaim, images aside" : "Total reclaimed space";
+    print(`${total}: ${humanSize(reclaimed, 4)}`);
     return 0;
   },
 });

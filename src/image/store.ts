@@ -299,6 +299,7 @@ export class SqliteImageStore implements ImageStore {
 
   async prune(options: {
     all: boolean;
+    isDry?: boolean;
     filters: ReadonlyMap<string, readonly string[]>;
     users: Users;
   }): Promise<{ removed: Removal[]; reclaimedBytes: number }> {
@@ -313,6 +314,10 @@ export class SqliteImageStore implements ImageStore {
       } catch (error) {
         if (isNeeded(error)) continue;
         throw error;
+      }
+      if (options.isDry) {
+        removed.push(reference === id ? { deleted: id } : { untagged: reference });
+        continue;
       }
       const { removals, bytes } = await this.#carryOut(plan);
       removed.push(...removals);

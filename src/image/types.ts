@@ -113,6 +113,8 @@ export interface ImageStore {
   /** Deletes dangling images (or all unused); tells what went and how many bytes. */
   prune(options: {
     all: boolean;
+    /** Only tells what would go, without what goes along with it. */
+    isDry?: boolean;
     filters: ReadonlyMap<string, readonly string[]>;
     users: (id: Digest) => { id: string; running: boolean }[];
   }): Promise<{ removed: Removal[]; reclaimedBytes: number }>;
