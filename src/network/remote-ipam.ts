@@ -94,8 +94,11 @@ export class RemoteIpam {
     if (!ipamDriver) return;
     try {
       const plugin = await this.#find(ipamDriver);
-      for (const { poolId } of subnets)
-        if (poolId) await told(plugin, "ReleasePool", { PoolID: poolId });
+      for (const { poolId, gateway } of subnets) {
+        if (!poolId) continue;
+        if (gateway) await told(plugin, "ReleaseAddress", { PoolID: poolId, Address: gateway });
+        await told(plugin, "ReleasePool", { PoolID: poolId });
+      }
     } catch (error) {
       log("warn", "Cannot give an address plugin its pools back", { driver: ipamDriver, error });
     }
