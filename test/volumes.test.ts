@@ -265,6 +265,11 @@ describe.skipIf(whyNot !== undefined)(`volumes${whyNot ? ` (skipped: ${whyNot})`
       });
       expect(await run(["-v", "disk:/d"], "stat -c %u /d; echo 1 > /d/x")).toBe("7");
       expect(readFileSync(`${place}/x`, "utf8")).toBe("1\n");
+      await engine.ok(["run", "-d", "--name", "held", "-v", "disk:/d", "busybox", "sleep", "1000"]);
+      const source = "{{range .Mounts}}{{.Driver}} {{.Source}}{{end}}";
+      expect(await engine.ok(["inspect", "-f", source, "held"])).toBe(`${name} ${place}`);
+      await engine.crash();
+      await engine.ok(["rm", "-f", "held"]);
       const named = (method: string) =>
         plugin.calls.filter((call) => call.method === `VolumeDriver.${method}`);
       const ids = (method: string) => named(method).map(({ body }) => body["ID"]);

@@ -12,7 +12,7 @@ import { makeDirectory, markRoot } from "./rootfs.ts";
 import { closePlace, openPlace } from "./sandbox.ts";
 import { dropSubpaths } from "./subpaths.ts";
 import { now } from "./times.ts";
-import type { Container, StartFailure } from "./types.ts";
+import type { Container, MountPoint, StartFailure } from "./types.ts";
 
 /** As `Engine.start`. */
 export async function start(core: Core, id: string): Promise<void> {
@@ -53,7 +53,7 @@ function enliven(
   { process, startedMs }: { process: RunningProcess; startedMs: number },
 ): Live {
   const live = watchExit(core, id, { process, startedMs });
-  const { config } = core.records.get(id);
+  const { config, mounts } = core.records.get(id);
   const test = config.Healthcheck?.Test ?? [];
   const isChecked = test.length > 0 && test[0] !== "NONE";
   const health = { Status: "starting", FailingStreak: 0, Log: [] } as const;
@@ -61,6 +61,7 @@ function enliven(
     id,
     {
       execIds: [],
+      mounts: mounts.map((mount) => placed(core, mount)),
       state: {
         status: "running",
         pid: process.pid,
@@ -74,6 +75,13 @@ function enliven(
     { phase: "running" },
   );
   return live;
+}
+
+/** A plugin may say where a volume is only when it mounts it. */
+function placed(core: Core, mount: MountPoint): MountPoint {
+  const { Type, Driver, Name = "" } = mount;
+  if (Type !== "volume" || Driver === "local") return mount;
+  return { ...mount, Source: core.volumes.get(Name).mountpoint };
 }
 
 function refuseUnstartable(core: Core, { id, state }: Container): void {
