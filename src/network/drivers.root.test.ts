@@ -91,6 +91,11 @@ describe.skipIf(process.getuid?.() !== 0)("drivers", () => {
     expect(one.endpoints[0]!.gateway).toBe("");
     expect(await inside(one.netnsPath, ["ip", "route"])).not.toContain("default");
     expect(await leftovers()).toContain(parent);
+    for (const { containerId } of opened.splice(0)) await store.close(containerId);
+    await store.shutdown();
+    expect(await leftovers()).toBe("");
+    store = await laboratory.open();
+    expect(await leftovers()).toContain(parent);
   });
 
   test("macvlan endpoints come and go on a running container", async () => {

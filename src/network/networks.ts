@@ -240,6 +240,12 @@ export class Networks {
     return bridges.flatMap((network) => elementsOfNetwork(this.#wire.table, network));
   }
 
+  /** All links of the host that are ours alone. */
+  links(): string[] {
+    const parents = this.list().filter(({ ownParent }) => ownParent);
+    return [...this.bridges(), ...parents.map((network) => childOptions(network).parent)];
+  }
+
   /** The bridges that are ours alone. */
   bridges(): string[] {
     return ownBridges(this.list());

@@ -213,7 +213,7 @@ async function shutdown({ sandboxes, wire, networks }: All): Promise<void> {
   const isUsed = sandboxes.live.size > 0;
   await sandboxes.shutdown();
   if (!isUsed) {
-    await wire.deleteLinks(networks.bridges());
+    await wire.deleteLinks(networks.links());
     await wire.removeRules();
   }
   wire[Symbol.dispose]();
