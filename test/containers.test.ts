@@ -143,13 +143,17 @@ describe.skipIf(whyNot !== undefined)(`containers${whyNot ? ` (skipped: ${whyNot
   });
 
   test("events outlive the daemon", async () => {
-    await run("--name", "told", "busybox", "true");
+    await run("--name", "told", "-v", "toldvol:/v", "busybox", "true");
     await engine.crash();
     const query = ["events", "--since", "1h", "--until", "0s", "--filter", "container=told"];
     await until("its events of before", async () => {
       const actions = await engine.ok([...query, "--format", "{{.Action}}"]);
       return ["create", "start", "die", "destroy"].every((action) => actions.includes(action));
     });
+    const ofVolume = ["events", "--since", "1h", "--until", "0s", "--filter", "volume=toldvol"];
+    const seen = (await engine.ok([...ofVolume, "--format", "{{.Action}}"])).split("\n");
+    expect(seen).toEqual(["create", "mount", "unmount"]);
+    await engine.ok(["volume", "rm", "toldvol"]);
   });
 
   test("a host that lost power brings back what should run, in the order of links and networks", async () => {

@@ -47,6 +47,17 @@ export class Events {
     });
   }
 
+  /** That a container begins or ends to use its volumes. */
+  volumes({ id, mounts }: Container, action: "mount" | "unmount"): void {
+    for (const { Type, Name = "", Driver: driver = "local", ...mount } of mounts) {
+      if (Type !== "volume") continue;
+      const { Destination: destination, Propagation: propagation, RW } = mount;
+      const how = { destination, propagation, "read/write": String(RW) };
+      const attributes = { container: id, driver, ...(action === "mount" ? how : {}) };
+      this.emit({ type: "volume", action, actor: { id: Name, attributes } });
+    }
+  }
+
   /** As `Engine.events`. @throws "exhausted" — the reader fell too far behind */
   async *read({ sinceNs, untilNs, signal }: Query): AsyncGenerator<EngineEvent> {
     const queue = sinceNs === undefined ? [] : this.#history.filter((e) => e.timeNs >= sinceNs);

@@ -99,6 +99,7 @@ function tell(core: Core, container: Container, { exit, ranMs }: { exit: Exit; r
     exitCode: String(exit.exitCode),
     execDuration: String(Math.max(0, Math.floor(ranMs / 1000))),
   });
+  core.events.volumes(container, "unmount");
 }
 
 /** What a container that has ended need not keep: network, mount, the runtime's directory. */

@@ -42,6 +42,7 @@ export async function startLocked(
   }
   core.attachers.begin(id, process);
   const live = enliven(core, id, { process, startedMs });
+  core.events.volumes(container, "mount");
   core.events.container(core.records.get(id), "start");
   live.health = watchHealth(core, id, live);
 }
