@@ -1,20 +1,17 @@
-import { openFluentd } from "./fluentd.ts";
-import { openGelf } from "./gelf.ts";
-import { openJournal } from "./journald.ts";
 import type { LogDriver } from "./lines.ts";
 import { durationMs, flagOf } from "./options.ts";
 import { openPluginDriver } from "./plugin.ts";
 import type { Subject } from "./subject.ts";
-import { openSyslog } from "./syslog.ts";
 
 type Options = Readonly<Record<string, string>>;
 type Open = (subject: Subject, options: Options) => Promise<LogDriver>;
 
-const drivers: Readonly<Record<string, Open>> = {
-  syslog: openSyslog,
-  journald: openJournal,
-  fluentd: openFluentd,
-  gelf: openGelf,
+/** Loaded when one is asked for: most daemons never need TLS, gzip or templates for their logs. */
+const drivers: Readonly<Record<string, () => Promise<Open>>> = {
+  syslog: async () => (await import("./syslog.ts")).openSyslog,
+  journald: async () => (await import("./journald.ts")).openJournal,
+  fluentd: async () => (await import("./fluentd.ts")).openFluentd,
+  gelf: async () => (await import("./gelf.ts")).openGelf,
 };
 
 /** Connects to a log server, or to a plugin of this name. @throws "unavailable" — it cannot be reached | "invalid" — an option */

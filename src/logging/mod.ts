@@ -3,9 +3,7 @@
  * their way to a server. It keeps no log: what is sent is read from the one on disk, so that a server
  * that is slow or away stops no container, and another daemon can go on where this one ended.
  */
-export { openDriver } from "./drivers.ts";
 export { type Forwarding, forward, type Source } from "./forward.ts";
-export type { LogDriver } from "./lines.ts";
 export { checkOptions, flagOf, isRemote, logDrivers, parseBytes } from "./options.ts";
 export { logPlugins } from "./plugin.ts";
-export { attributesOf, type Subject } from "./subject.ts";
+export type { Subject } from "./subject.ts";
