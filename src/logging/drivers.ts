@@ -20,8 +20,10 @@ export async function openDriver(
   subject: Subject,
   options: Options,
 ): Promise<LogDriver> {
-  const open = Object.hasOwn(drivers, name) ? drivers[name] : undefined;
-  return await (open ? open(subject, options) : openPluginDriver(name, subject, options));
+  const load = Object.hasOwn(drivers, name) ? drivers[name] : undefined;
+  if (!load) return await openPluginDriver(name, subject, options);
+  const open = await load();
+  return await open(subject, options);
 }
 
 /** Whether the container starts even when the server cannot be reached. */
