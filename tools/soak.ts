@@ -178,15 +178,19 @@ class Soak {
       "{{.ID}} {{.State}} {{.Names}}",
     ]);
     for (const line of states.split("\n").filter(Boolean)) {
-      const [id = "", state = "", name = ""] = line.split(" ");
-      const isUp = state === "running" || state === "paused";
-      const pid = Number(
-        await this.engine.ok(["inspect", "-f", "{{.State.Pid}}", id]).catch(() => "-1"),
-      );
-      if (pid === -1) continue; // it has removed itself since
-      const isAlive = pid > 0 && alive(pid);
-      if (isUp && !isAlive) this.problems.push(`${when}: ${name} is ${state} without a process`);
+      const [id = "", , name = ""] = line.split(" ");
+      // One may end, and be started again, just as we look.
+      let looks = 0;
+      while (looks < 5 && (await this.lacksProcess(id))) await Bun.sleep(200 * ++looks);
+      if (looks === 5) this.problems.push(`${when}: ${name} is running without a process`);
     }
+  }
+
+  async lacksProcess(id: string): Promise<boolean> {
+    const format = "{{.State.Running}} {{.State.Restarting}} {{.State.Pid}}";
+    const { stdout } = await this.engine.docker(["inspect", "-f", format, id]);
+    const [isRunning, isRestarting, pid] = stdout.trim().split(" ");
+    return isRunning === "true" && isRestarting !== "true" && !alive(Number(pid));
   }
 
   /** When all is removed, nothing may be left that bears the engine's name. */
