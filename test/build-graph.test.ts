@@ -1,6 +1,6 @@
 /** What a build tells of its steps: explanations, progress, past builds; through our own client. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { command, lading, TestEngine, whyNot } from "./engine.ts";
 
@@ -117,6 +117,28 @@ COPY . /all`;
     };
     expect(third.steps[2]!.reason).toBe("many/7 has other content");
   });
+
+  test("a large file that two stages copy, once and twice, is whole in each", async () => {
+    const folder = join(engine.folder, "large");
+    mkdirSync(join(folder, "sub"), { recursive: true });
+    writeFileSync(join(folder, "sub/big"), "beginning");
+    truncateSync(join(folder, "sub/big"), 257 << 20); // more than is unpacked in memory
+    writeFileSync(join(folder, "sub/small"), "small");
+    const look = 'RUN stat -c "%s %h %u %a %Y" /a/big; head -c 9 /a/big; ls -A / /a';
+    const text = `FROM busybox AS one
+COPY --chmod=640 sub /a/
+${look}
+FROM one
+COPY sub /a/
+COPY sub/big sub/b* /c/
+${look}; cmp /a/big /c/big`;
+    writeFileSync(join(folder, "Dockerfile"), text);
+    const ours = await engine.lading(["build", "-t", "large", folder]);
+    expect([ours.code, ours.stderr]).toEqual([0, ""]);
+    expect(ours.stdout).toMatch(/^269484032 1 0 640 \d+\nbeginning/m);
+    expect(ours.stdout).toMatch(/^269484032 1 0 644 \d+\nbeginning/m);
+    expect(ours.stdout).not.toMatch(/^\.[0-9a-f]{64}$/m);
+  }, 60_000);
 
   test("a client that sends other files than it listed fails its build, and the cache learns nothing", async () => {
     const folder = join(engine.folder, "lies");

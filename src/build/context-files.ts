@@ -6,8 +6,18 @@ import type { TakenContext } from "./types.ts";
 export interface ContextFiles {
   /** Path of the listing. */
   readonly listing: string;
-  /** A folder with what is at these paths; it stays until the build has ended. */
-  open(paths: readonly string[]): Promise<string>;
+  /** A folder with what is at these paths; it stays until the build has ended, or somebody takes it. */
+  open(paths: readonly string[]): Promise<SentFiles>;
+}
+
+/** What a client sent. */
+export interface SentFiles {
+  readonly root: string;
+  /**
+   * Makes the folder the caller's, to move away or change: whoever opens these paths later gets them
+   * sent anew. False when another step has it as well, or it is in memory.
+   */
+  take(): boolean;
 }
 
 const answerTimeoutMs = 10 * 60_000;
@@ -53,15 +63,22 @@ export function contextFiles(
   demand: (paths: readonly string[]) => Promise<TakenContext>,
   cleanup: AsyncDisposableStack,
 ): ContextFiles {
-  const opened = new Map<string, Promise<string>>();
+  const opened = new Map<string, { readonly files: Promise<SentFiles>; users: number }>();
   const open = (paths: readonly string[]) => {
     const key = JSON.stringify(paths);
     const known = opened.get(key);
-    if (known) return known;
-    const opening = demand(paths).then((taken) => cleanup.use(taken).path);
-    opening.catch(() => {}); // who asked hears of it
-    opened.set(key, opening);
-    return opening;
+    if (known) {
+      known.users++;
+      return known.files;
+    }
+    const files = demand(paths).then((taken) => {
+      const { path: root, isOnDisk = false } = cleanup.use(taken);
+      return { root, take: () => isOnDisk && one.users === 1 && opened.delete(key) };
+    });
+    const one = { files, users: 1 };
+    files.catch(() => {}); // who asked hears of it
+    opened.set(key, one);
+    return files;
   };
   return { listing, open };
 }

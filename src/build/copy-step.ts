@@ -8,6 +8,7 @@ import type { Download } from "./download.ts";
 import type { Checkout } from "./git.ts";
 import type { CopyInstruction } from "./instruction.ts";
 import { findAnywhere, type LayerWork } from "./layer-step.ts";
+import { dirname } from "./paths.ts";
 import { hasWildcard } from "./pattern.ts";
 import { type Fetched, nameAt, type PlannedRemote, planRemote } from "./remote.ts";
 import { Root } from "./rooted.ts";
@@ -102,9 +103,12 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
   const key = keyOf(ground.key, "copy", at.about, scanned.digest, wish.documents, fetched);
   const make: LayerWork["make"] = async () => {
     const all = await Promise.all(remotes.map(({ fetch }) => fetch()));
-    await using scratch = await openScratch(build.tools, ground.layers);
+    const sent = await open();
+    // What this step alone needs is moved and not copied.
+    const bring = isEachOnce(found) && !wish.unpack.local && sent.take() ? sent.root : undefined;
+    await using scratch = await openScratch(build.tools, ground.layers, { bring });
     const owner = ground.owner ?? ownerIn(scratch.root, wish.chown);
-    const root = await open();
+    const root = scratch.brought ?? bring ?? sent.root;
     const { archives, others } = await partArchives(root, found);
     const { files, packed, checkouts } = await partFetched(wish, all);
     const into = { targetRoot: scratch.root, target: wish.target, owner, chmod: wish.chmod };
@@ -115,6 +119,7 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
       downloads: files,
       // The times of a checkout say nothing; those of a stage are part of what it made.
       time: at.owners ? undefined : state.timeMax,
+      moves: scratch.brought !== undefined,
     };
     await build.tools.trees.run("copy", { ...request, root, ...copied }, build.signal);
     for (const checkout of checkouts) await copyCheckout(checkout, { scope, wish, into });
@@ -127,6 +132,14 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
   const content = { "": scanned.digest };
   const inputs = { target, chown, chmod, content, documents, fetched };
   return { key, inputs, history: wish.history, make, isLinked: wish.link };
+}
+
+/** True when no file is found twice: one that was moved is gone. */
+function isEachOnce(found: readonly Found[]): boolean {
+  const paths = new Set(found.map(({ path }) => path));
+  const isBelowAnother = (path: string): boolean =>
+    path !== "" && (paths.has(dirname(path)) || isBelowAnother(dirname(path)));
+  return paths.size === found.length && !found.some(({ path }) => isBelowAnother(path));
 }
 
 /** What a copy stands on. With --link nothing but, for the names of --chown, who lives there. */

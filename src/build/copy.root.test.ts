@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   chmodSync,
   chownSync,
+  existsSync,
   linkSync,
   lstatSync,
   mkdirSync,
@@ -70,7 +71,7 @@ function copyInto(
   const targetRoot = how.into ?? folder({});
   const asked = request(source.root, source.words, how);
   const found = scan(asked).found.flatMap((list) => list ?? []);
-  const { documents = [], owner, chmod = "" } = how;
+  const { documents = [], owner, chmod = "", moves = false } = how;
   copy({
     ...asked,
     found,
@@ -80,6 +81,7 @@ function copyInto(
     target,
     owner,
     chmod,
+    moves,
   });
   return listing(targetRoot);
 }
@@ -246,6 +248,27 @@ describe("copy()", () => {
     const [file, parent] = [lstatSync(`${into}/new/t/f`), lstatSync(`${into}/new`)];
     expect([file.uid, file.gid, file.mode & 0o7777]).toEqual([1000, 50, 0o644]);
     expect([parent.uid, parent.gid, parent.mode & 0o7777]).toEqual([1000, 50, 0o755]);
+  });
+
+  test("moves large files of a folder that is its own, and the folder is gone", () => {
+    const large = "x".repeat(300 << 10);
+    const root = folder({ "s/small": "s", "s/large": large, "s/marked": large, "s/one": large });
+    linkSync(`${root}/s/one`, `${root}/s/two`);
+    setXattr(`${root}/s/marked`, "user.mark", Buffer.from("m"));
+    chownSync(`${root}/s/large`, 5, 6);
+    chmodSync(`${root}/s/large`, 0o4751);
+    const inode = (path: string) => lstatSync(path).ino;
+    const before = ["large", "marked", "one"].map((name) => inode(`${root}/s/${name}`));
+    const into = folder({ "t/large": "old" });
+    const made = copyInto("/t", { root, words: ["s"] }, { into, moves: true });
+    expect(Object.keys(made)).toEqual(["t", "t/large", "t/marked", "t/one", "t/small", "t/two"]);
+    const after = ["large", "marked", "one"].map((name) => inode(`${into}/t/${name}`));
+    expect(after.map((each, at) => each === before[at])).toEqual([true, false, false]);
+    const { uid, gid, mode } = lstatSync(`${into}/t/large`);
+    expect([uid, gid, mode & 0o7777]).toEqual([0, 0, 0o4751]);
+    expect(getXattr(`${into}/t/marked`, "user.mark")).toBeUndefined();
+    expect(inode(`${into}/t/one`)).toBe(inode(`${into}/t/two`));
+    expect(existsSync(root)).toBe(false);
   });
 
   test("writes documents", () => {

@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { basename, join } from "./paths.ts";
 import { Root } from "./rooted.ts";
 import { filterOf } from "./scan.ts";
@@ -23,14 +24,16 @@ export interface CopyRequest {
   readonly owners: boolean;
   /** The modification time of all that is copied, seconds since 1970; undefined: the source's. */
   readonly time?: number | undefined;
+  /** The source is this copy's alone, and in the mount of the target: large files are moved, the rest goes. */
+  readonly moves?: boolean;
 }
 
 /** Copies files into a mounted root filesystem. Blocking: for a worker. @throws Failure "invalid" */
 export function copy(request: CopyRequest): void {
   using root = new Root(request.root);
   using targetRoot = new Root(request.targetRoot);
-  const { owner, owners, chmod, time } = request;
-  const writer = new Writer(targetRoot, { owner, owners, chmod, time });
+  const { owner, owners, chmod, time, moves = false } = request;
+  const writer = new Writer(targetRoot, { owner, owners, chmod, time, moves });
   const filter = filterOf(request);
   const { target } = request;
   const isFolder = target.endsWith("/") || targetRoot.find(target)?.stat.type === "directory";
@@ -44,6 +47,7 @@ export function copy(request: CopyRequest): void {
   for (const { name, path, mtimeMs } of request.downloads) {
     writer.download(path, { target: targetFor(name), mtimeMs });
   }
+  if (moves) rmSync(request.root, { recursive: true, force: true });
 }
 
 /** A folder's content goes into the target; a file becomes the target or goes into it. */

@@ -87,7 +87,7 @@ export class Intake {
         }
       }
       await unpackTar(upload.all(), path, options);
-      return { path, [Symbol.asyncDispose]: dispose };
+      return { path, isOnDisk: true, [Symbol.asyncDispose]: dispose };
     } catch (error) {
       await dispose();
       throw error;

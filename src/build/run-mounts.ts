@@ -121,7 +121,7 @@ async function scanFolder(
       "copy",
       {
         ...request,
-        root: await files(),
+        root: (await files()).root,
         found,
         documents: [],
         downloads: [],

@@ -104,7 +104,7 @@ async function execute(run: Run, { scope, tell }: { scope: StepScope; tell: List
   const id = newId();
   await using cleanup = new AsyncDisposableStack();
   const [opened, joined] = await Promise.allSettled([
-    openScratch(tools, state.layers, id),
+    openScratch(tools, state.layers, { id }),
     openNetwork(run.sandbox.network, { id, scope }),
   ]);
   if (joined.status === "fulfilled") cleanup.defer(async () => await tools.networks.close(id));

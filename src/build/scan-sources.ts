@@ -1,4 +1,5 @@
 import { Failure } from "../base/mod.ts";
+import type { SentFiles } from "./context-files.ts";
 import type { ScanRequest, ScanResult } from "./scan.ts";
 import type { StepScope } from "./scope.ts";
 
@@ -7,13 +8,14 @@ export interface Scanned {
   readonly scanned: ScanResult;
   readonly request: ScanRequest;
   /** The folder that the files are in; they may have to come first. */
-  readonly open: () => Promise<string>;
+  readonly open: () => Promise<SentFiles>;
 }
 
 /** Walks and hashes in a worker; a context that was only listed is not asked for. @throws Failure */
 export async function scanSources({ build }: StepScope, scan: ScanRequest): Promise<Scanned> {
   const { tools, context, signal, request: asked } = build;
   const { databasePath: database } = tools;
+  const stays = (root: string) => async () => ({ root, take: () => false });
   const isOwn = scan.root === context.root;
   const remembers = asked.contextStays && isOwn;
   const request: ScanRequest = {
@@ -24,24 +26,25 @@ export async function scanSources({ build }: StepScope, scan: ScanRequest): Prom
   const { listed: files } = asked;
   if (!files || !isOwn) {
     const scanned = await tools.trees.run("scan", request, signal);
-    return { scanned, request: scan, open: async () => scan.root };
+    return { scanned, request: scan, open: stays(scan.root) };
   }
   const byListing = { ...request, listing: files.listing };
   const scanned = await tools.trees.run("scanListing", byListing, signal);
   const open = async () => {
-    const root = await files.open(pathsOf(scanned));
+    const sent = await files.open(pathsOf(scanned));
+    const { root } = sent;
     // Before the cache hears of them: what came must be what was listed.
     const real = await tools.trees.run("scan", { ...scan, root, archives: false }, signal);
-    if (real.digest === scanned.digest) return root;
+    if (real.digest === scanned.digest) return sent;
     throw new Failure("conflict", "The context changed while it was built", {
       hint: "Build again when nothing writes to it",
     });
   };
   if (!scan.archives) return { scanned, request: scan, open };
   // What is an archive tells its content alone.
-  const root = await open();
+  const { root } = await open();
   const sent = await tools.trees.run("scan", { ...request, root }, signal);
-  return { scanned: sent, request: { ...scan, root }, open: async () => root };
+  return { scanned: sent, request: { ...scan, root }, open: stays(root) };
 }
 
 const pathsMax = 1_000;

@@ -80,19 +80,25 @@ export class Pins {
 export interface Scratch extends AsyncDisposable {
   readonly key: string;
   readonly root: string;
+  /** Where in it the folder is that was brought along. */
+  readonly brought?: string;
 }
 
-/** Mounts a new snapshot above `layers`, for one step. */
+/** Mounts a new snapshot above `layers`, for one step; `bring` is a folder to be moved in, if it can be. */
 export async function openScratch(
   { snapshots }: Pick<Tools, "snapshots">,
   layers: readonly Digest[],
-  id = newId(),
+  { id = newId(), bring }: { readonly id?: string; readonly bring?: string | undefined } = {},
 ): Promise<Scratch> {
   const key = `build-${id}`;
   await snapshots.prepare(key, layers, { volatile: true });
   const dispose = () => snapshots.remove(key);
   try {
-    return { key, root: await snapshots.mount(key), [Symbol.asyncDispose]: dispose };
+    const name = `.${newId()}`;
+    const isIn = bring !== undefined && (await snapshots.bring(key, bring, name));
+    const root = await snapshots.mount(key);
+    const brought = isIn ? { brought: `${root}/${name}` } : {};
+    return { key, root, ...brought, [Symbol.asyncDispose]: dispose };
   } catch (error) {
     await dispose();
     throw error;

@@ -174,6 +174,8 @@ export type BuildCall = (typeof buildCalls)[number];
 /** An uploaded context, unpacked; gone when it is disposed of. */
 export interface TakenContext extends AsyncDisposable {
   readonly path: string;
+  /** It is no mount of its own: the folder can be moved. */
+  readonly isOnDisk?: boolean;
 }
 
 /** What the cache holds: a layer that no build has to make again, or the folder of a cache mount. */

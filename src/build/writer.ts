@@ -8,6 +8,7 @@ import {
   closeFile,
   findAt,
   linkAt,
+  listXattrs,
   makeDirectoryAt,
   makeNodeAt,
   nextData,
@@ -17,6 +18,7 @@ import {
   pathOf,
   readInto,
   readLinkAt,
+  renameAt,
   type Stat,
   setFileXattr,
   setTime,
@@ -55,6 +57,8 @@ interface Manner {
   readonly chmod: string;
   /** Seconds since 1970 for all that is written; undefined: the source's. */
   readonly time: number | undefined;
+  /** Large files are moved; nobody else needs them. */
+  readonly moves: boolean;
 }
 
 const rootOwner: Owner = { uid: 0, gid: 0 };
@@ -66,6 +70,7 @@ export class Writer {
   readonly #root: Root;
   readonly #owner: Owner | undefined;
   readonly #owners: boolean;
+  readonly #moves: boolean;
   readonly #time: Time | undefined;
   readonly #chmod: ChangeMode | undefined;
   readonly #links = new Map<string, string>();
@@ -75,6 +80,7 @@ export class Writer {
     this.#root = root;
     this.#owner = how.owner;
     this.#owners = how.owners;
+    this.#moves = how.moves;
     this.#time = how.time === undefined ? undefined : { seconds: how.time, nanoseconds: 0 };
     this.#chmod = how.chmod === "" ? undefined : parseChmod(how.chmod);
   }
@@ -226,6 +232,11 @@ export class Writer {
 
   #regular(entry: Entry, { folder, name }: { folder: number; name: string }): void {
     const { stat } = entry;
+    if (this.#moves && isPlainLarge(entry)) {
+      renameAt([entry.folder, entry.name], [folder, name]);
+      this.#settleMoved(entry, openAt(folder, name, open.readOnly | open.nonBlock));
+      return;
+    }
     const from = openAt(entry.folder, entry.name, open.readOnly | open.nonBlock);
     try {
       const file = openAt(folder, name, createFlags, 0o600);
@@ -242,6 +253,15 @@ export class Writer {
       }
     } finally {
       closeFile(from);
+    }
+  }
+
+  #settleMoved({ stat }: Entry, file: number): void {
+    try {
+      const [owner, time] = [this.#ownerOf(stat), this.#timeOf(stat)];
+      this.#settle(file, { mode: stat.mode, owner, time });
+    } finally {
+      closeFile(file);
     }
   }
 
@@ -296,6 +316,12 @@ export class Writer {
   #ownerOf(stat: Stat): Owner {
     return this.#owner ?? (this.#owners ? stat : rootOwner);
   }
+}
+
+/** A file that is worth a move and has nothing of its own that a copy would not have. */
+function isPlainLarge({ stat, folder, name }: Entry): boolean {
+  if (stat.sizeBytes <= smallBytesMax || stat.links > 1) return false;
+  return listXattrs(`${pathOf(folder)}/${name}`).length === 0;
 }
 
 const nodeTypes = { fifo: 0o010000, char: 0o020000, block: 0o060000 } as const;

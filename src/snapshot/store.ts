@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
-import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync } from "node:fs";
-import { Failure, KeyedLock, limits, log } from "../base/mod.ts";
+import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { assert, Failure, KeyedLock, limits, log } from "../base/mod.ts";
 import { type Digest, parseDigest } from "../oci/mod.ts";
 import { atCwd, diskFailure, statAt } from "../sys/mod.ts";
 import type { Change } from "./changes.ts";
@@ -142,6 +142,20 @@ class OverlayStore implements SnapshotStore {
       } catch (error) {
         await this.#trash.take(paths.folder);
         throw diskFailure(error, "make snapshot", key);
+      }
+    });
+  }
+
+  async bring(key: string, directory: string, name: string): Promise<boolean> {
+    return await this.#lock.run(key, async () => {
+      const { root, files } = this.#layout.snapshot(this.#find(key).id);
+      assert(!this.#mounts.has(root), "what is mounted is changed through its mount");
+      try {
+        renameSync(directory, `${files}/${name}`);
+        return true;
+      } catch (error) {
+        if ((error as { code?: string }).code === "EXDEV") return false;
+        throw diskFailure(error, "move", directory);
       }
     });
   }

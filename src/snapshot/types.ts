@@ -52,6 +52,11 @@ export interface SnapshotStore {
    * loss (mount option volatile). An existing key is a "conflict".
    */
   prepare(key: string, parents: readonly Digest[], options?: { volatile?: boolean }): Promise<void>;
+  /**
+   * Moves a directory into the root of a snapshot that is not mounted, under a name that nothing below
+   * has: its files can then be renamed in the mount. False where it is on another file system.
+   */
+  bring(key: string, directory: string, name: string): Promise<boolean>;
   /** Mounts the snapshot (if it is not) and returns the path of its root. */
   mount(key: string): Promise<string>;
   /** Unmounts; absent or unmounted is fine. Never blocks the event loop. */
