@@ -155,15 +155,19 @@ function converse(
     say({ kind: "end" });
   };
   stall.onOver = giveUp;
+  // One chunk is read while the worker has the one before.
+  let ahead: Promise<IteratorResult<Uint8Array>> | undefined;
   const feed = async () => {
     try {
       stall.begin();
-      const next = await source!.next();
+      const next = await (ahead ?? source!.next());
       stall.end();
       if (next.done) return say({ kind: "end" });
       // A copy: a view would drag along the whole buffer that it is a part of.
       const bytes = new Uint8Array(next.value);
-      return say({ kind: "chunk", bytes }, [bytes.buffer]);
+      say({ kind: "chunk", bytes }, [bytes.buffer]);
+      ahead = source!.next();
+      ahead.catch(() => {}); // who asks for it hears of it
     } catch (error) {
       sourceError = error;
       return giveUp();
