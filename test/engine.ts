@@ -233,6 +233,8 @@ export class TestEngine {
     const networks = (await this.docker(["network", "ls", "-q", "-f", "type=custom"])).stdout;
     for (const id of networks.split("\n").filter(Boolean)) await this.docker(["network", "rm", id]);
     const code = await this.end();
+    // A sync(1) that the engine had begun ends by itself.
+    for (let tries = 0; tries < 100 && this.leftovers().length > 0; tries++) await Bun.sleep(100);
     const left = code === 0 ? this.leftovers() : [`the daemon ended with ${code}:\n${this.log}`];
     this.#removeTraces();
     rmSync(this.folder, { recursive: true, force: true });

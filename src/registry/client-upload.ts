@@ -52,12 +52,15 @@ export async function uploadBlob(
       await transfer(send, session, upload);
       return { mountedFrom: undefined };
     } catch (error) {
-      // What broke on our side may have come through there, and ended the upload while we asked for it.
-      const isGone = count > 1 && error instanceof RegistryFailure && error.status === 404;
+      // What broke on our side may have come through there, and ended the upload. `fetch` itself sends a
+      // request again whose kept connection broke before an answer, so this may be the first we hear.
+      const isGone =
+        error instanceof RegistryFailure && error.status === 404 && session !== undefined;
       if (isGone && (await isThere(send, path, upload))) return { mountedFrom: undefined };
-      if (signal.aborted || !isPassing(error) || count >= triesMax) throw error;
+      if (signal.aborted || !(isGone || isPassing(error)) || count >= triesMax) throw error;
       await pause(pauseMs(count), signal);
-      session = session && (await resumed(send, session, signal));
+      // An upload that is gone, and its blob not there (yet), begins anew.
+      session = session && !isGone ? await resumed(send, session, signal) : undefined;
     }
   }
 }

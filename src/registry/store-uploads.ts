@@ -24,6 +24,9 @@ type Parts = {
 };
 
 const progressMax = 2_000;
+/** How long a request waits for another one to the same upload to end. */
+const turnMsMax = 3_000;
+const turnStepMs = 20;
 const wholePrefix = "whole-";
 
 /**
@@ -205,6 +208,10 @@ export class Uploads {
     id: string,
     task: (file: FileHandle, progress: Progress) => Promise<T>,
   ): Promise<T> {
+    // A client whose connection broke comes back before the end of its last request was seen here.
+    for (let waitedMs = 0; this.#busy.has(id) && waitedMs < turnMsMax; waitedMs += turnStepMs) {
+      await Bun.sleep(turnStepMs);
+    }
     if (this.#busy.has(id)) {
       throw new Refusal("BLOB_UPLOAD_INVALID", `Cannot use upload ${id}: it is written to`, {
         status: 409,
