@@ -31,6 +31,13 @@ describe.skipIf(whyNot !== undefined)(`rough${whyNot ? ` (skipped: ${whyNot})` :
     expect(await engine.close()).toEqual([]);
   });
 
+  test("a container in the host's process namespace ends with its first process, and leaves none", async () => {
+    const line = "sleep 98765 & exit 3";
+    const ran = await engine.docker(["run", "--rm", "--pid", "host", "busybox", "sh", "-c", line]);
+    expect(ran.code).toBe(3);
+    expect(processesWith("98765")).toEqual([]);
+  });
+
   test("one that ignores SIGTERM is killed when its time is over", async () => {
     const script = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
     await ok("run", "-d", "--name", "deaf", "busybox", "sh", "-c", script);

@@ -5,6 +5,7 @@ import { join, openOutputPipes } from "./launch.ts";
 import { watchOom } from "./oom.ts";
 import { WatchedEvents, type WatchedProcess } from "./process.ts";
 import { groupOf } from "./remove.ts";
+import { sharesProcesses } from "./rest.ts";
 import { Terminal } from "./terminal.ts";
 import type { Logging } from "./types.ts";
 import { findWatcher, parseEvents, pipeName, readExit, readText } from "./watcher.ts";
@@ -90,7 +91,9 @@ async function adoptIn(host: Host, adoption: Adoption): Promise<WatchedProcess |
       ? undefined
       : watchOom(host.pump, host.cgroups, { path: adoption.group, watcher });
   const pipes = openOutputPipes(directory, isTerminal);
-  const plan = { directory, terminal: isTerminal, stdin, logging, oom, isTransient };
+  const text = adoption.group === undefined ? undefined : readText(`${directory}/config.json`);
+  const sharedGroup = text && sharesProcesses(text) ? adoption.group : undefined;
+  const plan = { directory, terminal: isTerminal, stdin, logging, oom, isTransient, sharedGroup };
   return join(host, { pid, watch, events, pipes, terminal, plan, isNewRun: false });
 }
 

@@ -1,4 +1,5 @@
 import { closeSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { log } from "../base/mod.ts";
 import { enlargePipe, openFifo, openProcess, resizeTerminal, signalProcess } from "../sys/mod.ts";
 import type { Host } from "./host.ts";
 import { Input, pipeBytes } from "./input.ts";
@@ -8,6 +9,7 @@ import { DirectOutput } from "./output-direct.ts";
 import { LoggedOutput } from "./output-log.ts";
 import { type Watch, WatchedEvents, WatchedProcess } from "./process.ts";
 import { refusal } from "./refusal.ts";
+import { endRest } from "./rest.ts";
 import { Terminal, TerminalSockets } from "./terminal.ts";
 import type { Logging } from "./types.ts";
 import { makePipes, pipeName, readText } from "./watcher.ts";
@@ -30,6 +32,8 @@ export interface LaunchPlan {
   readonly stdin: boolean;
   readonly logging: Logging;
   readonly oom: OomWatch | undefined;
+  /** The container's group, where what its first process leaves behind must be ended. */
+  readonly sharedGroup?: string | undefined;
   /** Removes the directory at the end: nobody asks for it later. */
   readonly isTransient: boolean;
 }
@@ -87,7 +91,7 @@ export interface Joint {
   readonly terminal: Terminal | undefined;
   readonly plan: Pick<
     LaunchPlan,
-    "directory" | "terminal" | "stdin" | "logging" | "oom" | "isTransient"
+    "directory" | "terminal" | "stdin" | "logging" | "oom" | "isTransient" | "sharedGroup"
   >;
   readonly isNewRun: boolean;
 }
@@ -116,6 +120,11 @@ export function join(host: Host, joint: Joint): WatchedProcess {
     },
   });
   host.running.set(directory, process);
+  if (plan.sharedGroup !== undefined && pid > 0) {
+    endRest(host, pid, plan.sharedGroup).catch((error) =>
+      log("warn", "Cannot end what a container left running", { error }),
+    );
+  }
   return process;
 }
 

@@ -45,6 +45,7 @@ export async function start(
     stdin: options.stdin,
     logging: options.logging,
     oom,
+    sharedGroup: spec.namespaces.pid === "private" ? undefined : path,
     isTransient: false,
   });
 }
