@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const root = join(import.meta.dir, "..");
-const timeoutMs = 8 * 60_000;
+const timeoutMs = 15 * 60_000;
 
 /** Counts in one folder's JUnit report. */
 interface Counts {
