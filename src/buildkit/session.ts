@@ -27,7 +27,7 @@ export class Sessions {
   readonly #open = new Map<string, Session>();
   readonly #arrivals = new Map<string, Set<() => void>>();
 
-  /** Takes over a connection, after its 101. @throws Failure "invalid" | "conflict" | "exhausted" */
+  /** To call before the 101. @throws Failure "invalid" | "conflict" | "exhausted" */
   check(id: string): void {
     if (!/^[\w.:-]{1,128}$/.test(id)) {
       throw new Failure(
@@ -43,6 +43,7 @@ export class Sessions {
     }
   }
 
+  /** Takes over a connection, after its 101; the session ends with it. */
   open(id: string, socket: Socket, methods: readonly string[]): void {
     const client = new GrpcClient(socket);
     this.#open.set(id, { client, methods: new Set(methods) });
@@ -69,10 +70,6 @@ export class Sessions {
     const arrived = this.#open.get(id);
     if (arrived) return arrived;
     throw new Failure("not_found", `no active session for ${id.slice(0, 128)}`);
-  }
-
-  close(): void {
-    for (const { client } of this.#open.values()) client.close();
   }
 }
 
