@@ -15,8 +15,10 @@ import { findWatcher, pipeName, readText } from "./watcher.ts";
 
 const SIGKILL = 9;
 const deleteTimeoutMs = 20_000;
+/** For a process that was just killed to be seen ending. */
+const endTimeoutMs = 5_000;
 
-/** As `Runtime.remove`; kills what still runs. */
+/** As `Runtime.remove`. */
 export async function remove(host: Host, id: string): Promise<void> {
   const directory = containerDirectory(host, id);
   if (existsSync(`${runtimeState(host)}/${id}`)) {
@@ -28,9 +30,8 @@ export async function remove(host: Host, id: string): Promise<void> {
   }
   if (!existsSync(directory)) return;
   const path = groupOf(host, id);
-  for (const name of list(directory)) {
-    if (name.startsWith("exec-")) await endWatcher(host, `${directory}/${name}`);
-  }
+  const execs = list(directory).filter((name) => name.startsWith("exec-"));
+  await Promise.all(execs.map((name) => endWatcher(host, `${directory}/${name}`)));
   await endWatcher(host, directory);
   if (path !== undefined) await removeGroup(host.cgroups, path);
   await rm(directory, { recursive: true, force: true });
@@ -50,7 +51,10 @@ export function groupOf(host: Host, id: string): string | undefined {
 
 /** Ends the shells that held the pipes of a process, if there are any. */
 async function endWatcher(host: Host, directory: string): Promise<void> {
-  await host.running.get(directory)?.leave();
+  const running = host.running.get(directory);
+  // Its end is told first: after `leave` whoever waits for it would wait for ever.
+  if (running) await Promise.race([running.exited, Bun.sleep(endTimeoutMs)]);
+  await running?.leave();
   host.running.delete(directory);
   endInput(directory);
   const pid = await findWatcher(directory);

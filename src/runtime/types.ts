@@ -221,7 +221,7 @@ export interface Runtime {
   pids(id: string): Promise<number[]>;
   /** The container's counters now, from the cgroup (v1, v2 or hybrid) that it is in. */
   usage(id: string): Promise<Usage>;
-  /** Removes all that the runtime keeps of a container that has ended: run directory, cgroup, FIFOs. */
+  /** Removes all that the runtime keeps of a container (run directory, cgroup, FIFOs); kills what still runs. */
   remove(id: string): Promise<void>;
   /** Removes leftovers of containers not in `ids`. Returns what it did. */
   reconcile(ids: ReadonlySet<string>): Promise<string[]>;
