@@ -23,9 +23,11 @@ export class Layout {
       mkdirSync(path, { recursive: true, mode: 0o700 });
     }
     // New layers keep away from where old ones were: ext4 is slow with inodes that were freed just now.
-    const ingest = openPath(this.ingest, open.readOnly | open.directory);
-    spreadBelow(ingest);
-    closeFile(ingest);
+    for (const path of [this.ingest, this.snapshots]) {
+      const folder = openPath(path, open.readOnly | open.directory);
+      spreadBelow(folder);
+      closeFile(folder);
+    }
     mkdirSync(`${this.layers}/${this.emptyName}`, { recursive: true, mode: 0o755 });
   }
 
