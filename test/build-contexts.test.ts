@@ -101,6 +101,16 @@ describe.skipIf(whyNot !== undefined)(
       );
     });
 
+    test("the docker CLI's Dockerfile from elsewhere makes an archive without an end", async () => {
+      const text = "FROM busybox\nCOPY . /c\nRUN ls -A /c";
+      const [context, other] = [folder({ a: "" }), folder({ D: text, "D.dockerignore": ".keep" })];
+      for (const [file, input] of [[join(other, "D")], ["-", text]] as const) {
+        const options = input === undefined ? {} : { input };
+        const ran = await engine.docker(["build", "--no-cache", "-f", file, context], options);
+        expect(`${ran.stderr}${ran.stdout}`).toMatch(/\na\n[\s\S]*Successfully built/);
+      }
+    });
+
     test("names stand for folders, images, layouts, addresses and stages", async () => {
       const other = folder({ ".dockerignore": "out", in: "named", out: "out" });
       const context = folder({

@@ -55,6 +55,8 @@ export class TarParser {
     | undefined;
   #mapBytes = 0;
   #skipBytes = 0;
+  /** Of what is skipped, what comes after the last entry's content. */
+  #paddingBytes = 0;
   #dataBytes = 0;
   #offset = 0;
   #segments: readonly Segment[] | undefined;
@@ -113,13 +115,15 @@ export class TarParser {
   /** Says that nothing follows. @throws Failure "corrupt" — the archive was cut short */
   finish(): void {
     if (this.#next === "finished") return;
+    const isOptional = this.#bounds.end === "optional";
     const isBetween =
       this.#next === "header" &&
       this.#heldBytes === 0 &&
       this.#dataBytes === 0 &&
-      this.#skipBytes === 0 &&
+      // Who writes no end may leave out the last padding too: the docker CLI does, with `build -f`.
+      this.#skipBytes <= (isOptional ? this.#paddingBytes : 0) &&
       this.#fields.isEmpty;
-    if (isBetween && this.#bounds.end === "optional") return;
+    if (isBetween && isOptional) return;
     throw corrupt(this.#entries === 0 ? "it is not a whole tar" : "it ends too soon");
   }
 
@@ -170,6 +174,7 @@ export class TarParser {
     if (++this.#entries > this.#bounds.entriesMax) {
       throw exhausted(`it has more than ${this.#bounds.entriesMax} entries`);
     }
+    this.#paddingBytes = 0;
     if ("xgXLK".includes(flag)) return this.#startExtension(flag, sizeBytes);
     if (flag === "V") {
       this.#skipBytes = sizeBytes + paddingOf(sizeBytes); // a volume's label: no entry
@@ -291,7 +296,8 @@ export class TarParser {
     this.#segment = 0;
     this.#offset = header.segments?.[0]?.offset ?? 0;
     this.#dataBytes = dataBytes;
-    this.#skipBytes = paddingOf(dataBytes);
+    this.#paddingBytes = paddingOf(dataBytes);
+    this.#skipBytes = this.#paddingBytes;
     yield { kind: "entry", header };
     if (dataBytes === 0) yield end;
   }

@@ -105,6 +105,9 @@ describe("readTar()", () => {
     }
     expect(refused).toBeGreaterThan(50);
     expect((await readAll(tar.subarray(0, whole), { end: "optional" })).length).toBe(8);
+    const [cut, unpadded] = [tar.subarray(0, 512 + 4), tar.subarray(0, 512 + 5)];
+    expect(readAll(cut, { end: "optional" })).rejects.toThrow("ends too soon");
+    expect((await readAll(unpadded, { end: "optional" })).length).toBe(1);
     expect((await readAll(tar.subarray(0, whole + 512))).length).toBe(8);
   });
 
