@@ -57,7 +57,7 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
       process.stdout.write("configuration OK\n");
       return 0;
     }
-    await enterNamespaces(options.execRoot, ["--no-install", ...process.argv.slice(1)]);
+    await enterNamespaces(options.execRoot, [...process.execArgv, ...process.argv.slice(1)]);
     guardHostMounts();
     requireHost();
     if (options.favorGroupMoves) await favorGroupMoves();

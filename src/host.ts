@@ -59,7 +59,7 @@ export async function enterCgroupView(execRoot: string, argv: readonly string[])
   if (isNamespaced || cgroupMode(readFileSync("/proc/mounts", "utf8")) !== "hybrid") return;
   const folder = `${execRoot}/mount-view`;
   const file = `${folder}/ns`;
-  const self = [process.execPath, "--no-install", ...argv] as const;
+  const self = [process.execPath, ...process.execArgv, ...argv] as const;
   mkdirSync(folder, { recursive: true });
   if (isMounted(file)) become(`exec nsenter "--mount=$0" -- "$@"`, file, self);
   if (!isMounted(folder)) {

@@ -37,14 +37,22 @@ function bunPath() {
   );
 }
 
+/** As in bin/lading: no file of the folder that we are called in says what runs. */
+const bunFlags = [
+  "--no-install",
+  "--no-env-file",
+  "--config=/dev/null",
+  "--tsconfig-override=/dev/null",
+];
+
 /** A promise of the result that is also an async iterable of the build's events. */
 export function build({ signal, ...options }) {
   const events = [];
   let wake = () => {};
   let isOver = false;
   const result = (async () => {
-    const argv = ["--no-install", fileURLToPath(new URL("library-child.ts", import.meta.url))];
-    const child = spawn(bunPath(), argv, { stdio: ["pipe", "pipe", "inherit"] });
+    const main = fileURLToPath(new URL("library-child.ts", import.meta.url));
+    const child = spawn(bunPath(), [...bunFlags, main], { stdio: ["pipe", "pipe", "inherit"] });
     const failed = new Promise((_, reject) => child.once("error", reject));
     failed.catch(() => {});
     child.stdin.on("error", () => {}); // it may have ended before it reads

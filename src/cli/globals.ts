@@ -1,5 +1,4 @@
 /** The flags that stand before the command, and how they choose the engine. */
-import { existsSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
 import type { FlagTable, FlagValues } from "./flags.ts";
 
@@ -38,6 +37,8 @@ export function defaultHost(): string {
   if (process.getuid?.() !== 0) {
     const run = process.env["XDG_RUNTIME_DIR"] || `/tmp/lading-run-${process.getuid?.()}`;
     const own = `${run}/lading/lading.sock`;
+    // Only here: it loads slowly.
+    const { existsSync } = require("node:fs") as typeof import("node:fs");
     if (existsSync(own)) return `unix://${own}`;
   }
   return "unix:///run/lading/lading.sock";
@@ -65,11 +66,13 @@ export function currentContext(globals: Globals): string {
   return process.env["DOCKER_CONTEXT"] || configuredContext(configFolder(globals)) || "default";
 }
 
-/** What `context use` wrote. Every command asks: the file is read as text and parsed when it must be. */
+/**
+ * What `context use` wrote. Every command asks: the file is read without node:fs, which takes longer to load
+ * than a short command has, and parsed when it must be.
+ */
 function configuredContext(folder: string): string | undefined {
-  const { readFileSync } = require("node:fs") as typeof import("node:fs");
   try {
-    const text = readFileSync(`${folder}/config.json`, "utf8");
+    const text = new TextDecoder().decode(Bun.mmap(`${folder}/config.json`, { shared: false }));
     if (!text.includes('"currentContext"')) return undefined;
     return (JSON.parse(text) as { currentContext?: string }).currentContext;
   } catch {
