@@ -54,9 +54,9 @@ export function redacted(address: string): string {
   return address.replace(/^(\w+:\/\/[^/@:]*):[^/@]*@/, "$1:xxxxx@");
 }
 
-export function gitFailure({ address }: Git, stderr: string): Failure {
+export function gitFailure({ address, knownHostsPath }: Git, stderr: string): Failure {
   const lines = stderr.split("\n").map((line) => line.trim());
-  const said = lines.filter((line) => /^(fatal|error|remote|ssh|Host key|.*denied)/i.test(line));
+  const said = lines.filter((line) => /^(fatal|error|remote|ssh:|Host key|.*denied)/i.test(line));
   const why = redacted((said[0] ?? lines.at(-1) ?? "").slice(0, 500).replace(/^fatal: /, ""));
   const text = `Cannot fetch ${redacted(address.remote)}: ${why || "git failed"}`;
   if (/Authentication failed|could not read (Username|Password)|Permission denied/.test(stderr)) {
@@ -64,6 +64,10 @@ export function gitFailure({ address }: Git, stderr: string): Failure {
       address.protocol === "ssh"
         ? "Forward an agent that has a key for it: --ssh default"
         : "Give a token for it: --secret id=GIT_AUTH_TOKEN,src=FILE";
+    return new Failure("denied", text, { hint });
+  }
+  if (/^Host key .* changed/m.test(stderr)) {
+    const hint = `If that is right, remove its line from ${knownHostsPath} on the engine's host`;
     return new Failure("denied", text, { hint });
   }
   if (/not found|does not exist|not appear to be a git repository/i.test(stderr)) {

@@ -125,12 +125,13 @@ export async function withGit<T>(
   await mkdir(folder, { mode: 0o700 });
   await using cleanup = new AsyncDisposableStack();
   const agent = address.protocol === "ssh" ? build.request.agents?.get("default") : undefined;
-  if (agent) cleanup.use(await serveAgent(agent, { folder, mode: 0o600, uid: 0, gid: 0 }));
+  const place = { folder, mode: 0o600, uid: 0, gid: 0 };
+  const served = agent && cleanup.use(await serveAgent(agent, place));
   return await work({
     folder,
     address,
     secrets: build.request.secrets,
-    agentPath: agent && `${folder}/agent`,
+    agentPath: served?.path,
     knownHostsPath: `${build.tools.directory}/known_hosts`,
     signal: build.signal,
   });

@@ -71,11 +71,16 @@ interface AgentPlace {
   readonly gid: number;
 }
 
+interface ServedAgent extends AsyncDisposable {
+  /** Short enough to connect to, from this process and its children, whatever the folder's path. */
+  readonly path: string;
+}
+
 /**
  * Listens at `<folder>/agent` and passes questions on. A command may list keys and have them sign;
  * it can neither add nor remove nor lock any.
  */
-export async function serveAgent(agent: Agent, place: AgentPlace): Promise<AsyncDisposable> {
+export async function serveAgent(agent: Agent, place: AgentPlace): Promise<ServedAgent> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -89,7 +94,7 @@ export async function serveAgent(agent: Agent, place: AgentPlace): Promise<Async
   server.maxConnections = connectionsMax;
   // A socket's path has at most 107 bytes: the folder is named by its descriptor.
   const folder = openPath(place.folder, open.path | open.directory);
-  const path = `/proc/self/fd/${folder}/agent`;
+  const path = `/proc/${process.pid}/fd/${folder}/agent`;
   try {
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
@@ -97,14 +102,16 @@ export async function serveAgent(agent: Agent, place: AgentPlace): Promise<Async
     });
     chownSync(path, place.uid, place.gid);
     chmodSync(path, place.mode);
-  } finally {
+  } catch (error) {
     closeFile(folder);
+    throw error;
   }
   const dispose = async () => {
     server.close();
     for (const socket of sockets) socket.destroy();
+    closeFile(folder);
   };
-  return { [Symbol.asyncDispose]: dispose };
+  return { path, [Symbol.asyncDispose]: dispose };
 }
 
 async function answer(socket: Socket, agent: Agent): Promise<void> {
