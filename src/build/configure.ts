@@ -117,7 +117,10 @@ function setPairs(
   return `${action.kind.toUpperCase()} ${text}`;
 }
 
-/** Proxies that every RUN sees when `--build-arg` gives them; not in history nor in cache keys. */
+/**
+ * Proxies that every RUN sees when `--build-arg` gives them; in history and cache keys only when an ARG
+ * declares them.
+ */
 export const proxyArgs = [
   "HTTP_PROXY",
   "HTTPS_PROXY",

@@ -147,15 +147,12 @@ async function groundOf({ link, chown }: Wish, { state, build }: StepScope) {
   const { key, layers, timeMax } = state;
   if (!link) return { key, layers, owner: undefined };
   if (!/[^\d:]/.test(chown)) {
-    const owner = chown === "" ? rootOwner : undefined;
-    return { key: keyOf("link", timeMax), layers: [], owner };
+    return { key: keyOf("link", timeMax), layers: [], owner: undefined };
   }
   await using below = await openScratch(build.tools, layers);
   const owner = ownerIn(below.root, chown);
   return { key: keyOf("link", timeMax, owner), layers: [], owner };
 }
-
-const rootOwner = { uid: 0, gid: 0 };
 
 interface Into {
   readonly targetRoot: string;

@@ -44,7 +44,7 @@ export async function runStep(action: RunAction, scope: StepScope): Promise<Laye
   const { network } = sandbox;
   const mounts = await planMounts(action.mounts, scope);
   const args = [...state.args].flatMap(([name, value]) => {
-    return value === undefined || proxyArgs.includes(name) ? [] : [`${name}=${value}`];
+    return value === undefined ? [] : [`${name}=${value}`];
   });
   const { User: user = "", Env: env = [] } = state.config;
   const inputs = {
