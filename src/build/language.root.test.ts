@@ -102,7 +102,8 @@ async function check(row: Row): Promise<void> {
   const { image, output, warnings } = await build(row);
   if (row.prints !== undefined) expect(output.trim()).toBe(row.prints);
   if (row.config) expect(image.config.config).toMatchObject(row.config);
-  if (row.warns !== undefined) expect(warnings.join("\n")).toContain(row.warns);
+  if (row.warns === "") expect(warnings).toEqual([]);
+  else if (row.warns !== undefined) expect(warnings.join("\n")).toContain(row.warns);
 }
 
 const rows = (all: Readonly<Record<string, Row>>) => Object.entries(all);
@@ -395,6 +396,83 @@ describe("COPY", () => {
   )("%s", async (_, row) => await check(row));
 });
 
+/** Every subset of the flags. */
+function subsets(flags: readonly string[]): string[][] {
+  return flags.reduce<string[][]>(
+    (all, flag) => all.flatMap((some) => [some, [...some, flag]]),
+    [[]],
+  );
+}
+
+describe("COPY and ADD", () => {
+  const mark = (file: string, { of = "644", by = "0:0" }) => `${of} ${by} ${file}`;
+  const listed = (count: number) =>
+    `RUN for i in $(seq 0 ${count - 1}); do cd /t$i; echo $i; find . -type f | sort | xargs stat -c '%a %u:%g %n'; done`;
+
+  test("COPY takes its flags together, each of them, from the context and from a stage", async () => {
+    const flags = ["--chown=7:8", "--chmod=u=rw,go=", "--link", "--parents", "--exclude=*.md"];
+    const steps = ["", "--from=made"].flatMap((from) =>
+      subsets(flags).map((some) => ({ from, some })),
+    );
+    const expected = steps.map(({ from, some }, at) => {
+      const has = (flag: string) => some.some((each) => each.startsWith(flag));
+      const file = {
+        of: has("--chmod") ? "600" : from ? "604" : "644",
+        by: has("--chown") ? "7:8" : from ? "3:4" : "0:0",
+      };
+      const names = ["b/z.txt", "x.txt", ...(has("--exclude") ? [] : ["y.md"])];
+      const above = has("--parents") ? "./a/" : "./";
+      return [String(at), ...names.map((name) => mark(`${above}${name}`, file))].join("\n");
+    });
+    const text = [
+      "FROM busybox AS made",
+      "RUN mkdir -p /a/b; touch /a/x.txt /a/y.md /a/b/z.txt; find /a -type f | xargs chmod 604; chown -R 3:4 /a",
+      "FROM busybox",
+      ...steps.map(({ from, some }, at) => `COPY ${from} ${some.join(" ")} a /t${at}/`),
+      listed(steps.length),
+    ].join("\n");
+    const { output } = await build({ text, files: sources });
+    expect(output.trim()).toBe(expected.join("\n"));
+  }, 60_000);
+
+  test("ADD takes its flags together, for files, archives and addresses", async () => {
+    const own = ["--chown=7:8", "--chmod=0640", "--link"];
+    const kinds = [
+      { flags: [...own, "--exclude=*.md"], source: "a", kind: "files" },
+      { flags: [...own, "--unpack"], source: "http://SERVER/a.gz", kind: "download" },
+      {
+        flags: [...own, `--checksum=sha256:${sha256}`],
+        source: "http://SERVER/file",
+        kind: "file",
+      },
+    ];
+    const steps = kinds.flatMap(({ flags, ...each }) =>
+      subsets(flags).map((some) => ({ ...each, some })),
+    );
+    const expected = steps.map(({ kind, some }, at) => {
+      const has = (flag: string) => some.some((each) => each.startsWith(flag));
+      const of = (mode: string) => ({
+        of: has("--chmod") ? "640" : mode,
+        by: has("--chown") ? "7:8" : "0:0",
+      });
+      const files = {
+        files: ["b/z.txt", "x.txt", ...(has("--exclude") ? [] : ["y.md"])].map((name) =>
+          mark(`./${name}`, of("644")),
+        ),
+        file: [mark("./file", of("600"))],
+        download: has("--unpack")
+          ? [mark("./in/f", has("--chown") ? { of: "644", by: "7:8" } : {})]
+          : [mark("./a.gz", of("600"))],
+      }[kind]!;
+      return [String(at), ...files].join("\n");
+    });
+    const lines = steps.map(({ source, some }, at) => `ADD ${some.join(" ")} ${source} /t${at}/`);
+    const text = ["FROM busybox", ...lines, listed(steps.length)].join("\n");
+    const { output } = await build({ text, files: sources });
+    expect(output.trim()).toBe(expected.join("\n"));
+  }, 60_000);
+});
+
 const sha256 = new Bun.CryptoHasher("sha256").update("fetched\n").digest("hex");
 
 describe("ADD", () => {
@@ -622,15 +700,32 @@ describe("ARG", () => {
   )("%s", async (_, row) => await check(row));
 
   test("keeps proxies out of the history and of the cache's keys", async () => {
-    const text = "FROM busybox\nRUN echo $HTTP_PROXY $no_proxy; date +%N > /n";
-    const proxied = (value: string) =>
-      build({ text, noCache: false, buildArgs: { HTTP_PROXY: value, no_proxy: "here" } });
-    const first = await proxied("http://one");
-    expect(first.output).toBe("http://one here\n");
-    const second = await proxied("http://two");
+    const names = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"].flatMap(
+      (name) => [name, name.toLowerCase()],
+    );
+    const line = names.map((name) => `$${name}`).join(" ");
+    const text = `FROM busybox\nRUN echo ${line}; date +%N > /n`;
+    const values = (word: string) => names.map((name) => `${word}-${name}`);
+    const proxied = (word: string) => {
+      const buildArgs = Object.fromEntries(names.map((name, at) => [name, values(word)[at]!]));
+      return build({ text, noCache: false, buildArgs });
+    };
+    const first = await proxied("one");
+    expect(first.output).toBe(`${values("one").join(" ")}\n`);
+    expect(first.warnings).toEqual([]);
+    const second = await proxied("two");
     expect(second.output).toBe("");
     expect(second.image.id).toBe(first.image.id);
-    expect(JSON.stringify(first.image.config)).not.toContain("http://one");
+    expect(JSON.stringify(first.image.config)).not.toContain("one-");
+  });
+
+  test("puts a proxy that is declared into history and keys", async () => {
+    const text = "FROM busybox\nARG HTTP_PROXY\nRUN echo $HTTP_PROXY";
+    const proxied = (value: string) =>
+      build({ text, noCache: false, buildArgs: { HTTP_PROXY: value } });
+    const first = await proxied("http://declared");
+    expect(JSON.stringify(first.image.config.history)).toContain("HTTP_PROXY=http://declared");
+    expect((await proxied("http://other")).output).toBe("http://other\n");
   });
 
   test("is part of the cache's keys where it is used", async () => {
@@ -695,6 +790,29 @@ describe("directives", () => {
         text: "# syntax=example.org/other\nFROM busybox\nRUN echo own",
         prints: "own",
         warns: "The syntax image example.org/other is not run",
+      },
+      "syntax and check once each": {
+        text: "# syntax=docker/dockerfile:1\n# syntax=docker/dockerfile:1\nFROM busybox",
+        fails: "only one syntax parser directive",
+      },
+      "check twice is refused too": {
+        text: "# check=skip=all\n# check=error=true\nFROM busybox",
+        fails: "only one check parser directive",
+      },
+      "no longer after a comment, an empty line or an instruction": {
+        text: "# a comment\n# check=error=true\n# escape=`\nFROM busybox\nMAINTAINER me\nRUN echo a \\\n  b",
+        prints: "a b",
+        warns: "MaintainerDeprecated",
+      },
+      "syntax names versions and channels of Docker's, with a digest too": {
+        text: `# syntax = docker.io/docker/dockerfile:1.7-labs@sha256:${"0".repeat(64)}\nFROM busybox\nRUN echo own`,
+        prints: "own",
+        warns: "",
+      },
+      "check leaves out all": {
+        text: "# check=skip=all\nFROM busybox\nMAINTAINER me\nRUN echo quiet",
+        prints: "quiet",
+        warns: "",
       },
       "check leaves out, or makes errors": {
         text: "# check=error=true;skip=JSONArgsRecommended\nFROM busybox\nCMD a\nMAINTAINER me",
