@@ -4,7 +4,7 @@ import { posix } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { Failure } from "../base/mod.ts";
-import { refuseInward } from "./local-address.ts";
+import { follow } from "./follow.ts";
 import { nearest } from "./source.ts";
 
 /** A file fetched by ADD. */
@@ -52,25 +52,6 @@ export function nameOf(url: string): string {
 
 const redirectsMax = 10;
 
-/** Asks, and asks again where the answer leads, but never from the open to this host. */
-async function follow(first: URL, signal: AbortSignal): Promise<Response> {
-  let url = first;
-  for (let count = 0; count <= redirectsMax; count++) {
-    const response = await fetch(url, { signal, redirect: "manual" });
-    const location = response.headers.get("location");
-    if (![301, 302, 303, 307, 308].includes(response.status) || location === null) return response;
-    await response.body?.cancel();
-    const next = new URL(location, url);
-    if (next.protocol !== "http:" && next.protocol !== "https:") {
-      const why = `it redirects to ${next.protocol}`;
-      throw new Failure("unsupported", `Cannot fetch ${first.href}: ${why}`);
-    }
-    await refuseInward(first, next);
-    url = next;
-  }
-  throw new Failure("unavailable", `Cannot fetch ${first.href}: over ${redirectsMax} redirects`);
-}
-
 /**
  * Fetches a file. Its SHA-256 is taken on the way.
  * @throws Failure "unavailable" | "not_found" | "exhausted" | "timeout"
@@ -83,7 +64,7 @@ export async function download(
   const signal = AbortSignal.any([bounds.signal, AbortSignal.timeout(timeoutMs)]);
   const hasher = new Bun.CryptoHasher("sha256");
   try {
-    const response = await follow(new URL(url), signal);
+    const { response } = await follow(new URL(url), { signal, redirectsMax });
     if (!response.ok || !response.body) {
       const code = response.status === 404 ? "not_found" : "unavailable";
       throw new Failure(code, `Cannot fetch ${url}: status ${response.status}`);

@@ -6,6 +6,7 @@
 import { mkdir } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
 import { type Outcome, runAny } from "../sys/mod.ts";
+import type { Place } from "./follow.ts";
 import type { GitAddress } from "./git-address.ts";
 
 /** One repository's git: where it may work, for whom, and how it reaches the remote. */
@@ -21,6 +22,9 @@ export interface Git {
   readonly knownHostsPath: string;
   readonly signal: AbortSignal;
 }
+
+/** Where a repository has moved to, and what was looked at there: git connects to that alone. */
+export const movedTo = new WeakMap<Git, { readonly remote: string; readonly place: Place }>();
 
 export const gitTimeoutMs = 10 * 60_000;
 /** Of one file, so of a pack. */
@@ -88,6 +92,7 @@ function environment(git: Git): Record<string, string> {
     ["gc.auto", "0"],
     ["protocol.ext.allow", "never"],
     ...authentication(git),
+    ...pinned(movedTo.get(git)?.place),
   ];
   const counted = settings.flatMap(([key, value], index) => [
     [`GIT_CONFIG_KEY_${index}`, key],
@@ -124,6 +129,14 @@ function sshCommand({ knownHostsPath }: Git): string {
     "ConnectTimeout=20",
   ];
   return `ssh -F /dev/null ${options.map((option) => `-o '${option}'`).join(" ")}`;
+}
+
+/** What curl is to take a host's name for, so that it does not look it up anew. */
+function pinned(place: Place | undefined): [string, string][] {
+  if (!place?.addresses) return [];
+  const { hostname, protocol, port } = place.url;
+  const number = port || (protocol === "https:" ? "443" : "80");
+  return [["http.curloptResolve", `${hostname}:${number}:${place.addresses.join(",")}`]];
 }
 
 /** The header goes to the remote's own host alone. */

@@ -2,9 +2,9 @@
 import { existsSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
+import { follow } from "./follow.ts";
 import type { GitAddress } from "./git-address.ts";
-import { type Git, gitFailure, gitText, redacted, runGit } from "./git-run.ts";
-import { refuseInward } from "./local-address.ts";
+import { type Git, gitFailure, gitText, movedTo, redacted, runGit } from "./git-run.ts";
 
 /** A commit's files. */
 export interface Checkout {
@@ -87,30 +87,21 @@ async function askRemote(git: Git, patterns: readonly string[]): Promise<string>
   return await gitText(git, args(remoteOf(git)));
 }
 
-/** Where a repository has moved to, by its folder. */
-const moved = new WeakMap<Git, string>();
-const remoteOf = (git: Git) => moved.get(git) ?? git.address.remote;
+const remoteOf = (git: Git) => movedTo.get(git)?.remote ?? git.address.remote;
 const redirectsMax = 5;
 
 /** Follows redirects ourselves, so that none leads from the open to this host. */
 async function findRedirect(git: Git): Promise<void> {
   const tail = "/info/refs?service=git-upload-pack";
   const first = new URL(git.address.remote.replace(/\/$/, "") + tail);
-  let url = first;
-  for (let count = 0; count < redirectsMax; count++) {
-    const response = await fetch(url, { redirect: "manual", signal: git.signal });
-    await response.body?.cancel();
-    const location = response.headers.get("location");
-    if (location === null) break;
-    const next = new URL(location, url);
-    await refuseInward(first, next);
-    url = next;
-  }
-  if (!url.href.endsWith(tail) || !/^https?:$/.test(url.protocol)) {
+  const { response, place } = await follow(first, { signal: git.signal, redirectsMax });
+  await response.body?.cancel();
+  const { url } = place;
+  if (!url.href.endsWith(tail)) {
     const why = "it redirects to something else than a repository";
     throw new Failure("unavailable", `Cannot fetch ${redacted(git.address.remote)}: ${why}`);
   }
-  moved.set(git, url.href.slice(0, -tail.length));
+  movedTo.set(git, { remote: url.href.slice(0, -tail.length), place });
 }
 
 async function initialize(git: Git, digits: number): Promise<void> {

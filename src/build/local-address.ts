@@ -2,9 +2,7 @@
  * Addresses that only this host or its network can reach. A Dockerfile's author may name one, but an
  * address in the open must not lead to one: that is how a stranger would ask the host's own services.
  */
-import { lookup } from "node:dns/promises";
 import { BlockList, isIP } from "node:net";
-import { Failure } from "../base/mod.ts";
 
 const local = new BlockList();
 for (const [net, bits] of [
@@ -32,25 +30,4 @@ export function isLocalAddress(address: string): boolean {
   const plain = mapped ?? address;
   const family = isIP(plain);
   return family !== 0 && local.check(plain, family === 6 ? "ipv6" : "ipv4");
-}
-
-/** True when any address of a host is local. A host without addresses is none. */
-export async function isLocalHost(host: string): Promise<boolean> {
-  const plain = host.replace(/^\[(.*)\]$/, "$1");
-  if (isIP(plain) !== 0) return isLocalAddress(plain);
-  if (plain === "localhost" || plain.endsWith(".localhost")) return true;
-  const found = await lookup(plain, { all: true }).catch(() => []); // the request will tell
-  return found.some(({ address }) => isLocalAddress(address));
-}
-
-/** @throws Failure "denied" — `from` is in the open, and `to` is not */
-export async function refuseInward(from: URL, to: URL): Promise<void> {
-  if (!(await isLocalHost(to.hostname)) || (await isLocalHost(from.hostname))) return;
-  throw new Failure(
-    "denied",
-    `Cannot fetch ${from.href}: it redirects to the local address ${to.host}`,
-    {
-      hint: `Name ${to.href} itself, if that is what you want`,
-    },
-  );
 }
