@@ -3,6 +3,8 @@ import { randomUUID } from "node:crypto";
 import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
 
+/** Below it a buffer may be the one that Node cuts small ones from. */
+const ownBufferBytesMin = 16 << 10;
 const batchBytes = 1 << 20;
 
 /** A folder of one request under the API's directory. */
@@ -21,7 +23,8 @@ export async function openScratch(directory: string): Promise<Scratch> {
 }
 
 /**
- * Writes all of `bytes` to the new file `path` and tells its size. Reading goes on while the disk writes.
+ * Writes all of `bytes`, which nobody else uses, to the new file `path` and tells its size. Reading goes on
+ * while the disk writes.
  * @throws Failure "exhausted" — more than `sizeBytesMax`, or no space left
  */
 export async function spool(
@@ -36,7 +39,11 @@ export async function spool(
   let used = 0;
   let size = 0;
   let writing: Promise<void> = Promise.resolve();
+  let spent: ArrayBufferLike | undefined;
   for await (const piece of bytes) {
+    // What a socket gave at once is several pieces: the buffer goes when the first of another comes.
+    if (spent !== piece.buffer) giveBack(spent);
+    spent = piece.buffer;
     size += piece.length;
     if (size > sizeBytesMax) {
       throw new Failure("exhausted", `Cannot take the upload: it is over ${sizeBytesMax} bytes`);
@@ -57,6 +64,11 @@ export async function spool(
   await writing;
   await writeAll(file, filling.subarray(0, used), path);
   return size;
+}
+
+/** Ends a buffer now: the collector of garbage does not see how much lies outside of its heap. */
+function giveBack(buffer: ArrayBufferLike | undefined): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength >= ownBufferBytesMin) buffer.transfer(0);
 }
 
 async function writeAll(file: FileHandle, bytes: Uint8Array, path: string): Promise<void> {

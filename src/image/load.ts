@@ -4,9 +4,10 @@ import { type Compression, decompress, magicBytes, sniffCompression } from "../a
 import { Failure, limits } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
 import { type Digest, mediaTypes, type Platform } from "../oci/mod.ts";
-import type { SnapshotStore } from "../snapshot/mod.ts";
+import type { HashPlace, SnapshotStore } from "../snapshot/mod.ts";
 import { diskFailure, errnoOf, filterThrough } from "../sys/mod.ts";
 import { type ArchiveEntry, ArchiveFile } from "./archive-file.ts";
+import { hashPlaceOf } from "./inner.ts";
 import type { PlannedImage, PlannedLayer } from "./planned.ts";
 import type { LayerBlob, Records } from "./records.ts";
 import type { Report } from "./types.ts";
@@ -76,11 +77,12 @@ interface Task {
   /** No other task has the same file. */
   readonly isAlone: boolean;
   readonly unpack: boolean;
+  readonly hash: HashPlace;
 }
 
 /** The layers that are not here yet, or whose files the manifests want and we do not have. */
 async function missing({ snapshots, content }: Tools, images: PlannedImage[]): Promise<Task[]> {
-  const tasks = new Map<string, Omit<Task, "isAlone">>();
+  const tasks = new Map<string, Pick<Task, "layer" | "unpack">>();
   const unpacked = new Set<Digest>();
   for (const layer of images.flatMap(({ layers }) => layers)) {
     const { diffId, descriptor } = layer;
@@ -97,7 +99,11 @@ async function missing({ snapshots, content }: Tools, images: PlannedImage[]): P
   const all = [...tasks.values()];
   const users = new Map<ArchiveEntry, number>();
   for (const { layer } of all) users.set(layer.entry, (users.get(layer.entry) ?? 0) + 1);
-  return all.map((task) => ({ ...task, isAlone: users.get(task.layer.entry) === 1 }));
+  const sizes = all.flatMap(({ unpack, layer }) => (unpack ? [layer.entry.sizeBytes] : []));
+  return all.map(({ layer, unpack }) => ({
+    ...{ layer, unpack, isAlone: users.get(layer.entry) === 1 },
+    hash: hashPlaceOf(layer.entry.sizeBytes, sizes),
+  }));
 }
 
 /** Everything that an archive brings, its layers unpacked and their files stored; no row written yet. */
@@ -159,6 +165,7 @@ async function fetchLayer(stage: Stage, task: Task, number: number): Promise<Lay
     diffId,
     how,
     unpack: task.unpack,
+    hash: task.hash,
     ...(descriptor ? { expected: descriptor.digest } : {}),
     signal,
   });
@@ -194,12 +201,13 @@ export async function storeLayer(
     readonly path: string;
     readonly how: Compression;
     readonly unpack: boolean;
+    readonly hash?: HashPlace;
     readonly diffId?: Digest;
     readonly expected?: Digest;
     readonly signal?: AbortSignal;
   },
 ): Promise<LayerBlob> {
-  const { how, signal, unpack, expected } = layer;
+  const { how, signal, unpack, expected, hash } = layer;
   let { path, diffId } = layer;
   let mediaType = layerTypes[how];
   if (!mediaType) {
@@ -208,8 +216,7 @@ export async function storeLayer(
     await rm(layer.path);
     mediaType = mediaTypes.ociLayer;
   }
-  const options = { ...(diffId ? { diffId } : {}), ...(signal ? { signal } : {}) };
-  const unpacked = unpack ? await snapshots.unpack(path, options) : undefined;
+  const unpacked = unpack ? await snapshots.unpack(path, { diffId, signal, hash }) : undefined;
   diffId ??= unpacked?.diffId;
   if (!diffId) throw new Failure("internal", "Cannot store the layer: it has no DiffID");
   const isPlain = mediaType === mediaTypes.ociLayer;

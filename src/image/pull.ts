@@ -12,9 +12,10 @@ import {
   type Reference,
 } from "../oci/mod.ts";
 import type { Credentials, RegistryClient, Repository } from "../registry/mod.ts";
-import type { GrowingFile } from "../snapshot/mod.ts";
+import type { GrowingFile, HashPlace } from "../snapshot/mod.ts";
 import { fetchAttached } from "./attached.ts";
 import type { Downloads } from "./download.ts";
+import { hashPlaceOf } from "./inner.ts";
 import type { Origins } from "./origins.ts";
 import { fetchRoot, inDockersWords, type PullPlan, planPull } from "./pull-manifest.ts";
 import type { LayerBlob } from "./records.ts";
@@ -157,11 +158,14 @@ async function fetchImage(
   const failed = new AbortController();
   const signal = AbortSignal.any([options.signal, failed.signal]);
   const work = { store, downloads, repository, report: options.report, signal };
+  const sizes = once.map(({ descriptor }) => descriptor.size);
   const layers = once.map((layer) =>
-    fetchLayer(work, layer).catch((error: unknown) => {
-      failed.abort();
-      throw error;
-    }),
+    fetchLayer(work, { ...layer, hash: hashPlaceOf(layer.descriptor.size, sizes) }).catch(
+      (error: unknown) => {
+        failed.abort();
+        throw error;
+      },
+    ),
   );
   const results = await Promise.allSettled(layers);
   throwFirst(results, failed, options.signal);
@@ -210,7 +214,7 @@ interface Work {
 
 async function fetchLayer(
   { store, downloads, repository, report, signal }: Work,
-  { diffId, descriptor }: { diffId: Digest; descriptor: Descriptor },
+  { diffId, descriptor, hash }: { diffId: Digest; descriptor: Descriptor; hash: HashPlace },
 ): Promise<void> {
   const id = shortOf(descriptor.digest);
   const listener = {
@@ -233,10 +237,11 @@ async function fetchLayer(
   const layer = {
     diffId,
     unpack: (file: GrowingFile, given: AbortSignal) =>
-      store.unpackGrowing(file, diffId, given).catch(named),
+      store.unpackGrowing(file, { diffId, signal: given, hash }).catch(named),
   };
   const isUnpacked = await downloads.fetch(descriptor, { repository, listener, signal, layer });
-  if (!isUnpacked) await store.unpack(descriptor.digest, diffId, signal).catch(named);
+  const unpacking = { diffId, signal, hash };
+  if (!isUnpacked) await store.unpack(descriptor.digest, unpacking).catch(named);
   report({ status: "Pull complete", id });
 }
 

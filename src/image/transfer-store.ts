@@ -1,5 +1,5 @@
 import type { Digest, ImageConfig } from "../oci/mod.ts";
-import type { GrowingFile } from "../snapshot/mod.ts";
+import type { GrowingFile, UnpackGrowing } from "../snapshot/mod.ts";
 import type { Inner } from "./inner.ts";
 import type { KeptIndex, Origins } from "./origins.ts";
 import { familiar, isCanonical, type LayerBlob, type NewImage } from "./records.ts";
@@ -48,15 +48,15 @@ export class Store {
   }
 
   /** Unpacks a blob of the content store as a layer; one that is here already is success. */
-  async unpack(digest: Digest, diffId: Digest, signal: AbortSignal): Promise<void> {
+  async unpack(digest: Digest, options: UnpackGrowing): Promise<void> {
     const { content, snapshots } = this.inner;
-    await snapshots.unpack(content.path(digest), { diffId, signal });
+    await snapshots.unpack(content.path(digest), options);
   }
 
   /** As `unpack`, of a blob that is still on its way. */
-  async unpackGrowing(file: GrowingFile, diffId: Digest, signal: AbortSignal): Promise<void> {
-    if (this.hasLayer(diffId)) return;
-    await this.inner.snapshots.unpackGrowing(file, { diffId, signal });
+  async unpackGrowing(file: GrowingFile, options: UnpackGrowing): Promise<void> {
+    if (this.hasLayer(options.diffId)) return;
+    await this.inner.snapshots.unpackGrowing(file, options);
   }
 
   /** Stores an image that a registry gave. Its layers are here; of their files, some may not be. */

@@ -6,7 +6,7 @@ import { measureTree } from "./measure.ts";
 import { type PackRules, packTree } from "./pack.ts";
 import { readPacked } from "./packed-file.ts";
 import { CopySink, TarSink } from "./sinks.ts";
-import { StreamHash } from "./stream-hash.ts";
+import { type HashPlace, StreamHash } from "./stream-hash.ts";
 import { findStubs, removeStubs } from "./stubs.ts";
 import { type Unpacked, Unpacker, type UnpackRules } from "./unpack.ts";
 
@@ -21,8 +21,8 @@ export type Job =
       readonly root: string;
       readonly rules: UnpackRules;
       readonly bounds: TarBounds;
-      /** Hash the plain tar. */
-      readonly hash: boolean;
+      /** Where the plain tar is hashed, if it is to be. */
+      readonly hash: HashPlace | false;
     }
   | { readonly kind: "pack"; readonly root: string; readonly rules: PackRules }
   | {
@@ -83,8 +83,7 @@ export async function runJob(job: Job, desk: Desk): Promise<Results[keyof Result
 
 async function unpack(job: Job & { kind: "unpack" }, desk: Desk): Promise<Results["unpack"]> {
   const { path, growing } = job;
-  // While a pull goes on, one more thread for each layer would cost memory, and win little.
-  using hash = new StreamHash({ isBeside: growing === undefined });
+  using hash = new StreamHash({ isBeside: job.hash === "beside" });
   const parser = new TarParser(job.bounds);
   using unpacker = new Unpacker(job.root, job.rules);
   const take = (chunk: Uint8Array) => {

@@ -6,7 +6,7 @@ import type { Layout } from "./layout.ts";
 import type { LayerRow, Rows } from "./rows.ts";
 import { packTar } from "./tar.ts";
 import type { Trash } from "./trash.ts";
-import type { GrowingFile, Layer, UnpackGrowing } from "./types.ts";
+import type { GrowingFile, Layer, UnpackGrowing, UnpackOptions } from "./types.ts";
 import { runInWorker } from "./workers.ts";
 
 const settleAfterMs = 2_000;
@@ -28,11 +28,11 @@ export class Layers {
     if (this.unsettled().some(({ boot }) => boot === this.#boot)) this.#settleSoon();
   }
 
-  async unpack(path: string, options: { diffId?: Digest; signal?: AbortSignal }): Promise<Layer> {
-    const { diffId, signal } = options;
+  async unpack(path: string, options: UnpackOptions): Promise<Layer> {
+    const { diffId } = options;
     if (!diffId) return await this.#unpack(path, options);
     return await this.#lock.run(diffId, async () => {
-      return this.#rows.layers.get(diffId) ?? (await this.#unpack(path, { diffId, signal }));
+      return this.#rows.layers.get(diffId) ?? (await this.#unpack(path, options));
     });
   }
 
@@ -43,17 +43,13 @@ export class Layers {
 
   async #unpack(
     path: string,
-    {
-      diffId,
-      signal,
-      file,
-    }: { diffId?: Digest; signal?: AbortSignal | undefined; file?: GrowingFile },
+    { diffId, signal, hash = "beside", file }: UnpackOptions & { readonly file?: GrowingFile },
   ): Promise<Layer> {
     const root = this.makeIngest();
     try {
       const rules = { whiteouts: "overlay", devices: true, setRoot: true } as const;
       const growing = file?.growth.words;
-      const job = { kind: "unpack", path, growing, root, rules, bounds: {}, hash: true } as const;
+      const job = { kind: "unpack", path, growing, root, rules, bounds: {}, hash } as const;
       const found = await runInWorker(job, { signal, growth: file?.growth });
       await file?.whole;
       const digest = parseDigest(found.digest);

@@ -7,6 +7,7 @@
 export { Growth } from "./growth.ts";
 export type { PackRules } from "./pack.ts";
 export { openSnapshotStore } from "./store.ts";
+export type { HashPlace } from "./stream-hash.ts";
 export { packTar, unpackTar } from "./tar.ts";
 export type {
   ChangeKind,
@@ -14,5 +15,6 @@ export type {
   GrowingFile,
   Layer,
   SnapshotStore,
+  UnpackGrowing,
 } from "./types.ts";
 export type { Unpacked, UnpackRules } from "./unpack.ts";

@@ -9,7 +9,14 @@ import { Layout, type SnapshotPaths } from "./layout.ts";
 import { Mounts } from "./mounts.ts";
 import { Rows, type SnapshotRow } from "./rows.ts";
 import { Trash } from "./trash.ts";
-import type { CommitOptions, GrowingFile, Layer, SnapshotStore, UnpackGrowing } from "./types.ts";
+import type {
+  CommitOptions,
+  GrowingFile,
+  Layer,
+  SnapshotStore,
+  UnpackGrowing,
+  UnpackOptions,
+} from "./types.ts";
 import { runInWorker } from "./workers.ts";
 
 /**
@@ -91,7 +98,7 @@ class OverlayStore implements SnapshotStore {
     return [...this.#rows.layers.values()];
   }
 
-  async unpack(path: string, options: { diffId?: Digest; signal?: AbortSignal }): Promise<Layer> {
+  async unpack(path: string, options: UnpackOptions): Promise<Layer> {
     return await this.#layers.unpack(path, options);
   }
 

@@ -19,6 +19,12 @@ export const shortBytesMax = 4 << 20;
 const stuckMs = 120_000;
 
 /**
+ * On a thread of its own, which costs 15 MB and is worth it for a large stream alone; or on that of who
+ * writes the files, where other streams keep the processors busy.
+ */
+export type HashPlace = "beside" | "here";
+
+/**
  * SHA-256 of a stream, on a thread of its own as soon as the stream is long: who reads and writes files
  * meanwhile then waits for none of it. It blocks while that thread is behind: for workers.
  */

@@ -1,5 +1,6 @@
 import type { Digest } from "../oci/mod.ts";
 import type { Growth } from "./growth.ts";
+import type { HashPlace } from "./stream-hash.ts";
 
 /**
  * Root filesystems on overlayfs. A *layer* is a committed, read-only directory, known by its DiffID
@@ -20,7 +21,14 @@ export interface GrowingFile {
   readonly whole: Promise<void>;
 }
 
-export interface UnpackGrowing {
+export interface UnpackOptions {
+  readonly diffId?: Digest | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Default: "beside". */
+  readonly hash?: HashPlace | undefined;
+}
+
+export interface UnpackGrowing extends UnpackOptions {
   readonly diffId: Digest;
   readonly signal: AbortSignal;
 }
@@ -35,7 +43,7 @@ export interface SnapshotStore {
    * With `diffId` the bytes are verified and an already present layer is success at once.
    * @throws "corrupt" | "invalid" (hostile entry) | "exhausted"
    */
-  unpack(path: string, options: { diffId?: Digest; signal?: AbortSignal }): Promise<Layer>;
+  unpack(path: string, options: UnpackOptions): Promise<Layer>;
   /**
    * As `unpack`, of a file that is still being written. The layer is visible once both its own bytes are
    * verified and `whole` is fulfilled, which says so of the file's.
