@@ -137,6 +137,8 @@ export class FaultProxy {
   sentBytes = 0;
   /** Each connection is cut after so many bytes in either direction; undefined never. */
   cutAfterBytes: number | undefined;
+  /** Cut as when the other side ends: what has passed arrives. Otherwise what is on its way is lost. */
+  cutsGently = false;
   /** How many connections are still to be cut. */
   cuts = Number.POSITIVE_INFINITY;
   /** All connections are cut, once, when so many bytes have passed in both directions. */
@@ -160,6 +162,7 @@ export class FaultProxy {
   #join(near: Socket, target: number): void {
     const far = connect(target, "127.0.0.1");
     let count = 0;
+    let isCut = false;
     const both = [near, far];
     for (const socket of both) {
       this.#sockets.add(socket);
@@ -171,6 +174,7 @@ export class FaultProxy {
     }
     const pass = (from: Socket, to: Socket, told: (bytes: number) => void) => {
       from.on("data", (bytes) => {
+        if (isCut) return;
         count += bytes.length;
         told(bytes.length);
         if (this.receivedBytes + this.sentBytes > (this.breakAtBytes ?? Number.POSITIVE_INFINITY)) {
@@ -180,7 +184,11 @@ export class FaultProxy {
         }
         if (this.cutAfterBytes !== undefined && count > this.cutAfterBytes && this.cuts > 0) {
           this.cuts--;
-          near.resetAndDestroy();
+          if (!this.cutsGently) near.resetAndDestroy();
+          else {
+            isCut = true;
+            near.end(from === far ? bytes : "");
+          }
           return;
         }
         if (!to.write(bytes)) {

@@ -220,12 +220,12 @@ describe.skipIf(whyNot !== undefined)(
         await ok("push", name);
         expect(proxy.cuts).toBeLessThan(12);
         await forget(name);
-        proxy.cuts = 12;
-        proxy.receivedBytes = 0;
+        // A reset would take along what is in the sockets, which nobody can count.
+        Object.assign(proxy, { cutsGently: true, cuts: 12, receivedBytes: 0 });
         await ok("pull", name);
         expect(proxy.cuts).toBeLessThan(12);
-        // From the start each time it would be 18 MB; what was in the sockets is lost with them.
-        expect(proxy.receivedBytes).toBeLessThan(17_000_000);
+        // Each byte that came counts: 6 MB are fetched, and the heads of some more answers.
+        expect(proxy.receivedBytes).toBeLessThan(7_000_000);
         expect(await ok("run", "--rm", name, "wc", "-c", "/noise-1")).toContain("3000000");
         await forget(name);
       } finally {

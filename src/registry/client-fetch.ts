@@ -1,4 +1,5 @@
 import { Failure } from "../base/mod.ts";
+import { readAhead } from "./client-ahead.ts";
 import type { TlsOptions } from "./client-certificates.ts";
 import { connectionFailure, refusalOf } from "./client-failure.ts";
 
@@ -37,6 +38,8 @@ export interface Answer {
 const idleMsDefault = 60_000;
 const redirectsMax = 5;
 const refusalBytesMax = 64 << 10;
+/** Of an answer's body, that wait for whoever reads it. */
+const aheadBytesMax = 1 << 20;
 
 /**
  * Sends a request and gives the answer whatever its status; redirects of GET and HEAD are followed,
@@ -199,15 +202,15 @@ function answerOf(response: Response, { patience, url, method }: About): Answer 
     let isDone = false;
     let count = 0;
     try {
-      for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+      const body = (response.body ?? new Blob([]).stream()) as AsyncIterable<Uint8Array>;
+      const asks = (is: boolean) => patience.pause(!is);
+      for await (const chunk of readAhead(body[Symbol.asyncIterator](), aheadBytesMax, asks)) {
         count += chunk.length;
         if (count > sizeBytesMax) {
           const why = `the answer is over ${sizeBytesMax} bytes`;
           throw new Failure("exhausted", `Cannot read "${shown}": ${why}`);
         }
-        patience.pause(true);
         yield chunk;
-        patience.pause(false);
       }
       isDone = true;
     } catch (error) {
