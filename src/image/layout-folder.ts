@@ -88,14 +88,15 @@ export class LayoutFolder extends LayoutSource implements CopyTarget {
   /** Stores the bytes; what has a name, or refers to another manifest, gets into the index as well. */
   async putManifest(
     reference: string,
-    { mediaType, bytes }: { mediaType: string; bytes: Uint8Array },
-  ): Promise<void> {
-    const digest = isDigest(reference) ? digestBy(algorithmOf(reference), bytes) : digestOf(bytes);
+    { mediaType, bytes, digest: known }: Parameters<CopyTarget["putManifest"]>[1],
+  ): Promise<Digest> {
+    const named = isDigest(reference) ? reference : known;
+    const digest = named ? digestBy(algorithmOf(named), bytes) : digestOf(bytes);
     await this.#replace(blobPath(digest), bytes);
     const parsed = parseManifestOrIndex(bytes);
     const { artifactType, subject } = "index" in parsed ? parsed.index : parsed.manifest;
     const name = isDigest(reference) ? undefined : reference;
-    if (name === undefined && !subject) return;
+    if (name === undefined && !subject) return digest;
     const descriptor: Descriptor = {
       mediaType,
       digest,
@@ -110,6 +111,7 @@ export class LayoutFolder extends LayoutSource implements CopyTarget {
       });
       await this.#replace("index.json", indexBytes([...others, descriptor]));
     });
+    return digest;
   }
 
   async #replace(name: string, bytes: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {

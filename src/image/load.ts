@@ -3,7 +3,7 @@ import { copyFile, link, open, rm } from "node:fs/promises";
 import { type Compression, decompress, magicBytes, sniffCompression } from "../archive/mod.ts";
 import { Failure, limits } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
-import { type Digest, mediaTypes, type Platform } from "../oci/mod.ts";
+import { algorithmOf, type Digest, mediaTypes, type Platform } from "../oci/mod.ts";
 import type { HashPlace, SnapshotStore } from "../snapshot/mod.ts";
 import { diskFailure, errnoOf, filterThrough } from "../sys/mod.ts";
 import { type ArchiveEntry, ArchiveFile } from "./archive-file.ts";
@@ -219,7 +219,9 @@ export async function storeLayer(
   const unpacked = unpack ? await snapshots.unpack(path, { diffId, signal, hash }) : undefined;
   diffId ??= unpacked?.diffId;
   if (!diffId) throw new Failure("internal", "Cannot store the layer: it has no DiffID");
-  const isPlain = mediaType === mediaTypes.ociLayer;
+  // A file that is named by its own bytes' sha256: the DiffID.
+  const isPlain =
+    mediaType === mediaTypes.ociLayer && (!expected || algorithmOf(expected) === "sha256");
   if (isPlain && expected && expected !== diffId) {
     throw new Failure(
       "corrupt",

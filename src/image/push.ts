@@ -73,9 +73,10 @@ async function pushOne(
   const work = { transfer, repository, report, signal };
   const manifest = await pushImage(work, platformId(transfer, id, platform), platform);
   const index = platform ? undefined : await pushSiblings(work, id, manifest);
-  const { mediaType, digest, bytes } = index ?? manifest;
+  const sent = index ?? manifest;
+  const { bytes } = sent;
   const tag = reference.tag ?? "latest";
-  await repository.putManifest(tag, { mediaType, bytes }, signal);
+  const digest = await repository.putManifest(tag, sent, signal);
   const { domain, path } = reference;
   transfer.store.remember(id, fullReference({ domain, path, digest }), manifest);
   const size = bytes.length;

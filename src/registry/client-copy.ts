@@ -68,10 +68,11 @@ class Copier {
     await this.#copyParts(manifest, 0);
     const { digest, mediaType } = manifest.descriptor;
     const { target } = this.#ways;
-    await target.putManifest(to, { mediaType, bytes: manifest.bytes }, this.#options.signal);
-    this.#tell("manifest", digest, "copied");
+    const sent = { mediaType, digest, bytes: manifest.bytes };
+    const known = await target.putManifest(to, sent, this.#options.signal);
+    this.#tell("manifest", known, "copied");
     await this.#copyReferrers(digest, 0);
-    return digest;
+    return known;
   }
 
   async #copyParts({ bytes, descriptor }: FetchedManifest, depth: number): Promise<void> {

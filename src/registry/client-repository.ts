@@ -4,6 +4,7 @@ import {
   type Descriptor,
   type Digest,
   digestBy,
+  digestOf,
   isDigest,
   mediaTypes,
 } from "../oci/mod.ts";
@@ -43,16 +44,20 @@ export interface Repository {
   upload(upload: Upload): Promise<{ mountedFrom: string | undefined }>;
   /** Has a blob mounted from one of the sources, and tells which. */
   mount(blob: Pick<Upload, "digest" | "sources" | "signal">): Promise<string | undefined>;
-  putManifest(
-    reference: string,
-    manifest: { mediaType: string; bytes: Uint8Array },
-    signal: AbortSignal,
-  ): Promise<void>;
+  /** Gives the digest that it has there: `digest`, unless what is put by a tag is known by sha256 alone. */
+  putManifest(reference: string, manifest: SentManifest, signal: AbortSignal): Promise<Digest>;
   /** Tags and manifests may be removed, where the registry allows it. */
   remove(reference: string, signal: AbortSignal): Promise<void>;
   tags(signal: AbortSignal): Promise<string[]>;
   /** An index of what refers to it, also where the registry keeps it under a tag as before OCI 1.1. */
   referrers(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined>;
+}
+
+export interface SentManifest {
+  readonly mediaType: string;
+  readonly bytes: Uint8Array;
+  /** By which it is known where it comes from. Default: its sha256. */
+  readonly digest?: Digest;
 }
 
 const accept = [
@@ -165,22 +170,54 @@ export class RemoteRepository implements Repository {
 
   async putManifest(
     reference: string,
-    { mediaType, bytes }: { mediaType: string; bytes: Uint8Array },
+    manifest: SentManifest,
     signal: AbortSignal,
-  ): Promise<void> {
-    const answer = await this.#send({
+  ): Promise<Digest> {
+    const { bytes, digest = digestOf(bytes) } = manifest;
+    const target = paths.manifest(this.path, reference);
+    if (isDigest(reference)) {
+      await this.#accepted(reference, await this.#put(target, manifest, signal), manifest, signal);
+      return reference;
+    }
+    if (algorithmOf(digest) !== "sha256") {
+      const named = `${paths.manifest(this.path, digest)}?tag=${reference}`;
+      const answer = await this.#put(named, manifest, signal);
+      if (answer.headers.get(headers.tag) === reference) {
+        await this.#accepted(reference, answer, manifest, signal);
+        return digest;
+      }
+      await answer.discard(); // it takes no name along with a digest
+    }
+    await this.#accepted(reference, await this.#put(target, manifest, signal), manifest, signal);
+    return digestOf(bytes);
+  }
+
+  async #put(
+    target: string,
+    { mediaType, bytes }: SentManifest,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    return await this.#send({
       method: "PUT",
-      target: paths.manifest(this.path, reference),
+      target,
       headers: { "Content-Type": mediaType },
       body: () => ({ content: bytes, sizeBytes: bytes.length }),
       signal,
     });
+  }
+
+  async #accepted(
+    reference: string,
+    answer: Answer,
+    manifest: SentManifest,
+    signal: AbortSignal,
+  ): Promise<void> {
     if (answer.status !== 201 && answer.status !== 200 && answer.status !== 202) {
       throw await refused(answer, `Cannot put manifest ${reference}`);
     }
     await answer.discard();
     if (answer.headers.get(headers.subject) === null) {
-      await recordReferrer(this, { mediaType, bytes }, signal);
+      await recordReferrer(this, manifest, signal);
     }
   }
 

@@ -91,7 +91,7 @@ export class RoutedRepository implements Repository {
     return this.#own.mount(blob);
   }
 
-  putManifest(...all: Parameters<Repository["putManifest"]>): Promise<void> {
+  putManifest(...all: Parameters<Repository["putManifest"]>): Promise<Digest> {
     return this.#own.putManifest(...all);
   }
 
