@@ -29,6 +29,16 @@ const shapes: [object, Record<string, string[]>][] = [
   [{ proxies: { "no-proxy": "a,b" } }, { "no-proxy": ["a,b"] }],
   [{ runtimes: { kata: { path: "/k" } } }, { "add-runtime": ["kata=/k"] }],
   [
+    { runtimes: { kata: { path: "/k", runtimeArgs: ["--debug"] } } },
+    { "add-runtime": ['kata=["/k","--debug"]'] },
+  ],
+  [
+    {
+      runtimes: { r: { runtimeType: "io.containerd.runc.v2", options: { BinaryName: "/k" } } },
+    },
+    { "add-runtime": ["r=/k"] },
+  ],
+  [
     { "default-ulimits": { nofile: { Name: "nofile", Soft: 1, Hard: 2 } } },
     { "default-ulimit": ["nofile=1:2"] },
   ],
@@ -49,7 +59,9 @@ const wrongs: [object, string][] = [
   [{ hosts: "unix:///a" }, "a list of strings"],
   [{ hosts: [1] }, "a list of strings"],
   [{ mtu: 1.5 }, "a whole number"],
-  [{ runtimes: { kata: { path: "/k", runtimeArgs: ["--debug"] } } }, "without arguments"],
+  [{ runtimes: { kata: { runtimeType: "io.containerd.kata.v2" } } }, '{"path": PATH} for "kata"'],
+  [{ runtimes: { kata: { path: "/k", runtimeArgs: "--debug" } } }, "a program for"],
+  [{ runtimes: { kata: { path: "/k", options: { TypeUrl: "x" } } } }, "a program for"],
   [{ "log-opts": { a: {} } }, "an object of strings"],
   [{ __proto__x: 1 }, 'unknown key "__proto__x"'],
 ];

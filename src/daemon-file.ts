@@ -203,14 +203,25 @@ const shapes: Readonly<
 type Fail = (what: string) => Failure;
 
 function runtime([name, value]: [string, unknown], fail: Fail): string {
-  const { path, runtimeArgs = [], runtimeType = "", ...rest } = isObject(value) ? value : {};
-  const isPlain = Array.isArray(runtimeArgs) && runtimeArgs.length === 0 && runtimeType === "";
-  const { options = {}, ...others } = rest as { options?: object };
-  if (!isPlain || Object.keys(options).length > 0 || Object.keys(others).length > 0) {
-    throw fail(`a program for "${name}", without arguments, type and options: {"path": PATH}`);
+  if (!isObject(value)) throw fail(`{"path": PATH} for "${name}"`);
+  const { path, runtimeArgs: args = [], ...rest } = shimless(value);
+  if (typeof path !== "string" || path === "" || path.startsWith("[")) {
+    throw fail(`{"path": PATH} for "${name}"`);
   }
-  if (typeof path !== "string" || path === "") throw fail(`{"path": PATH} for "${name}"`);
-  return `${name}=${path}`;
+  const isPlain = Array.isArray(args) && args.every((each) => typeof each === "string");
+  if (!isPlain || Object.keys(rest).length > 0) {
+    throw fail(`a program for "${name}": {"path": PATH, "runtimeArgs": [ARGUMENT]}`);
+  }
+  return `${name}=${args.length === 0 ? path : JSON.stringify([path, ...args])}`;
+}
+
+/** Docker's other way of saying it: its shim for runc, with the program as an option. */
+function shimless(value: Record<string, unknown>): Record<string, unknown> {
+  const { runtimeType = "", options = {}, ...rest } = value;
+  if (!isObject(options)) return value;
+  const { BinaryName: path, ...others } = options;
+  if (runtimeType === "io.containerd.runc.v2") return { ...rest, ...others, path };
+  return runtimeType === "" ? { ...rest, ...options } : value;
 }
 
 function ulimit([name, value]: [string, unknown], fail: Fail): string {

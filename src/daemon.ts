@@ -216,7 +216,13 @@ async function openStores(
     openSnapshotStore(at("snapshot")),
     openRuntime({
       directory: `${execRoot}/runtime`,
-      program: options.runtimes[options.runtime]!.path,
+      program: options.runtime,
+      programs: Object.fromEntries(
+        Object.entries(options.runtimes).map(([name, { path, runtimeArgs = [] }]) => [
+          name,
+          [path, ...runtimeArgs],
+        ]),
+      ),
       ...(options.seccompProfile ? { seccompProfile: options.seccompProfile } : {}),
     }),
     openNetworkStore({
@@ -252,6 +258,7 @@ async function openStores(
     ...joined,
     volumes,
     runtimeName: options.runtime,
+    runtimeNames: Object.keys(options.runtimes),
     defaults: () => current.options.containers,
   });
   return {

@@ -24,7 +24,7 @@ export interface DaemonOptions {
   readonly addressPools: readonly AddressPool[] | undefined;
   /** The default runtime's name, and the programs by name. */
   readonly runtime: string;
-  readonly runtimes: Readonly<Record<string, { readonly path: string }>>;
+  readonly runtimes: Readonly<Record<string, RuntimeProgram>>;
   readonly seccompProfile: string | undefined;
   readonly dns: readonly string[];
   /** Whether the host's rules for what comes in decide about published ports. */
@@ -65,6 +65,12 @@ export interface DaemonOptions {
   readonly warnings: readonly string[];
   /** What was said, by flag: to compare with at a reload. */
   readonly settings: Settings;
+}
+
+/** An OCI runtime, as `runtimes` in Docker's file has it. */
+export interface RuntimeProgram {
+  readonly path: string;
+  readonly runtimeArgs?: readonly string[];
 }
 
 /** Paths of PEM files. `verifies`: clients must show a certificate of `ca`. */
@@ -203,16 +209,23 @@ function parseTls(values: Values): TlsFiles | undefined {
 
 function parseRuntimes(values: Values) {
   const asked = values.text("default-runtime") ?? "crun";
-  const runtimes: Record<string, { path: string }> = { crun: { path: "crun" } };
+  const runtimes: Record<string, RuntimeProgram> = { crun: { path: "crun" } };
   for (const [name, path] of values.list("add-runtime").map(split)) {
     if (name === "" || path === "" || name === "crun") {
       const shown = name === "crun" ? `"crun" is the built-in one` : "it takes NAME=PATH";
       throw new Failure("invalid", `Cannot add runtime "${name}": ${shown}`);
     }
-    runtimes[name] = { path };
+    runtimes[name] = runtimeOf(path);
   }
   runtimes[asked] ??= { path: asked };
   return { runtime: asked, runtimes, seccompProfile: values.text("seccomp-profile") };
+}
+
+/** A path, or a list of a path and arguments, which only the file can say. */
+function runtimeOf(text: string): RuntimeProgram {
+  if (!text.startsWith("[")) return { path: text };
+  const [path = "", ...runtimeArgs] = JSON.parse(text) as string[];
+  return { path, runtimeArgs };
 }
 
 function parseRegistries(values: Values) {

@@ -24,7 +24,9 @@ export interface EngineInfo {
   readonly id?: string;
   readonly dataRoot: string;
   readonly defaultRuntime?: string;
-  readonly runtimes?: Readonly<Record<string, { readonly path: string }>>;
+  readonly runtimes?: Readonly<
+    Record<string, { readonly path: string; readonly runtimeArgs?: readonly string[] }>
+  >;
   readonly gitCommit?: string;
   readonly buildTime?: string;
   readonly proxies?: { readonly http: string; readonly https: string; readonly none: string };

@@ -31,6 +31,7 @@ export async function makeBundle(
   const propagation = rootPropagation(parts.mounts);
   return {
     id,
+    ...(hostConfig.Runtime ? { runtime: hostConfig.Runtime } : {}),
     rootfs: parts.root,
     readonlyRootfs: hostConfig.ReadonlyRootfs,
     process: firstProcess(container, parts.root, {

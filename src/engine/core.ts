@@ -45,6 +45,8 @@ export interface Live {
 export interface Core extends Stores {
   readonly directory: string;
   readonly runtimeName: string;
+  /** All that a container may ask for. */
+  readonly runtimeNames: readonly string[];
   readonly defaults: () => ContainerDefaults;
   readonly records: Records;
   readonly events: Events;

@@ -149,11 +149,13 @@ function completeLimits(asked: HostConfig) {
 }
 
 /** To run under another runtime than was asked for could mean less isolation than was asked for. */
-function checkRuntime({ runtimeName }: Core, asked: string): string {
+function checkRuntime({ runtimeName, runtimeNames }: Core, asked: string): string {
+  const names = [runtimeName, ...runtimeNames];
+  if (names.includes(asked)) return asked;
   // Docker's own names for its default stand for ours.
-  if (["", runtimeName, "runc", "io.containerd.runc.v2"].includes(asked)) return runtimeName;
+  if (["", "runc", "io.containerd.runc.v2"].includes(asked)) return runtimeName;
   throw new Failure("invalid", `unknown or invalid runtime name: ${asked.slice(0, 100)}`, {
-    hint: `This daemon runs containers with ${runtimeName}`,
+    hint: `This daemon runs containers with ${[...new Set(names)].join(", ")}`,
   });
 }
 

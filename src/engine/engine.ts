@@ -34,6 +34,8 @@ export interface EngineOptions extends Stores {
   readonly directory: string;
   /** The OCI runtime, as `--runtime` names it. Default: crun. */
   readonly runtimeName?: string;
+  /** Names of others that a container may ask for. */
+  readonly runtimeNames?: readonly string[];
   /** What holds for containers that do not say it themselves; asked at each `create`. */
   readonly defaults?: () => ContainerDefaults;
 }
@@ -45,6 +47,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const core: Core = {
     ...stores,
     runtimeName: options.runtimeName ?? "crun",
+    runtimeNames: options.runtimeNames ?? [],
     defaults: options.defaults ?? (() => ({})),
     records: new Records(database, options.directory),
     events: new Events(new EventJournal(`${options.directory}/events`)),

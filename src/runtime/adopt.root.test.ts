@@ -214,8 +214,9 @@ test("reconcile() lets known containers run, and removes others with all that th
     const isLeft = () => Bun.spawnSync(["pgrep", "-f", unknown]).exitCode === 0;
     for (let tries = 0; tries < 200 && isLeft(); tries++) await Bun.sleep(50);
     expect(isLeft()).toBe(false);
-    await runtime.reconcile(new Set());
+    running!.signal(9);
     await running!.exited;
+    await runtime.reconcile(new Set());
   });
 });
 

@@ -4,11 +4,12 @@ import { containerDirectory, execDirectory, type Host, runtimeState } from "./ho
 import { join, openOutputPipes } from "./launch.ts";
 import { watchOom } from "./oom.ts";
 import { WatchedEvents, type WatchedProcess } from "./process.ts";
+import type { Program } from "./programs.ts";
 import { groupOf } from "./remove.ts";
 import { sharesProcesses } from "./rest.ts";
 import { Terminal } from "./terminal.ts";
 import type { Logging } from "./types.ts";
-import { findWatcher, parseEvents, pipeName, readExit, readText } from "./watcher.ts";
+import { findWatcher, parseEvents, pidName, pipeName, readExit, readText } from "./watcher.ts";
 
 const SIGKILL = 9;
 
@@ -19,6 +20,7 @@ interface Adoption {
   readonly isTransient: boolean;
   /** The process ID as the OCI runtime wrote it down, if it did. */
   readonly knownPid: () => number | undefined;
+  readonly runtime: Program;
   /** The container's group. */
   readonly group: string | undefined;
 }
@@ -38,6 +40,7 @@ export async function adopt(
       logging,
       isTransient: false,
       knownPid: () => statePid(host, id),
+      runtime: await host.programs.of(directory),
       group: groupOf(host, id),
     }))
   );
@@ -58,6 +61,7 @@ export async function adoptExec(
       logging: { kind: "none" },
       isTransient: true,
       knownPid: () => undefined,
+      runtime: await host.programs.of(directory),
       group: undefined,
     }))
   );
@@ -107,12 +111,18 @@ async function findPid({
   events: WatchedEvents;
   watcherPid: number | undefined;
 }): Promise<number | undefined> {
-  const { directory, knownPid } = adoption;
+  const { directory, knownPid, runtime } = adoption;
   if (readExit(directory) !== undefined) {
-    // The runtime speaks only where it could not start the process.
+    if (!runtime.isCrun) return existsSync(`${directory}/${pidName}`) ? 0 : undefined;
+    // crun speaks only where it could not start the process.
     return (readText(`${directory}/log`) ?? "").trim() === "" ? 0 : undefined;
   }
-  const pid = parseEvents(events.peek()).pid ?? knownPid() ?? runtimeChild(watcherPid);
+  const written = Number(readText(`${directory}/${pidName}`) ?? 0) || undefined;
+  const { isCrun } = runtime;
+  const pid =
+    parseEvents(events.peek()).pid ??
+    written ??
+    (isCrun ? (knownPid() ?? runtimeChild(watcherPid)) : undefined);
   return pid ?? (await events.started());
 }
 

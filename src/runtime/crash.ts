@@ -3,9 +3,13 @@ import { bundleSpec, processSpec } from "./laboratory.ts";
 import { openRuntime } from "./runtime.ts";
 
 const [task] = process.argv.slice(2).map((text) => JSON.parse(text));
-const runtime = await openRuntime({ directory: task.directory });
+const runtime = await openRuntime({
+  directory: task.directory,
+  programs: task.programs ?? {},
+});
 const spec = bundleSpec(task.rootfs, [], {
   id: task.id,
+  ...(task.runtime ? { runtime: task.runtime } : {}),
   resources: task.resources ?? {},
   process: processSpec(task.args, { terminal: task.terminal ?? false }),
 });

@@ -1,6 +1,7 @@
 import type { Cgroups, GroupMoves } from "../sys/mod.ts";
 import type { Filters } from "./filters.ts";
 import type { WatchedProcess } from "./process.ts";
+import type { Program, Programs } from "./programs.ts";
 import type { Pump } from "./pump.ts";
 import type { Spare } from "./spare.ts";
 
@@ -8,8 +9,7 @@ import type { Spare } from "./spare.ts";
 export interface Host {
   /** Below the exec root. */
   readonly directory: string;
-  /** The OCI runtime's path. */
-  readonly program: string;
+  readonly programs: Programs;
   readonly pump: Pump;
   readonly cgroups: Cgroups;
   readonly moves: GroupMoves;
@@ -32,8 +32,10 @@ export function runtimeState(host: Host): string {
   return `${host.directory}/state`;
 }
 
-/** The front of every command line of the OCI runtime. */
-export function runtimeCommand(host: Host): string[] {
+/** The front of every command line of an OCI runtime. */
+export function runtimeCommand(host: Host, { argv, isCrun }: Program): [string, ...string[]] {
   const manager = host.cgroups.roots.size === 0 ? "disabled" : "cgroupfs";
-  return [host.program, "--root", runtimeState(host), `--cgroup-manager=${manager}`];
+  const [program = "", ...args] = argv;
+  const own = isCrun ? [`--cgroup-manager=${manager}`] : [];
+  return [program, ...args, "--root", runtimeState(host), ...own];
 }

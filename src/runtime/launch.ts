@@ -8,11 +8,12 @@ import type { Output } from "./output.ts";
 import { DirectOutput } from "./output-direct.ts";
 import { LoggedOutput } from "./output-log.ts";
 import { type Watch, WatchedEvents, WatchedProcess } from "./process.ts";
+import { type Program, writeRecord } from "./programs.ts";
 import { refusal } from "./refusal.ts";
 import { endRest } from "./rest.ts";
 import { Terminal, TerminalSockets } from "./terminal.ts";
 import type { Logging } from "./types.ts";
-import { makePipes, pipeName, readText } from "./watcher.ts";
+import { makePipes, pidName, pipeName, readText } from "./watcher.ts";
 
 const SIGKILL = 9;
 
@@ -22,8 +23,9 @@ export interface LaunchPlan {
   readonly directory: string;
   /** Written there before the start: name and text. */
   readonly config: readonly [name: string, text: string];
-  /** The OCI runtime's command line, without what all have in common. */
-  readonly command: (terminal: readonly string[]) => readonly string[];
+  readonly runtime: Program;
+  /** Its command line, with options that say where the process ID and the terminal go. */
+  readonly command: (more: readonly string[]) => readonly string[];
   readonly program: string;
   readonly action: "run" | "exec";
   readonly terminal: boolean;
@@ -46,18 +48,23 @@ export interface OutputPipes {
 
 /** Starts a process under a watcher. @throws as `Runtime.start` */
 export async function launch(host: Host, plan: LaunchPlan): Promise<WatchedProcess> {
-  const { directory } = plan;
+  const { directory, runtime } = plan;
   mkdirSync(directory, { recursive: true, mode: 0o700 });
+  writeRecord(directory, runtime);
   const [name, text] = plan.config;
   writeFileSync(`${directory}/${name}`, text, { mode: 0o600 });
   makePipes(directory, plan);
   const pipes = openOutputPipes(directory, plan.terminal);
   const events = openFifo(`${directory}/${pipeName.events}`, "read");
   using sockets = plan.terminal ? TerminalSockets.make(directory, "tty") : undefined;
-  const extra = sockets ? ["--console-socket", "tty"] : [];
+  const given = runtime.isCrun ? undefined : sockets?.give(plan.size);
+  const pidFile = runtime.isCrun ? pipeName.events : pidName;
+  const console = sockets && !given ? ["--console-socket", "tty"] : [];
   const watcher = host.spare.start({
     directory,
-    argv: plan.command(extra),
+    argv: plan.command(["--pid-file", pidFile, ...console]),
+    tells: runtime.isCrun,
+    device: given,
     stdin: plan.stdin,
     terminal: sockets,
     oomEvent: plan.oom?.event,
@@ -76,7 +83,7 @@ export async function launch(host: Host, plan: LaunchPlan): Promise<WatchedProce
     rmSync(directory, { recursive: true, force: true });
     throw refusal(said, plan);
   }
-  const terminal = sockets && (await Terminal.arrive(host.pump, sockets));
+  const terminal = sockets && (sockets.kept() ?? (await Terminal.arrive(host.pump, sockets)));
   // crun sets it too, but for an exec only when the process runs already.
   if (terminal && plan.size) resizeTerminal(terminal.control, plan.size);
   return join(host, { pid, watch, events: watched, pipes, terminal, plan, isNewRun: true });

@@ -144,6 +144,14 @@ const words: [said: string, code: string, exitCode: number, part: string][] = [
   ["chdir `/a`: Not a directory", "denied", 126, "chdir `/a`: Not a directory"],
   ["error stat'ing file `/a`: No such file", "invalid", 128, "error stat'ing file"],
   ["", "invalid", 128, "without a word"],
+  [
+    'time="2026-11-21T11:34:56Z" level=warning msg="a word"\n' +
+      'time="2026-11-21T11:34:56Z" level=error msg="runc run failed: unable to start container ' +
+      'process: exec: \\"x\\": executable file not found in $PATH" func="main.fatal()"\n',
+    "not_found",
+    127,
+    'create failed: runc run failed: unable to start container process: exec: "x": executable',
+  ],
 ];
 for (const [said, code, exitCode, part] of words) {
   test(`refusal() of "${said.slice(0, 40).trim()}" ends with ${exitCode}`, () => {
@@ -166,13 +174,16 @@ test("parseEvents() reads what has come so far", () => {
   expect(parseEvents("123exit 1")).toEqual({ pid: 123 });
 });
 
-for (const [stdin, terminal] of [
-  [true, false],
-  [false, false],
-  [false, true],
+for (const [stdin, terminal, tells, device] of [
+  [true, false, true, undefined],
+  [false, false, true, undefined],
+  [false, true, true, undefined],
+  [true, false, false, undefined],
+  [false, true, false, "/dev/pts/7"],
 ] as const) {
-  test(`watchScript() is right to the shell (stdin ${stdin}, terminal ${terminal})`, () => {
-    const checked = Bun.spawnSync(["/bin/sh", "-n", "-c", watchScript({ stdin, terminal })]);
+  test(`watchScript() is right to the shell (${stdin}, ${terminal}, ${tells}, ${device})`, () => {
+    const script = watchScript({ stdin, terminal, tells, device });
+    const checked = Bun.spawnSync(["/bin/sh", "-n", "-c", script]);
     expect(checked.stderr.toString()).toBe("");
     expect(checked.exitCode).toBe(0);
   });

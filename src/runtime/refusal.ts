@@ -47,13 +47,33 @@ function classify(
   if (/Exec format error$/.test(words)) {
     return { code: "denied", exitCode: 126, reason: `${start}: exec format error` };
   }
+  // runc's own words, which are Docker's.
+  if (/: exec: "/.test(words)) {
+    const isAbsent = /not found|no such file or directory/.test(words);
+    const isDenied = /permission denied|is a directory|exec format error/.test(words);
+    if (isAbsent) return { code: "not_found", exitCode: 127 };
+    if (isDenied) return { code: "denied", exitCode: 126 };
+  }
   if (/^chdir/.test(words)) return { code: "denied", exitCode: 126 };
   return { code: "invalid", exitCode: 128 };
 }
 
-/** The last line of crun's log, without the time that stands before it. */
+/** The last line of the runtime's log, without the time that stands before it. */
 function lastWords(said: string): string {
   const lines = said.split("\n").filter((line) => line.trim() !== "");
+  // runc: time="…" level=error msg="…"
+  const quoted = lines.findLast((each) => /^time=\S+ level=(error|fatal) /.test(each));
+  const text = / msg=("(?:[^"\\]|\\.)*")/.exec(quoted ?? "")?.[1];
+  if (text) return unquote(text).slice(0, 4096);
   const line = lines.at(-1) ?? "the runtime ended without a word";
   return line.replace(/^\d{4}-\d\d-\d\dT[\d:.]+Z: /, "").slice(0, 4096);
+}
+
+/** A string as Go quotes it: nearly JSON. */
+function unquote(text: string): string {
+  try {
+    return String(JSON.parse(text));
+  } catch {
+    return text.slice(1, -1); // an escape that JSON does not have
+  }
 }

@@ -22,8 +22,9 @@ const endTimeoutMs = 5_000;
 export async function remove(host: Host, id: string): Promise<void> {
   const directory = containerDirectory(host, id);
   if (existsSync(`${runtimeState(host)}/${id}`)) {
-    const [program = "", ...args] = [...runtimeCommand(host), "delete", "--force", id];
-    const { exitCode, stderr } = await runAny([program, ...args], { timeoutMs: deleteTimeoutMs });
+    const command = runtimeCommand(host, await host.programs.of(directory));
+    const argv = [...command, "delete", "--force", id] as const;
+    const { exitCode, stderr } = await runAny(argv, { timeoutMs: deleteTimeoutMs });
     // Where it was just ending by itself, the runtime finds nothing more to delete.
     const isLeft = exitCode !== 0 && existsSync(`${runtimeState(host)}/${id}`);
     if (isLeft) log("warn", "Cannot delete a container's state", { id, stderr });

@@ -1,6 +1,4 @@
-import { closeSync, realpathSync } from "node:fs";
 import { chmod, mkdir } from "node:fs/promises";
-import { basename, dirname } from "node:path";
 import { Failure } from "../base/mod.ts";
 import {
   cgroupDirectory,
@@ -8,15 +6,15 @@ import {
   GroupMoves,
   isNamespaced,
   noCgroups,
-  openReadOnly,
   runAny,
   writeCgroup,
 } from "../sys/mod.ts";
 import { adopt, adoptExec } from "./adopt.ts";
 import { debianProfile, Filters } from "./filters.ts";
 import { listProcesses, setFrozen } from "./groups.ts";
-import { type Host, runtimeCommand } from "./host.ts";
+import { containerDirectory, type Host, runtimeCommand } from "./host.ts";
 import { readLog } from "./log-read.ts";
+import { Programs } from "./programs.ts";
 import { Pump } from "./pump.ts";
 import { reconcile } from "./reconcile.ts";
 import { groupOf, remove } from "./remove.ts";
@@ -31,8 +29,10 @@ const updateTimeoutMs = 10_000;
 export interface RuntimeOptions {
   /** Below the exec root. */
   readonly directory: string;
-  /** Name or path of the OCI runtime; "crun" by default. */
+  /** The name of the OCI runtime for containers that ask for none; "crun" by default. */
   readonly program?: string;
+  /** OCI runtimes beside crun by name, each with a path and the arguments that come first. */
+  readonly programs?: Readonly<Record<string, readonly string[]>>;
   /** The default seccomp profile, in Docker's format. */
   readonly seccompProfile?: string;
 }
@@ -43,12 +43,8 @@ export interface RuntimeOptions {
  */
 export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { directory, program = "crun", seccompProfile = debianProfile } = options;
-  const path = Bun.which(program, { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` });
-  if (!path) {
-    throw new Failure("unavailable", `Cannot run containers: "${program}" is not installed`, {
-      hint: `Install ${program}`,
-    });
-  }
+  const programs = new Programs(options.programs ?? {});
+  await programs.get(program);
   const cgroups = isNamespaced ? noCgroups : findCgroups();
   if (!cgroups) {
     throw new Failure("unsupported", "Cannot run containers: no control groups are mounted");
@@ -62,10 +58,9 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   spare.removeOld();
   spare.prepare();
   const moves = new GroupMoves(cgroups);
-  const guarded = guard(path);
   const host: Host = {
     directory,
-    program: guarded.program,
+    programs,
     pump,
     cgroups,
     moves,
@@ -73,24 +68,10 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     spare,
     running: new Map(),
   };
-  return runtimeOf(host, () => {
-    if (guarded.directory !== undefined) closeSync(guarded.directory);
-  });
+  return runtimeOf(host, program);
 }
 
-/**
- * crun guards its own file from containers: each time it binds it read-only somewhere, and starts itself
- * anew from there, a sixth of a container's start. What is read-only already it takes as it is.
- */
-function guard(path: string): { program: string; directory: number | undefined } {
-  const name = basename(path);
-  // The directory, not the file: a process has the last part of its path as its name.
-  const directory = name === "crun" ? openReadOnly(dirname(realpathSync(path))) : undefined;
-  if (directory === undefined) return { program: path, directory };
-  return { program: `/proc/${process.pid}/fd/${directory}/${name}`, directory };
-}
-
-function runtimeOf(host: Host, letGo: () => void): Runtime {
+function runtimeOf(host: Host, program: string): Runtime {
   const { cgroups } = host;
   const group = (id: string) => {
     const path = groupOf(host, id);
@@ -99,7 +80,7 @@ function runtimeOf(host: Host, letGo: () => void): Runtime {
   };
   return {
     expect: () => host.moves.expect(),
-    start: (spec, startOptions) => start(host, spec, startOptions),
+    start: (spec, startOptions) => start(host, { runtime: program, ...spec }, startOptions),
     adopt: (id, { logging }) => adopt(host, id, logging),
     exec: (id, execId, spec, execOptions) =>
       exec(host, id, { execId, process: spec, ...execOptions }),
@@ -117,7 +98,7 @@ function runtimeOf(host: Host, letGo: () => void): Runtime {
       host.running.clear();
       host.spare.close();
       await host.pump.close();
-      letGo();
+      host.programs.close();
     },
   };
 }
@@ -131,8 +112,9 @@ async function update(
   // "No limit" is a word here that the OCI runtime does not write on every kernel.
   const isUnlimited = pids !== undefined && pids.limit < 0;
   const limits = pids && !isUnlimited ? { ...others, pids } : others;
-  const [program = "", ...argv] = [...runtimeCommand(host), "update", "--resources", "-", id];
-  const { exitCode, stderr } = await runAny([program, ...argv], {
+  const program = await host.programs.of(containerDirectory(host, id));
+  const argv = [...runtimeCommand(host, program), "update", "--resources", "-", id] as const;
+  const { exitCode, stderr } = await runAny(argv, {
     input: JSON.stringify(limits),
     timeoutMs: updateTimeoutMs,
   });

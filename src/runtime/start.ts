@@ -26,17 +26,18 @@ export async function start(
     }
     await remove(host, spec.id);
   }
+  const runtime = await host.programs.get(spec.runtime ?? "crun");
   const path = groupPath(host.cgroups, spec.cgroupParent, spec.id);
   const config = await configText(host, spec, { path, size: options.size });
   const isLimited = (spec.resources.memory?.limit ?? 0) > 0;
   const oom = isLimited ? watchOom(host.pump, host.cgroups, { path }) : undefined;
-  const events = ["--pid-file", "events"];
   return await launch(host, {
     directory,
     config: ["config.json", config],
-    command: (terminal) => [
-      ...runtimeCommand(host),
-      ...["--log", "log", "run", "--bundle", ".", ...events, ...terminal, spec.id],
+    runtime,
+    command: (more) => [
+      ...runtimeCommand(host, runtime),
+      ...["--log", "log", "run", "--bundle", ".", ...more, spec.id],
     ],
     program: spec.process.args[0] ?? "",
     action: "run",
@@ -81,14 +82,14 @@ export async function exec(
   const { execId, process } = options;
   const directory = execDirectory(host, id, execId);
   const config = { ...processConfig(process), ...consoleSize(options.size) };
+  const runtime = await host.programs.of(containerDirectory(host, id));
   return await launch(host, {
     directory,
     config: ["process.json", JSON.stringify(config)],
-    command: (terminal) => [
-      ...runtimeCommand(host),
-      ...["--log", "log", "exec", "--process", "process.json", "--pid-file", "events"],
-      ...terminal,
-      id,
+    runtime,
+    command: (more) => [
+      ...runtimeCommand(host, runtime),
+      ...["--log", "log", "exec", "--process", "process.json", ...more, id],
     ],
     program: process.args[0] ?? "",
     action: "exec",

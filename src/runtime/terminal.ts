@@ -4,6 +4,7 @@ import {
   acceptConnection,
   listenAt,
   neverWait,
+  openTerminal,
   openTerminalPeer,
   receiveFile,
   sendFile,
@@ -100,6 +101,17 @@ export class TerminalSockets implements Disposable {
     } finally {
       closeSync(folder);
     }
+  }
+
+  /**
+   * Puts a new terminal away, and returns the path of its inner side. Bytes pass it as they are: it stands
+   * before the container's own.
+   */
+  give(size: { readonly rows: number; readonly columns: number } | undefined): string {
+    const { outer, path } = openTerminal(size);
+    sendFile(this.sender, outer);
+    closeSync(outer);
+    return path;
   }
 
   /** The terminal that was put away already. */

@@ -86,6 +86,8 @@ export interface Hook {
 /** All that a container is for the runtime. `bundleConfig()` turns it into an OCI `config.json`. */
 export interface BundleSpec {
   readonly id: string;
+  /** The OCI runtime, by name; absent for the default one. */
+  readonly runtime?: string;
   readonly rootfs: string;
   readonly readonlyRootfs: boolean;
   readonly process: ProcessSpec;

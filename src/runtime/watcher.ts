@@ -13,6 +13,10 @@ export interface WatchPlan {
   readonly argv: readonly string[];
   readonly stdin: boolean;
   readonly terminal: Readonly<Record<"listener" | "store" | "sender", number>> | undefined;
+  /** The OCI runtime itself writes the process ID into `events`; if not, into the file `pid`. */
+  readonly tells: boolean;
+  /** The inner side of a terminal of ours, where the OCI runtime does not make one for us. */
+  readonly device: string | undefined;
   /** Counts out-of-memory kills, on cgroup version 1. */
   readonly oomEvent: number | undefined;
 }
@@ -32,6 +36,9 @@ export const pipeName = {
   /** Never written: the watcher waits here to be ended. */
   done: "done",
 } as const;
+
+/** Where an OCI runtime writes the process ID that cannot write it into a pipe. */
+export const pidName = "pid";
 
 /** Makes the pipes that a process needs. */
 export function makePipes(
@@ -54,12 +61,18 @@ export function makePipes(
  *
  * stdin needs an end when we say so, and none when we die: another shell holds its writing side, until a
  * line comes. `exit` is whole when it ends with a newline.
+ *
+ * An OCI runtime that replaces the file it writes the process ID into (`runc`) cannot tell it by a pipe:
+ * another shell looks for the file. And where a runtime in the foreground gives nobody its terminal, it
+ * gets one of ours, as the terminal of this session, so that it hears of a new size.
  */
-export function watchScript({ stdin, terminal }: { stdin: boolean; terminal: boolean }): string {
+export function watchScript({ stdin, terminal, tells, device }: ScriptPlan): string {
   const closed = "6>&- 7>&- 8>&-";
   const lines = ["echo $$ >watcher", "exec 6<>out 8<>events"];
+  if (!tells) lines.push(`(${telling}) </dev/null 3>&- 4>&- 5>&- 6>&- & t=$!`);
   // In a shell of its own: for a command alone, dash would move our own descriptors out of the way.
-  if (terminal) lines.push(`(exec "$@" </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- ${closed})`);
+  if (device) lines.push(`exec 7<>${device}`, `(exec "$@" <&7 >&7 2>&1 3>&- 4>&- 5>&- ${closed})`);
+  else if (terminal) lines.push(`(exec "$@" </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- ${closed})`);
   else {
     lines.push("exec 7<>err");
     if (stdin) {
@@ -68,16 +81,27 @@ export function watchScript({ stdin, terminal }: { stdin: boolean; terminal: boo
     lines.push(`(exec "$@" ${stdin ? "<&5 5<&-" : "</dev/null"} >out 2>err ${closed})`);
   }
   lines.push("c=$?");
+  if (!tells) lines.push(": >over", "wait $t");
   if (stdin && !terminal) lines.push("kill $h");
   lines.push("echo $c >exit", 'echo "exit $c" >&8', "read -r x <>done");
   return lines.join("\n");
 }
 
+interface ScriptPlan extends Pick<WatchPlan, "stdin" | "tells" | "device"> {
+  readonly terminal: boolean;
+}
+
+const telling = `while [ -e watcher ] && [ ! -s ${pidName} ] && [ ! -e over ]; do sleep 0.01; done
+[ ! -s ${pidName} ] || cat ${pidName} >&8`;
+
+function scriptOf(plan: WatchPlan): string {
+  return watchScript({ ...plan, terminal: plan.terminal !== undefined });
+}
+
 /** The watcher as a text that needs no arguments, for a shell that runs already. */
 export function watchText(plan: WatchPlan): string {
   const words = plan.argv.map((word) => `'${word.replaceAll("'", "'\\''")}'`);
-  const script = watchScript({ stdin: plan.stdin, terminal: plan.terminal !== undefined });
-  return `set -- ${words.join(" ")}\n${script}\n`;
+  return `set -- ${words.join(" ")}\n${scriptOf(plan)}\n`;
 }
 
 /** Starts the watcher; the process ID is of the shell. It outlives us. */
@@ -90,8 +114,7 @@ export function startWatcher(plan: WatchPlan): number {
   }
   if (plan.oomEvent !== undefined) files[watcherFile.oomEvent] = plan.oomEvent;
   const last = files.findLastIndex((file) => file !== null);
-  const script = watchScript({ stdin: plan.stdin, terminal: plan.terminal !== undefined });
-  return startShell([script, "sh", ...plan.argv], {
+  return startShell([scriptOf(plan), "sh", ...plan.argv], {
     directory: plan.directory,
     files: files.slice(3, last + 1),
   });

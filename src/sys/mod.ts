@@ -141,7 +141,7 @@ export {
 export { type Redirect, redirectRequests } from "./nft-redirect.ts";
 export { openProcess, signalProcess, takeFile } from "./pidfd.ts";
 export { closeOnExec, groupIdMax, isNamespaced, lockFile, replaceProcess } from "./process.ts";
-export { neverWait, openTerminalPeer, resizeTerminal } from "./pty.ts";
+export { neverWait, openTerminal, openTerminalPeer, resizeTerminal } from "./pty.ts";
 export { type Outcome, run, runAny } from "./run.ts";
 export { compileSyscallFilter, type SyscallCondition, type SyscallRule } from "./seccomp.ts";
 export { spliceAvailable } from "./splice.ts";
