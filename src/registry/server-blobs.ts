@@ -74,7 +74,6 @@ function rangeOf(request: Request, sizeBytes: number) {
   const first = isSuffix ? Math.max(0, sizeBytes - Number(match[2])) : Number(match[1]);
   const end = isSuffix || match[2] === "" ? sizeBytes - 1 : Number(match[2]);
   const last = Math.min(end, sizeBytes - 1);
-  if (!isSuffix && match[2] !== "" && end < first) return undefined; // not a range: ignored
   if (first >= sizeBytes || last < first) {
     throw new Refusal("RANGE_INVALID", `Cannot give ${text}: the blob has ${sizeBytes} bytes`, {
       headers: { "Content-Range": `bytes */${sizeBytes}` },
