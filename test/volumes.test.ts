@@ -86,14 +86,44 @@ describe.skipIf(whyNot !== undefined)(`volumes${whyNot ? ` (skipped: ${whyNot})`
     expect(await refusal("volume", "create", ...port)).toContain("port not allowed in CIFS");
   });
 
-  test.each([
-    ["private", ""],
-    ["shared", "shared:"],
-    ["rshared", "shared:"],
-  ])("a bind has the propagation %s", async (propagation, field) => {
-    const mount = ["--mount", `type=bind,src=${host},dst=/d,bind-propagation=${propagation}`];
-    const line = await run(mount, "grep ' /d ' /proc/self/mountinfo");
-    expect(/(shared|master):/.exec(line)?.[0] ?? "").toBe(field);
+  test("a bind has the propagation asked for, where its source can have it", async () => {
+    const inEngine = ["--mount", "-t", String(engine.pid), "sh", "-c"];
+    const alone = `cd ${host}; mkdir alone; mount -t tmpfs x alone; mount --make-private alone`;
+    const shared = "mkdir shared; mount -t tmpfs x shared; mount --make-shared shared";
+    spawnSync("nsenter", [...inEngine, `${alone}; ${shared}`]);
+    const look = async (name: string, propagation: string) => {
+      const mount = `type=bind,src=${host}/${name},dst=/d,bind-propagation=${propagation}`;
+      const script = "grep ' /d ' /proc/self/mountinfo";
+      const ran = await engine.docker([
+        "run",
+        "--rm",
+        "--mount",
+        mount,
+        "busybox",
+        "sh",
+        "-c",
+        script,
+      ]);
+      return (
+        /(shared|master):/.exec(ran.stdout)?.[0] ??
+        /not a (shared|shared or slave) mount/.exec(ran.stderr)?.[0] ??
+        ""
+      );
+    };
+    try {
+      expect(await look("alone", "rprivate")).toBe("");
+      expect(await look("shared", "private")).toBe("");
+      for (const kind of ["shared", "rshared"]) {
+        expect(await look("shared", kind)).toBe("shared:");
+        expect(await look("alone", kind)).toBe("not a shared mount");
+      }
+      for (const kind of ["slave", "rslave"]) {
+        expect(await look("shared", kind)).toBe("master:");
+        expect(await look("alone", kind)).toBe("not a shared or slave mount");
+      }
+    } finally {
+      spawnSync("nsenter", [...inEngine, `umount ${host}/alone ${host}/shared`]);
+    }
   });
 
   test("a read-only bind is so down to what is mounted below it, or not, as asked for", async () => {

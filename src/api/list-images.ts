@@ -1,4 +1,5 @@
 /** Which images a list shows, and what of their size they share. */
+import { Failure } from "../base/mod.ts";
 import type { Image, ImageStore } from "../image/mod.ts";
 import type { Context } from "./context.ts";
 import {
@@ -46,9 +47,11 @@ function matcherOf(images: ImageStore, filters: FilterMap) {
   const imagesOf = (name: string) => filters.get(name)?.map((value) => images.resolve(value));
   const before = imagesOf("before");
   const since = imagesOf("since");
-  const until = filters
-    .get("until")
-    ?.map((value) => Number((parseTimeNs(value) ?? 0n) / 1_000_000n));
+  const until = filters.get("until")?.map((value) => {
+    const time = parseTimeNs(value);
+    if (time !== undefined) return Number(time / 1_000_000n);
+    throw new Failure("invalid", `invalid until filter: "${value.slice(0, 100)}"`);
+  });
   return (image: Image): boolean => {
     const created = createdMs(image);
     return (

@@ -52,7 +52,8 @@ test("parseTimeNs() takes seconds, dates and spans", () => {
 
 test("parseFilters() reads both forms and refuses others", () => {
   expect(filtersOf({ label: ["a", "b=c"] }).get("label")).toEqual(["a", "b=c"]);
-  expect(filtersOf({ label: { a: true, b: false } }).get("label")).toEqual(["a"]);
+  expect(filtersOf({ label: { a: true, b: false } }).get("label")).toEqual(["a", "b"]);
+  expect(() => filtersOf({ label: "x" })).toThrow("invalid filter");
   expect(() => filtersOf({ odd: ["x"] })).toThrow("invalid filter 'odd'");
   expect(() => filtersOf({ label: [5] })).toThrow("invalid filter");
   expect(() => filtersOf([])).toThrow("invalid filter");

@@ -82,9 +82,9 @@ export function parseFilters(query: URLSearchParams, known: readonly string[]): 
   for (const [name, values] of Object.entries(value)) {
     if (!known.includes(name))
       throw new Failure("invalid", `invalid filter '${name.slice(0, 100)}'`);
-    const list: unknown[] = Array.isArray(values)
-      ? values
-      : Object.entries(values ?? {}).flatMap(([each, isSet]) => (isSet === true ? [each] : []));
+    // Of a filter that is misread, as of one that is unknown, a prune must not make "all".
+    if (typeof values !== "object") throw badFilter(text);
+    const list: unknown[] = Array.isArray(values) ? values : Object.keys(values ?? {});
     if (!list.every((each) => typeof each === "string")) throw badFilter(text);
     if (list.length > 0) filters.set(name, list);
   }

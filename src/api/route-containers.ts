@@ -71,12 +71,21 @@ const rename: Act = (id, { query }, { engine }) => {
 
 const remove: Act = (id, { query }, { engine }) => {
   if (flag(query, "link")) {
-    throw new Failure("unsupported", "Cannot remove a link: Lading has no links", {
-      hint: "Use a network, in which containers find each other by name",
-    });
+    throw new Failure("conflict", "Conflict, cannot remove the default link name of the container");
   }
   return engine.remove(id, { force: flag(query, "force"), volumes: flag(query, "v") });
 };
+
+/** `rm --link OWNER/ALIAS`: the only name with a slash. */
+async function unlink(
+  exchange: Exchange,
+  { engine }: Context,
+  [owner = "", alias = ""]: readonly string[],
+): Promise<void> {
+  if (!flag(exchange.query, "link")) engine.resolve(`${owner}/${alias}`);
+  await engine.unlink(owner, alias);
+  exchange.empty(204);
+}
 
 async function update(
   exchange: Exchange,
@@ -164,6 +173,7 @@ export const routes: readonly Route[] = [
   ["POST", "/containers/{id}/rename", act(rename)],
   ["POST", "/containers/{id}/update", update],
   ["DELETE", "/containers/{id}", act(remove)],
+  ["DELETE", "/containers/{id}/{name}", unlink],
   ["POST", "/commit", commit],
   ...streamRoutes,
   ...execRoutes,

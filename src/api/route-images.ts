@@ -81,6 +81,10 @@ async function prune(exchange: Exchange, { engine, images }: Context): Promise<v
     isDry,
     users: (id) => engine.imageUsers(id).filter((user) => !without.has(user.id)),
   });
+  if (!isDry) {
+    const actor = { id: "", attributes: { reclaimed: String(reclaimedBytes) } };
+    engine.emit({ type: "image", action: "prune", actor });
+  }
   exchange.json(200, {
     ImagesDeleted: removed.map(removalAnswer),
     SpaceReclaimed: reclaimedBytes,

@@ -17,6 +17,7 @@ import {
 } from "./query.ts";
 import type { Route } from "./router.ts";
 import type { NetworkInspect } from "./schema.ts";
+import { isUp } from "./wire-container.ts";
 
 type Parameters = readonly string[];
 
@@ -53,7 +54,16 @@ export function networkAnswer(network: Network, context?: Context): NetworkInspe
   };
 }
 
-function containersOn(network: Network, { networks }: Context): NetworkInspect["Containers"] {
+/** Those on the host's network have no endpoint of their own. */
+function containersOn(
+  network: Network,
+  { networks, engine }: Context,
+): NetworkInspect["Containers"] {
+  if (network.driver === "host") {
+    const nowhere = { EndpointID: "", MacAddress: "", IPv4Address: "", IPv6Address: "" };
+    const there = engine.list().filter((one) => isUp(one) && one.hostConfig.NetworkMode === "host");
+    return Object.fromEntries(there.map(({ id, name }) => [id, { Name: name, ...nowhere }]));
+  }
   const entries = [...networks.endpointsOf(network.id)].map(([id, { name, endpoint }]) => {
     const answer = {
       Name: name,
@@ -99,7 +109,12 @@ function matcherOf(filters: FilterMap, { networks }: Context) {
 }
 
 function inspect(exchange: Exchange, context: Context, [name = ""]: Parameters): void {
-  exchange.json(200, networkAnswer(context.networks.resolve(name), context));
+  const network = context.networks.resolve(name);
+  // Networks of another scope take a swarm.
+  if (![null, "", "local"].includes(exchange.query.get("scope"))) {
+    throw new Failure("not_found", `network ${name} not found`);
+  }
+  exchange.json(200, networkAnswer(network, context));
 }
 
 async function create(exchange: Exchange, { networks, engine }: Context): Promise<void> {
@@ -201,7 +216,11 @@ async function disconnect(
 async function prune(exchange: Exchange, context: Context): Promise<void> {
   const { filters, isDry } = parsePrune(exchange.query, ["until", "label", "label!"]);
   const { networks } = context;
-  const until = filters.get("until")?.map((value) => parseTimeNs(value) ?? 0n);
+  const until = filters.get("until")?.map((value) => {
+    const time = parseTimeNs(value);
+    if (time !== undefined) return time;
+    throw new Failure("invalid", `invalid until filter: "${value.slice(0, 100)}"`);
+  });
   const isOldEnough = ({ created }: Network) =>
     until === undefined || until.every((time) => BigInt(Date.parse(created)) * 1_000_000n < time);
   const deleted: string[] = [];
@@ -210,6 +229,10 @@ async function prune(exchange: Exchange, context: Context): Promise<void> {
     if (!isIdle || !isOldEnough(network) || !matchesLabels(filters, network.labels)) continue;
     if (!isDry) await removeNetwork(context, network);
     deleted.push(network.name);
+  }
+  if (!isDry) {
+    const actor = { id: "", attributes: { reclaimed: "0" } };
+    context.engine.emit({ type: "network", action: "prune", actor });
   }
   exchange.json(200, { NetworksDeleted: deleted });
 }

@@ -1,6 +1,6 @@
 /** The endpoints of containers that stream: attach, logs, wait, stats. */
 import { Failure, log, toFailure } from "../base/mod.ts";
-import type { Attachment, Container } from "../engine/mod.ts";
+import { type Attachment, type Container, logDetails } from "../engine/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange, Stream } from "./exchange.ts";
 import { frameHeader } from "./frames.ts";
@@ -139,26 +139,11 @@ async function logs(
   }
 }
 
-/** `details`: what the log's options `labels` and `env` name of the container, and a space. */
-function detailsOf(query: URLSearchParams, { config, hostConfig }: Container) {
+/** `details`: what the log's options pick of the container, and a space. */
+function detailsOf(query: URLSearchParams, container: Container) {
   if (!flag(query, "details")) return {};
-  const { labels = "", env = "" } = hostConfig.LogConfig.Config;
-  const variables = new Map((config.Env ?? []).map((line) => splitPair(line)));
-  const pick = (names: string, value: (name: string) => string | undefined) =>
-    names.split(",").flatMap((name) => {
-      const found = value(name);
-      return found === undefined ? [] : [`${name}=${found}`];
-    });
-  const all = [
-    ...pick(labels, (name) => config.Labels?.[name]),
-    ...pick(env, (name) => variables.get(name)),
-  ];
+  const all = Object.entries(logDetails(container)).map(([name, value]) => `${name}=${value}`);
   return { details: `${all.sort().join(",")} ` };
-}
-
-function splitPair(line: string): [string, string] {
-  const at = line.indexOf("=");
-  return at < 0 ? [line, ""] : [line.slice(0, at), line.slice(at + 1)];
 }
 
 async function wait(

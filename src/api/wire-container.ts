@@ -164,13 +164,25 @@ export function containerInspect(
     ProcessLabel: "",
     AppArmorProfile: container.hostConfig.Privileged ? "unconfined" : "",
     ExecIDs: container.execIds.length > 0 ? container.execIds : null,
-    HostConfig: container.hostConfig,
+    HostConfig: withLinks(engine, container),
     GraphDriver: { Name: storageDriver, Data: null },
     ...(sizes ? { SizeRw: sizes.rw, SizeRootFs: sizes.root } : {}),
     Mounts: container.mounts,
     Config: container.config,
     NetworkSettings: networkSettings(container, { sandbox, endpoints }),
   };
+}
+
+/** `/target:/owner/alias` of each link, as Docker names them. */
+function withLinks(engine: Engine, { name, hostConfig }: Container): Container["hostConfig"] {
+  if (!hostConfig.Links || hostConfig.Links.length === 0) return hostConfig;
+  const names = new Map(engine.list().map((other) => [other.id, other.name]));
+  const Links = hostConfig.Links.map((link) => {
+    const [target = "", alias = target] = link.replace(/^\//, "").split(":");
+    const named = names.get(target) ?? target;
+    return `/${named}:/${name}/${alias.split("/").at(-1)}`;
+  });
+  return { ...hostConfig, Links };
 }
 
 /** Shell words as people read them: Docker puts quotes around those with spaces. */

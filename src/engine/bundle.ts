@@ -26,7 +26,7 @@ export async function makeBundle(
   const security = parseSecurity(hostConfig.SecurityOpt, hostConfig.Privileged);
   const limits = await resources(hostConfig);
   const { masked, readonly } = systemPaths(hostConfig);
-  const mounts = withNameFiles(parts.mounts, parts.place);
+  const mounts = withNameFiles(parts.mounts, parts.place, hostConfig.ReadonlyRootfs);
   const isOwnUts = namespaces.uts === "private";
   const propagation = rootPropagation(parts.mounts);
   return {
@@ -74,14 +74,14 @@ function withRules(limits: Resources, rules: NonNullable<Resources["devices"]>):
 }
 
 /** hosts, hostname and resolv.conf, unless the user mounted their own. */
-function withNameFiles(mounts: readonly Mount[], { files }: Place): Mount[] {
+function withNameFiles(mounts: readonly Mount[], { files }: Place, isReadOnly: boolean): Mount[] {
   const own: [source: string, target: string][] = [
     [files.resolvConfPath, "/etc/resolv.conf"],
     [files.hostnamePath, "/etc/hostname"],
     [files.hostsPath, "/etc/hosts"],
   ];
   const taken = new Set(mounts.map(({ target }) => target));
-  const options = ["rbind", "rprivate"];
+  const options = ["rbind", "rprivate", ...(isReadOnly ? ["ro"] : [])];
   return [
     ...mounts,
     ...own

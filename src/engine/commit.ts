@@ -1,7 +1,7 @@
 import { isFailure } from "../base/mod.ts";
 import { applyChanges } from "../build/mod.ts";
 import type { Image } from "../image/mod.ts";
-import { mergeRunConfig, type RunConfig } from "../oci/mod.ts";
+import { familiarReference, mergeRunConfig, parseReference, type RunConfig } from "../oci/mod.ts";
 import type { Core } from "./core.ts";
 import { mountTargets } from "./mounts.ts";
 import { pause, unpause } from "./stop.ts";
@@ -47,7 +47,7 @@ export async function commit(core: Core, id: string, options: CommitOptions): Pr
   const attributes = {
     comment: options.comment,
     imageID: image.id,
-    imageRef: options.reference ?? "",
+    imageRef: options.reference ? familiarReference(parseReference(options.reference)) : "",
   };
   const left = core.records.find(id);
   if (left) core.events.container(left, "commit", attributes);

@@ -38,9 +38,10 @@ async function devicesAt(source: string, target: string): Promise<Device[]> {
     const names = await readdir(path);
     const found = await Promise.all(
       names.map(async (name) => {
-        const inner = await lstat(`${path}/${name}`);
+        const inner = await lstat(`${path}/${name}`).catch(() => undefined); // gone meanwhile
+        if (!inner) return [];
         return inner.isDirectory()
-          ? await devicesAt(`${path}/${name}`, `${target}/${name}`)
+          ? await devicesAt(`${path}/${name}`, `${target}/${name}`).catch(() => [])
           : deviceOf(inner, `${target}/${name}`);
       }),
     );

@@ -13,6 +13,7 @@ import { EventJournal } from "./event-journal.ts";
 import { Events } from "./events.ts";
 import { createExec, resizeExec, startExec } from "./exec.ts";
 import { Execs } from "./exec-table.ts";
+import { unlink } from "./links.ts";
 import { mountTargets } from "./mounts.ts";
 import { prune } from "./prune.ts";
 import { reconcile } from "./reconcile.ts";
@@ -63,7 +64,8 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     background: new Background(),
   };
   core.images.onEvent((action, id, name) => {
-    core.events.emit({ type: "image", action, actor: { id, attributes: { name } } });
+    const labels = core.images.find(id)?.config.config?.Labels;
+    core.events.emit({ type: "image", action, actor: { id, attributes: { ...labels, name } } });
   });
   return { ...lifecycle(core), ...streams(core), ...stock(core) };
 }
@@ -133,6 +135,7 @@ function stock(core: Core) {
     imageUsers: (id) => imageUsers(core, id),
     prune: (filters, options) => prune(core, filters, options),
     why: (from, to) => why(core, from, to),
+    unlink: (owner, alias) => unlink(core, owner, alias),
     connect: (networkId, id, endpoint) => connect(core, networkId, id, endpoint),
     disconnect: (networkId, id, _force) => disconnect(core, networkId, id),
   } satisfies Partial<Engine>;

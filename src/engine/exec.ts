@@ -158,6 +158,7 @@ function showRunning(core: Core, id: string): void {
 }
 
 function tell(core: Core, container: Container, { id, request }: ExecEntry, action: string): void {
-  const what = action === "exec_detach" ? "" : `: ${request.cmd.join(" ")}`;
+  const [program, ...args] = request.cmd;
+  const what = action === "exec_detach" ? "" : `: ${program} ${args.join(" ")}`;
   core.events.container(container, `${action}${what}`, { execID: id });
 }

@@ -72,7 +72,7 @@ async function ended(core: Core, id: string, { live, exit, told }: Ending): Prom
 
 function record(
   core: Core,
-  { id, restartCount }: Container,
+  { id, restartCount, state: { health } }: Container,
   { exit, ranMs, isBack }: { exit: Exit; ranMs: number; isBack: boolean },
 ): void {
   const { restartDelayMs } = core.records.inside(id);
@@ -87,6 +87,8 @@ function record(
         exitCode: exit.exitCode,
         oomKilled: exit.oomKilled,
         finishedAt: formatMs(exit.atMs),
+        // Nobody is well who is not: Docker's word for the time until the next start.
+        ...(health ? { health: { ...health, Status: "unhealthy" as const } } : {}),
       },
     },
     { phase: "idle", ...(isBack ? { restartDelayMs: nextDelayMs(restartDelayMs, ranMs) } : {}) },

@@ -1,6 +1,13 @@
 import { hostname } from "node:os";
 import { Failure, toFailure } from "../base/mod.ts";
-import { type Forwarding, forward, isRemote, type Subject } from "../logging/mod.ts";
+import {
+  attributesOf,
+  type Forwarding,
+  forward,
+  isRemote,
+  type Subject,
+  tagOf,
+} from "../logging/mod.ts";
 import type { Chunk, LogPlace, OutputQuery, RunningProcess } from "../runtime/mod.ts";
 import type { Core } from "./core.ts";
 import type { Container } from "./types.ts";
@@ -72,6 +79,14 @@ export async function resumeOutlets(core: Core): Promise<void> {
     const outlet = await openOutlet(core, container, { isResumed: true });
     outlet?.begin(undefined);
   }
+}
+
+/** What the log's options add to each line, for those who ask for details. @throws "invalid" */
+export function logDetails(container: Container): Record<string, string> {
+  const { Config } = container.hostConfig.LogConfig;
+  const subject = subjectOf(container);
+  const tag = Config["tag"] ? { tag: tagOf(subject, Config) } : {};
+  return { ...attributesOf(subject, Config), ...tag };
 }
 
 function subjectOf(container: Container): Subject {

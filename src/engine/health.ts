@@ -175,13 +175,20 @@ async function observe(
     const { exitCode } = await process.exited;
     const Output = await output;
     if (isLate) {
-      return { ExitCode: -1, Output: `Health check exceeded timeout (${timeoutMs / 1000}s)` };
+      return { ExitCode: -1, Output: `Health check exceeded timeout (${goDuration(timeoutMs)})` };
     }
     // 2 is reserved by Docker; it and all others mean what 1 means.
     return { ExitCode: exitCode === 0 ? 0 : exitCode || unhealthy, Output };
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** As Go prints it: `500ms`, `3s`, `1m30s`. */
+function goDuration(ms: number): string {
+  if (ms < 1_000) return `${ms}ms`;
+  const minutes = Math.floor(ms / 60_000);
+  return `${minutes > 0 ? `${minutes}m` : ""}${(ms % 60_000) / 1_000}s`;
 }
 
 async function collect(process: RunningProcess): Promise<string> {
@@ -192,5 +199,5 @@ async function collect(process: RunningProcess): Promise<string> {
     if (size < outputBytesMax) parts.push(bytes.slice(0, outputBytesMax - size));
     size += bytes.length;
   }
-  return Buffer.concat(parts).toString("utf8");
+  return Buffer.concat(parts).toString("utf8") + (size > outputBytesMax ? "..." : "");
 }

@@ -25,6 +25,20 @@ export function linksOf(core: Core, { name, hostConfig }: Container): Link[] {
   });
 }
 
+/** As `Engine.unlink`: the name is forgotten at once by the record, by the container when it starts. */
+export async function unlink(core: Core, owner: string, alias: string): Promise<void> {
+  const { id } = core.records.resolve(owner);
+  await core.locks.run(id, () => {
+    const { name, hostConfig } = core.records.get(id);
+    const all = hostConfig.Links ?? [];
+    const left = all.filter((link) => (link.split(":")[1] ?? link).split("/").at(-1) !== alias);
+    if (left.length === all.length) {
+      throw new Failure("not_found", `No such link: /${name}/${alias}`);
+    }
+    core.records.change(id, { hostConfig: { ...hostConfig, Links: left } });
+  });
+}
+
 /** What a linked container is told of by variables, on the default bridge only. */
 export function linkEnvironment(core: Core, container: Container): string[] {
   if (container.hostConfig.NetworkMode !== "bridge") return [];

@@ -26,12 +26,13 @@ export function loggingOf({ hostConfig, logDirectory }: Container): Logging {
 function bytesMaxOf(type: string, config: Readonly<Record<string, string>>): number {
   const prefix = isRemote(type) ? "cache-" : "";
   const { [`${prefix}max-size`]: size, [`${prefix}max-file`]: files = "1" } = config;
-  if (size === undefined || size === "" || size === "-1") return bytesMaxDefault;
   const count = Number(files);
+  const refuse = (why: string) =>
+    new Failure("invalid", `failed to initialize logging driver: ${why}`);
+  if (!Number.isInteger(count)) throw refuse(`invalid ${prefix}max-file: "${files}"`);
+  if (count < 1) throw refuse(`${prefix}max-file cannot be less than 1`);
+  if (size === undefined || size === "" || size === "-1") return bytesMaxDefault;
   const bytes = (parseBytes(size) ?? 0) * count;
-  if (Number.isInteger(count) && count >= 1 && bytes >= 1) return Math.ceil(bytes);
-  throw new Failure(
-    "invalid",
-    `invalid log options: ${prefix}max-size "${size}", ${prefix}max-file "${files}"`,
-  );
+  if (bytes >= 1) return Math.ceil(bytes);
+  throw refuse(`invalid size: '${size}'`);
 }

@@ -5,6 +5,7 @@
 
 export type { ContainerDefaults } from "./defaults.ts";
 export { type EngineOptions, openEngine } from "./engine.ts";
+export { logDetails } from "./forwarding.ts";
 export { checkLogConfig } from "./logging.ts";
 export type { PortChange } from "./publish.ts";
 export { parseRestartPolicy } from "./restart-policy.ts";

@@ -1,7 +1,7 @@
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir, realpath, stat } from "node:fs/promises";
 import { Failure, isFailure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
-import type { Mount } from "../sys/mod.ts";
+import { type Mount, mountOf } from "../sys/mod.ts";
 import type { Core } from "./core.ts";
 import { idMapOptions } from "./idmap.ts";
 import type { MountPlan } from "./plan.ts";
@@ -21,6 +21,7 @@ async function readyMount(core: Core, id: string, plan: MountPlan): Promise<Moun
   switch (plan.kind) {
     case "bind":
       if (plan.createSource) await makeSource(plan.source);
+      if (!/private$/.test(plan.propagation)) await refuseAlone(plan.source, plan.propagation);
       return bind(plan.source, plan.target, [
         plan.recursive ? "rbind" : "bind",
         // One mount has nothing below it, and crun takes the "r" for a recursive bind.
@@ -43,6 +44,16 @@ async function readyMount(core: Core, id: string, plan: MountPlan): Promise<Moun
       return bind(source, plan.target, ["rbind", "rprivate", "ro"]);
     }
   }
+}
+
+/** Mounts propagate only over a mount that has peers. @throws "invalid" */
+async function refuseAlone(source: string, propagation: string): Promise<void> {
+  const on = mountOf(await realpath(source).catch(() => source));
+  const wantsShared = propagation.endsWith("shared");
+  if (!on || on.propagation === "shared" || (!wantsShared && on.propagation === "slave")) return;
+  const kind = wantsShared ? "shared" : "shared or slave";
+  const what = `path ${source} is mounted on ${on.target} but it is not a ${kind} mount`;
+  throw new Failure("invalid", what, { hint: `"mount --make-rshared ${on.target}" makes it one` });
 }
 
 /** What makes the owners of a mount others than those on the disk. */

@@ -114,8 +114,9 @@ test("checkLogConfig() and loggingOf() bound a log", () => {
     "unknown log opt 'x'",
   );
   expect(() => checkLogConfig({ Type: "local", Config: { "max-size": "big" } })).toThrow(
-    "max-size",
+    "invalid size: 'big'",
   );
+  expect(() => checkLogConfig({ Type: "", Config: { "max-file": "0" } })).toThrow("less than 1");
   const LogConfig = { Type: "json-file", Config: { "max-size": "10m", "max-file": "3" } };
   const container = { hostConfig: { LogConfig }, logDirectory: "/l" } as unknown as Container;
   expect(loggingOf(container)).toEqual({ kind: "disk", directory: "/l", bytesMax: 30 << 20 });

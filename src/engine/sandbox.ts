@@ -1,5 +1,5 @@
 import { Failure } from "../base/mod.ts";
-import type { Endpoint, EndpointSpec, Sandbox, SandboxSpec } from "../network/mod.ts";
+import type { Endpoint, EndpointSpec, Network, Sandbox, SandboxSpec } from "../network/mod.ts";
 import { groupIdMax } from "../sys/mod.ts";
 import type { Core } from "./core.ts";
 import { linksOf } from "./links.ts";
@@ -187,6 +187,7 @@ export async function connect(
         `endpoint with name ${container.name} already exists in network ${network.name}`,
       );
     }
+    refuseClosed(core, container, network);
     core.networks.check(spec);
     if (core.live.has(id)) await core.networks.connect(id, spec);
     core.records.change(id, { endpoints: [...container.endpoints, spec] });
@@ -225,6 +226,21 @@ function refuseSharedMode({ hostConfig }: Container): void {
     "container sharing network namespace with another container or host cannot be connected " +
       "to any other network",
   );
+}
+
+/** The host's network and none are no networks that one joins besides others. */
+function refuseClosed(core: Core, { endpoints }: Container, network: Network): void {
+  if (network.driver === "host") {
+    const reason =
+      "container cannot be disconnected from host network or connected to host network";
+    throw new Failure("denied", reason);
+  }
+  const all = [network, ...endpoints.map((one) => core.networks.resolve(one.network))];
+  if (all.length === 1 || !all.some(({ driver }) => driver === "null")) return;
+  const reason =
+    "container cannot be connected to multiple networks with one of the networks in private " +
+    "(none) mode";
+  throw new Failure("denied", reason);
 }
 
 function isSame(name: string, network: { id: string; name: string }): boolean {

@@ -54,10 +54,10 @@ function enliven(
   { process, startedMs }: { process: RunningProcess; startedMs: number },
 ): Live {
   const live = watchExit(core, id, { process, startedMs });
-  const { config, mounts } = core.records.get(id);
+  const { config, mounts, state } = core.records.get(id);
   const test = config.Healthcheck?.Test ?? [];
   const isChecked = test.length > 0 && test[0] !== "NONE";
-  const health = { Status: "starting", FailingStreak: 0, Log: [] } as const;
+  const health = { Status: "starting", FailingStreak: 0, Log: state.health?.Log ?? [] } as const;
   core.records.change(
     id,
     {

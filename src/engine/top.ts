@@ -1,5 +1,5 @@
 import { Failure } from "../base/mod.ts";
-import { run } from "../sys/mod.ts";
+import { runAny } from "../sys/mod.ts";
 import type { Core } from "./core.ts";
 import { requireLive } from "./stop.ts";
 
@@ -19,8 +19,9 @@ export async function top(
   const args = psArgs.split(/\s+/).filter((arg) => arg !== "");
   if (args.length > argsMax) throw new Failure("invalid", "Cannot run ps: too many arguments");
   const pids = new Set(await core.runtime.pids(id));
-  const text = await run(["ps", ...(args.length > 0 ? args : ["-ef"])], { timeoutMs });
-  const table = parseProcesses(text, pids);
+  const ps = await runAny(["ps", ...(args.length > 0 ? args : ["-ef"])], { timeoutMs });
+  if (ps.exitCode !== 0) throw new Failure("internal", `ps: ${ps.stderr.split("\n")[0]}`);
+  const table = parseProcesses(new TextDecoder().decode(ps.stdout), pids);
   core.events.container(core.records.get(id), "top");
   return table;
 }

@@ -387,6 +387,8 @@ export interface Engine {
   ): Promise<{ ids: string[]; reclaimedBytes: number }>;
   /** Why `from` reaches `to`, or does not. @throws "not_found" — `from` is no container | "invalid" */
   why(from: string, to: string): Promise<WhyStep[]>;
+  /** Removes the link `alias` of a container, not the container. @throws "not_found" */
+  unlink(owner: string, alias: string): Promise<void>;
   connect(networkId: string, id: string, endpoint: EndpointSpec): Promise<void>;
   disconnect(networkId: string, id: string, force: boolean): Promise<void>;
 

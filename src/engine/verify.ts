@@ -92,6 +92,9 @@ export function verifyResources(asked: ResourceRequest): void {
   if (asked.CpuQuota > 0 && asked.CpuQuota < 1_000) {
     throw bad("CPU cfs quota can not be less than 1ms (i.e. 1000)");
   }
+  if (asked.CpuShares < 0) {
+    throw bad(`invalid CPU shares (${asked.CpuShares}): value must be a positive integer`);
+  }
   verifySet(asked.CpusetCpus, "CPUs", "cpu");
   verifySet(asked.CpusetMems, "memory nodes", "node");
   if (asked.BlkioWeight !== 0 && (asked.BlkioWeight < 10 || asked.BlkioWeight > 1000)) {

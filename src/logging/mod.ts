@@ -6,4 +6,4 @@
 export { type Forwarding, forward, type Source } from "./forward.ts";
 export { checkOptions, flagOf, isRemote, logDrivers, parseBytes } from "./options.ts";
 export { logPlugins } from "./plugin.ts";
-export type { Subject } from "./subject.ts";
+export { attributesOf, type Subject, tagOf } from "./subject.ts";

@@ -11,7 +11,7 @@ const cached = `${described} cache-disabled cache-max-size cache-max-file cache-
 /** The options that each driver knows. */
 const known: Readonly<Record<string, string>> = {
   "json-file": kept,
-  local: kept,
+  local: "max-size max-file compress mode max-buffer-size",
   none: kept,
   syslog:
     `${cached} syslog-address syslog-facility syslog-format syslog-tls-ca-cert syslog-tls-cert ` +

@@ -244,6 +244,10 @@ export function defineSubnets(spec: NetworkSpec, around: Surroundings): Subnet[]
     // macvlan and ipvlan are on a subnet of the host's by their nature.
     if (spec.driver === "bridge") refuseOverlap(plan.subnet, around.interfaces);
   }
+  for (const family of spec.driver === "bridge" ? ([4, 6] as const) : []) {
+    if (kept.filter(({ plan }) => plan.subnet.base.family === family).length < 2) continue;
+    throw new Failure("denied", "bridge driver doesn't support multiple subnets");
+  }
   const has = (family: 4 | 6) => kept.some(({ plan }) => plan.subnet.base.family === family);
   const lone = spec.subnets.find(({ subnet }) => subnet === "");
   if (lone && (lone.gateway || lone.ipRange)) {

@@ -103,7 +103,7 @@ function hasGateway(network: Network, family: 4 | 6): boolean {
 
 function checkWishes({ ipv4, ipv6, linkLocal = [] }: EndpointSpec, network: Network): void {
   for (const text of linkLocal) parseAddress(text, "link-local IP address");
-  if ((ipv4 || ipv6) && network.name === "bridge") {
+  if ((ipv4 || ipv6) && network.predefined) {
     const reason = "user specified IP address is supported on user defined networks only";
     throw new Failure("invalid", reason, { hint: "Create a network with a subnet first" });
   }

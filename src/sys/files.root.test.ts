@@ -219,8 +219,14 @@ test("parseMountInfo() reads lines with and without optional fields", () => {
 37 35 0:5 / /proc rw - proc proc rw
 `;
   expect(parseMountInfo(text)).toEqual([
-    { target: "/mnt2 x", type: "ext3", source: "/dev/root", options: "rw,errors=continue" },
-    { target: "/proc", type: "proc", source: "proc", options: "rw" },
+    {
+      target: "/mnt2 x",
+      type: "ext3",
+      source: "/dev/root",
+      options: "rw,errors=continue",
+      propagation: "shared",
+    },
+    { target: "/proc", type: "proc", source: "proc", options: "rw", propagation: "private" },
   ]);
 });
 

@@ -75,6 +75,7 @@ export {
   mountDataBytesMax,
   mountFlag,
   mountNow,
+  mountOf,
   openReadOnly,
   parseMountInfo,
   unmountNow,

@@ -87,6 +87,8 @@ export interface MountPoint {
   readonly type: string;
   readonly source: string;
   readonly options: string;
+  /** Whether mounts go both ways between it and its peers, come in only, or neither. */
+  readonly propagation: "shared" | "slave" | "private";
 }
 
 /** What is mounted in this process's namespace, in order of mounting. proc_pid_mountinfo(5) */
@@ -105,8 +107,23 @@ export function parseMountInfo(text: string): MountPoint[] {
       type: words[dash + 1] ?? "",
       source: unescapeOctal(words[dash + 2] ?? ""),
       options: words[dash + 3] ?? "",
+      propagation: propagationOf(words.slice(6, dash)),
     };
   });
+}
+
+function propagationOf(fields: readonly string[]): MountPoint["propagation"] {
+  if (fields.some((field) => field.startsWith("shared:"))) return "shared";
+  return fields.some((field) => field.startsWith("master:")) ? "slave" : "private";
+}
+
+/** The mount that an absolute path without links is on. */
+export function mountOf(path: string): MountPoint | undefined {
+  const isAbove = (target: string) =>
+    target === "/" || path === target || path.startsWith(`${target}/`);
+  const above = listMounts().filter(({ target }) => isAbove(target));
+  const depth = Math.max(...above.map(({ target }) => target.length));
+  return above.findLast(({ target }) => target.length === depth);
 }
 
 /** Space, tab, newline and backslash stand as `\040` and so on. */
