@@ -1,12 +1,14 @@
 import { existsSync } from "node:fs";
 import { openFifo, openProcess, signalProcess } from "../sys/mod.ts";
 import { containerDirectory, execDirectory, type Host, runtimeState } from "./host.ts";
-import { join, openOutputPipes } from "./launch.ts";
+import { join } from "./launch.ts";
 import { watchOom } from "./oom.ts";
+import { openOutputPipes } from "./pipes.ts";
 import { WatchedEvents, type WatchedProcess } from "./process.ts";
 import type { Program } from "./programs.ts";
 import { groupOf } from "./remove.ts";
 import { sharesProcesses } from "./rest.ts";
+import { runtimeId } from "./runtime-id.ts";
 import { Terminal } from "./terminal.ts";
 import type { Logging } from "./types.ts";
 import { findWatcher, parseEvents, pidName, pipeName, readExit, readText } from "./watcher.ts";
@@ -128,7 +130,7 @@ async function findPid({
 
 /** The process ID that the OCI runtime keeps with its state. */
 function statePid(host: Host, id: string): number | undefined {
-  const text = readText(`${runtimeState(host)}/${id}/status`);
+  const text = readText(`${runtimeState(host)}/${runtimeId(host, id)}/status`);
   const pid = /"pid"\s*:\s*(\d+)/.exec(text ?? "")?.[1];
   return pid === undefined ? undefined : Number(pid);
 }

@@ -4,6 +4,7 @@ import type { WatchedProcess } from "./process.ts";
 import type { Program, Programs } from "./programs.ts";
 import type { Pump } from "./pump.ts";
 import type { Spare } from "./spare.ts";
+import type { SpareRuns } from "./spare-run.ts";
 
 /** What the operations of this folder work with. */
 export interface Host {
@@ -15,6 +16,7 @@ export interface Host {
   readonly moves: GroupMoves;
   readonly filters: Filters;
   readonly spare: Spare;
+  readonly spareRuns: SpareRuns;
   /** Processes that we watch now, by the directory they have. */
   readonly running: Map<string, WatchedProcess>;
 }
@@ -28,14 +30,27 @@ export function execDirectory(host: Host, id: string, execId: string): string {
 }
 
 /** Where the OCI runtime keeps its own state: ours alone, so that engines do not meet. */
-export function runtimeState(host: Host): string {
+export function runtimeState(host: Pick<Host, "directory">): string {
   return `${host.directory}/state`;
 }
 
 /** The front of every command line of an OCI runtime. */
-export function runtimeCommand(host: Host, { argv, isCrun }: Program): [string, ...string[]] {
+export function runtimeCommand(
+  host: Pick<Host, "directory" | "cgroups">,
+  { argv, isCrun }: Program,
+): [string, ...string[]] {
   const manager = host.cgroups.roots.size === 0 ? "disabled" : "cgroupfs";
   const [program = "", ...args] = argv;
   const own = isCrun ? [`--cgroup-manager=${manager}`] : [];
   return [program, ...args, "--root", runtimeState(host), ...own];
+}
+
+/** The command line that runs a container from the directory that it is in. */
+export function runCommand(
+  host: Pick<Host, "directory" | "cgroups">,
+  program: Program,
+  { id, more }: { id: string; more: readonly string[] },
+): string[] {
+  const front = runtimeCommand(host, program);
+  return [...front, "--log", "log", "run", "--bundle", ".", ...more, id];
 }

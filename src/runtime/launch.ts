@@ -1,16 +1,18 @@
 import { closeSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { log } from "../base/mod.ts";
-import { enlargePipe, openFifo, openProcess, resizeTerminal, signalProcess } from "../sys/mod.ts";
+import { openFifo, openProcess, resizeTerminal, signalProcess } from "../sys/mod.ts";
 import type { Host } from "./host.ts";
-import { Input, pipeBytes } from "./input.ts";
+import { Input } from "./input.ts";
 import type { OomWatch } from "./oom.ts";
 import type { Output } from "./output.ts";
 import { DirectOutput } from "./output-direct.ts";
 import { LoggedOutput } from "./output-log.ts";
+import { closePipes, type OutputPipes, openOutputPipes } from "./pipes.ts";
 import { type Watch, WatchedEvents, WatchedProcess } from "./process.ts";
 import { type Program, writeRecord } from "./programs.ts";
 import { refusal } from "./refusal.ts";
 import { endRest } from "./rest.ts";
+import { giveConfig } from "./spare-run.ts";
 import { Terminal, TerminalSockets } from "./terminal.ts";
 import type { Logging } from "./types.ts";
 import { makePipes, pidName, pipeName, readText } from "./watcher.ts";
@@ -26,6 +28,8 @@ export interface LaunchPlan {
   readonly runtime: Program;
   /** Its command line, with options that say where the process ID and the terminal go. */
   readonly command: (more: readonly string[]) => readonly string[];
+  /** A spare run will do, if there is one that waits. */
+  readonly takesSpare?: boolean;
   readonly program: string;
   readonly action: "run" | "exec";
   readonly terminal: boolean;
@@ -40,40 +44,17 @@ export interface LaunchPlan {
   readonly isTransient: boolean;
 }
 
-/** Reading sides of a process's output pipes. */
-export interface OutputPipes {
-  readonly stdout: number;
-  readonly stderr: number | undefined;
-}
-
 /** Starts a process under a watcher. @throws as `Runtime.start` */
 export async function launch(host: Host, plan: LaunchPlan): Promise<WatchedProcess> {
-  const { directory, runtime } = plan;
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  writeRecord(directory, runtime);
-  const [name, text] = plan.config;
-  writeFileSync(`${directory}/${name}`, text, { mode: 0o600 });
-  makePipes(directory, plan);
-  const pipes = openOutputPipes(directory, plan.terminal);
-  const events = openFifo(`${directory}/${pipeName.events}`, "read");
+  const { directory } = plan;
+  const spare = await startSpare(host, plan);
+  if (!spare) mkdirSync(directory, { recursive: true, mode: 0o700 });
   using sockets = plan.terminal ? TerminalSockets.make(directory, "tty") : undefined;
-  const given = runtime.isCrun ? undefined : sockets?.give(plan.size);
-  const pidFile = runtime.isCrun ? pipeName.events : pidName;
-  const console = sockets && !given ? ["--console-socket", "tty"] : [];
-  const watcher = host.spare.start({
-    directory,
-    argv: plan.command(["--pid-file", pidFile, ...console]),
-    tells: runtime.isCrun,
-    device: given,
-    stdin: plan.stdin,
-    terminal: sockets,
-    oomEvent: plan.oom?.event,
-  });
-  const watch: Watch = { directory, watcher: openProcess(watcher.pid), events };
+  const started = spare ?? startWhole(host, plan, sockets);
+  const { watch, pipes } = started;
   const watched = new WatchedEvents(host.pump, watch);
   const pid = await watched.started();
-  watcher.release();
-  host.spare.prepareSoon();
+  started.release();
   if (pid === undefined) {
     if (watch.watcher !== undefined) signalProcess(watch.watcher, SIGKILL);
     watched.close();
@@ -87,6 +68,68 @@ export async function launch(host: Host, plan: LaunchPlan): Promise<WatchedProce
   // crun sets it too, but for an exec only when the process runs already.
   if (terminal && plan.size) resizeTerminal(terminal.control, plan.size);
   return join(host, { pid, watch, events: watched, pipes, terminal, plan, isNewRun: true });
+}
+
+/** A watcher that was started, and our ends of its pipes. */
+interface Started {
+  readonly watch: Watch;
+  readonly pipes: OutputPipes;
+  /** To be called once it has shown signs of life. */
+  release(): void;
+}
+
+/** Takes the runtime that waits, if there is one, and what it waits for is all that this start needs. */
+async function startSpare(host: Host, plan: LaunchPlan): Promise<Started | undefined> {
+  const { terminal, stdin, oom, directory } = plan;
+  if (!plan.takesSpare || terminal || stdin || oom?.event !== undefined) return undefined;
+  const spare = host.spareRuns.take();
+  if (!spare) return undefined;
+  const { watcher, events, pipes } = spare;
+  try {
+    await giveConfig(spare, directory, plan.config[1]);
+  } catch (error) {
+    if (watcher !== undefined) signalProcess(watcher, SIGKILL);
+    for (const file of [watcher, events]) if (file !== undefined) closeSync(file);
+    closePipes(pipes);
+    throw error;
+  }
+  return {
+    watch: { directory, watcher, events },
+    pipes,
+    release: () => host.spareRuns.prepareSoon(),
+  };
+}
+
+/** Starts a watcher in a directory that is there. */
+function startWhole(host: Host, plan: LaunchPlan, sockets: TerminalSockets | undefined): Started {
+  const { directory, runtime } = plan;
+  writeRecord(directory, runtime);
+  const [name, text] = plan.config;
+  writeFileSync(`${directory}/${name}`, text, { mode: 0o600 });
+  makePipes(directory, plan);
+  const pipes = openOutputPipes(directory, plan.terminal);
+  const events = openFifo(`${directory}/${pipeName.events}`, "read");
+  const given = runtime.isCrun ? undefined : sockets?.give(plan.size);
+  const pidFile = runtime.isCrun ? pipeName.events : pidName;
+  const console = sockets && !given ? ["--console-socket", "tty"] : [];
+  const watcher = host.spare.start({
+    directory,
+    argv: plan.command(["--pid-file", pidFile, ...console]),
+    tells: runtime.isCrun,
+    device: given,
+    stdin: plan.stdin,
+    terminal: sockets,
+    oomEvent: plan.oom?.event,
+  });
+  return {
+    watch: { directory, watcher: openProcess(watcher.pid), events },
+    pipes,
+    release: () => {
+      watcher.release();
+      host.spare.prepareSoon();
+      host.spareRuns.prepareSoon();
+    },
+  };
 }
 
 /** What is joined to a process that runs. */
@@ -156,22 +199,4 @@ function openOutput(host: Host, { pipes, terminal, plan, isNewRun }: Joint): Out
       ...(terminal && into !== undefined ? { terminal: { file: terminal.outer, into } } : {}),
     },
   );
-}
-
-/** Opens the reading sides; the pipes hold a MiB each where the host allows it. */
-export function openOutputPipes(directory: string, terminal: boolean): OutputPipes {
-  const open = (name: string) => {
-    const file = openFifo(`${directory}/${name}`, "read");
-    enlargePipe(file, pipeBytes);
-    return file;
-  };
-  return {
-    stdout: open(pipeName.stdout),
-    stderr: terminal ? undefined : open(pipeName.stderr),
-  };
-}
-
-export function closePipes({ stdout, stderr }: OutputPipes): void {
-  closeSync(stdout);
-  if (stderr !== undefined) closeSync(stderr);
 }

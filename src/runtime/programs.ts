@@ -73,6 +73,11 @@ export class Programs {
   }
 }
 
+/** Our own crun, which is always there. */
+export function isBuiltIn({ record }: Program): boolean {
+  return record === undefined;
+}
+
 const recordName = "runtime";
 
 /** Keeps with a container which runtime it has, for later daemons that may have other definitions. */

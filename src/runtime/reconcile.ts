@@ -2,11 +2,15 @@ import { rm } from "node:fs/promises";
 import { adoptExec } from "./adopt.ts";
 import { containerDirectory, type Host, runtimeState } from "./host.ts";
 import { list, remove } from "./remove.ts";
+import { runtimeId } from "./runtime-id.ts";
 
 /** As `Runtime.reconcile`. */
 export async function reconcile(host: Host, ids: ReadonlySet<string>): Promise<string[]> {
   const done: string[] = [];
-  const found = new Set([...list(`${host.directory}/run`), ...list(runtimeState(host))]);
+  const run = list(`${host.directory}/run`);
+  const known = new Set(run.map((id) => runtimeId(host, id)));
+  const states = list(runtimeState(host)).filter((name) => !known.has(name));
+  const found = new Set([...run, ...states]);
   for (const id of found) {
     if (id.startsWith(".")) continue;
     if (ids.has(id)) await takeExecs(host, id, done);

@@ -11,7 +11,8 @@ import {
 } from "../sys/mod.ts";
 import { groupPath, removeGroup } from "./groups.ts";
 import { containerDirectory, type Host, runtimeCommand, runtimeState } from "./host.ts";
-import { findWatcher, pipeName, readText } from "./watcher.ts";
+import { runtimeId } from "./runtime-id.ts";
+import { configFile, findWatcher, pipeName, readText } from "./watcher.ts";
 
 const SIGKILL = 9;
 const deleteTimeoutMs = 20_000;
@@ -21,12 +22,14 @@ const endTimeoutMs = 5_000;
 /** As `Runtime.remove`. */
 export async function remove(host: Host, id: string): Promise<void> {
   const directory = containerDirectory(host, id);
-  if (existsSync(`${runtimeState(host)}/${id}`)) {
+  const name = runtimeId(host, id);
+  const state = `${runtimeState(host)}/${name}`;
+  if (existsSync(state)) {
     const command = runtimeCommand(host, await host.programs.of(directory));
-    const argv = [...command, "delete", "--force", id] as const;
+    const argv = [...command, "delete", "--force", name] as const;
     const { exitCode, stderr } = await runAny(argv, { timeoutMs: deleteTimeoutMs });
     // Where it was just ending by itself, the runtime finds nothing more to delete.
-    const isLeft = exitCode !== 0 && existsSync(`${runtimeState(host)}/${id}`);
+    const isLeft = exitCode !== 0 && existsSync(state);
     if (isLeft) log("warn", "Cannot delete a container's state", { id, stderr });
   }
   if (!existsSync(directory)) return;
@@ -40,7 +43,7 @@ export async function remove(host: Host, id: string): Promise<void> {
 
 /** The group that a container was started in, by the configuration that it was started with. */
 export function groupOf(host: Host, id: string): string | undefined {
-  const text = readText(`${containerDirectory(host, id)}/config.json`);
+  const text = readText(`${containerDirectory(host, id)}/${configFile}`);
   if (!text) return undefined;
   try {
     const config = JSON.parse(text) as { linux?: { cgroupsPath?: string } };

@@ -12,16 +12,19 @@ import {
 import { adopt, adoptExec } from "./adopt.ts";
 import { debianProfile, Filters } from "./filters.ts";
 import { listProcesses, setFrozen } from "./groups.ts";
-import { containerDirectory, type Host, runtimeCommand } from "./host.ts";
+import { containerDirectory, type Host, runCommand, runtimeCommand } from "./host.ts";
 import { readLog } from "./log-read.ts";
-import { Programs } from "./programs.ts";
+import { isBuiltIn, type Program, Programs } from "./programs.ts";
 import { Pump } from "./pump.ts";
 import { reconcile } from "./reconcile.ts";
 import { groupOf, remove } from "./remove.ts";
+import { runtimeId } from "./runtime-id.ts";
 import { Spare } from "./spare.ts";
+import { SpareRuns } from "./spare-run.ts";
 import { exec, start } from "./start.ts";
 import type { Resources, Runtime } from "./types.ts";
 import { readUsage } from "./usage.ts";
+import { pipeName } from "./watcher.ts";
 
 const updateTimeoutMs = 10_000;
 
@@ -44,7 +47,7 @@ export interface RuntimeOptions {
 export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { directory, program = "crun", seccompProfile = debianProfile } = options;
   const programs = new Programs(options.programs ?? {});
-  await programs.get(program);
+  const usual = await programs.get(program);
   const cgroups = isNamespaced ? noCgroups : findCgroups();
   if (!cgroups) {
     throw new Failure("unsupported", "Cannot run containers: no control groups are mounted");
@@ -66,9 +69,18 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     moves,
     filters,
     spare,
+    spareRuns: spareRuns(directory, cgroups, usual),
     running: new Map(),
   };
+  host.spareRuns.prepare();
   return runtimeOf(host, program);
+}
+
+/** Others than the built-in one have their ways, and do without. */
+function spareRuns(directory: string, cgroups: Host["cgroups"], usual: Program): SpareRuns {
+  const more = ["--pid-file", pipeName.events];
+  const command = (id: string) => runCommand({ directory, cgroups }, usual, { id, more });
+  return new SpareRuns(directory, isBuiltIn(usual) ? command : undefined);
 }
 
 function runtimeOf(host: Host, program: string): Runtime {
@@ -97,6 +109,7 @@ function runtimeOf(host: Host, program: string): Runtime {
       await Promise.all([...host.running.values()].map((one) => one.leave()));
       host.running.clear();
       host.spare.close();
+      host.spareRuns.close();
       await host.pump.close();
       host.programs.close();
     },
@@ -113,7 +126,8 @@ async function update(
   const isUnlimited = pids !== undefined && pids.limit < 0;
   const limits = pids && !isUnlimited ? { ...others, pids } : others;
   const program = await host.programs.of(containerDirectory(host, id));
-  const argv = [...runtimeCommand(host, program), "update", "--resources", "-", id] as const;
+  const name = runtimeId(host, id);
+  const argv = [...runtimeCommand(host, program), "update", "--resources", "-", name] as const;
   const { exitCode, stderr } = await runAny(argv, {
     input: JSON.stringify(limits),
     timeoutMs: updateTimeoutMs,

@@ -1,7 +1,9 @@
-import { closeSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { makeFifo, openFifo, writeAvailable } from "../sys/mod.ts";
-import { startShell, startWatcher, type WatchPlan, watchText } from "./watcher.ts";
+import { configFile, startShell, startWatcher, type WatchPlan, watchText } from "./watcher.ts";
 
+/** What the names of spare ones begin with, below the runtime's directory. */
+export const sparePrefix = "spare-";
 const refillMs = 10;
 const script = 'read -r d <"$1" && cd "$d" && . ./watch';
 
@@ -33,13 +35,14 @@ export class Spare {
     this.#directory = directory;
   }
 
-  /** Ends shells that waited for an earlier daemon, and had not got as far as to see its end. */
+  /** Ends what waited for an earlier daemon, and had not got as far as to see its end. */
   removeOld(): void {
     for (const name of readdirSync(this.#directory)) {
-      if (!name.startsWith("spare-")) continue;
+      if (!name.startsWith(sparePrefix)) continue;
       const path = `${this.#directory}/${name}`;
-      closeSync(openFifo(path, "both"));
-      rmSync(path, { force: true });
+      const pipe = statSync(path).isFIFO() ? path : `${path}/${configFile}`;
+      if (statSync(pipe, { throwIfNoEntry: false })?.isFIFO()) closeSync(openFifo(pipe, "both"));
+      rmSync(path, { recursive: true, force: true });
     }
   }
 
@@ -55,7 +58,7 @@ export class Spare {
   /** Makes one ready, unless one is. */
   prepare(): void {
     if (this.#ready || this.#isClosed) return;
-    const path = `${this.#directory}/spare-${process.pid}-${++this.#count}`;
+    const path = `${this.#directory}/${sparePrefix}${process.pid}-${++this.#count}`;
     rmSync(path, { force: true });
     makeFifo(path);
     const pipe = openFifo(path, "both");

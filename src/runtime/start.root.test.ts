@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
 import {
   bundleSpec,
@@ -133,6 +133,23 @@ test("start() gives a user who is not root no capability, and reads his own pipe
   expect(text).toContain("uid=1000 gid=1000 groups=4");
   expect(text).toContain("CapEff:\t0000000000000000");
   expect(text).toContain("again");
+});
+
+test("start() and exec() run under the profile alone, though the runtime is given its compiled form", async () => {
+  const syscalls = [{ names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO" }];
+  const seccomp = JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", syscalls });
+  const what = "exec 2>&1; mkdir /tmp/denied; touch /tmp/let && grep Seccomp: /proc/self/status";
+  const spec = sh(`${what}; sleep 1000`, { seccomp });
+  const running = await runtime.start(spec, { stdin: false, logging: { kind: "none" } });
+  const exec = await runtime.exec(spec.id, "e", processSpec(["sh", "-c", what]), { stdin: false });
+  const said =
+    "mkdir: can't create directory '/tmp/denied': Operation not permitted\nSeccomp:\t2\n";
+  expect((await outcomeOf(exec)).text).toBe(said);
+  const config = readFileSync(`${laboratory.directory}/run/run/${spec.id}/config.json`, "utf8");
+  expect(config).not.toContain("mkdirat");
+  running.signal(9);
+  expect((await outcomeOf(running)).text).toBe(said);
+  await runtime.remove(spec.id);
 });
 
 test("start() with privileged gives all devices and capabilities, and nothing is masked", async () => {

@@ -2,13 +2,22 @@ import { existsSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
 import { bundleConfig, processConfig } from "./bundle.ts";
 import { groupPath } from "./groups.ts";
-import { containerDirectory, execDirectory, type Host, runtimeCommand } from "./host.ts";
+import {
+  containerDirectory,
+  execDirectory,
+  type Host,
+  runCommand,
+  runtimeCommand,
+} from "./host.ts";
 import { listHostDevices } from "./host-devices.ts";
 import { launch } from "./launch.ts";
 import { watchOom } from "./oom.ts";
+import { isBuiltIn, type Program } from "./programs.ts";
 import { remove } from "./remove.ts";
+import { runtimeId } from "./runtime-id.ts";
 import { filterAnnotation } from "./seccomp-filter.ts";
 import type { BundleSpec, ProcessSpec, RunningProcess, StartOptions } from "./types.ts";
+import { configFile } from "./watcher.ts";
 
 const initPrograms = ["/usr/bin/catatonit", "/usr/bin/tini-static", "/usr/bin/docker-init"];
 type Size = { readonly rows: number; readonly columns: number };
@@ -28,17 +37,16 @@ export async function start(
   }
   const runtime = await host.programs.get(spec.runtime ?? "crun");
   const path = groupPath(host.cgroups, spec.cgroupParent, spec.id);
-  const config = await configText(host, spec, { path, size: options.size });
+  const config = await configText(host, spec, { path, runtime, size: options.size });
   const isLimited = (spec.resources.memory?.limit ?? 0) > 0;
   const oom = isLimited ? watchOom(host.pump, host.cgroups, { path }) : undefined;
   return await launch(host, {
     directory,
-    config: ["config.json", config],
+    config: [configFile, config],
     runtime,
-    command: (more) => [
-      ...runtimeCommand(host, runtime),
-      ...["--log", "log", "run", "--bundle", ".", ...more, spec.id],
-    ],
+    command: (more) => runCommand(host, runtime, { id: spec.id, more }),
+    // Hooks are told the runtime's ID of the container: it shall be the container's own.
+    takesSpare: isBuiltIn(runtime) && Object.keys(spec.hooks ?? {}).length === 0,
     program: spec.process.args[0] ?? "",
     action: "run",
     terminal: spec.process.terminal,
@@ -51,10 +59,16 @@ export async function start(
   });
 }
 
+/**
+ * Stands for the profile where its compiled form is there: crun takes that, and would read the 8 KB for
+ * nothing, at each start and each exec. One that did not know of it would let nothing run.
+ */
+const nothingAllowed = { defaultAction: "SCMP_ACT_KILL_PROCESS", architectures: [], syscalls: [] };
+
 async function configText(
   host: Host,
   spec: BundleSpec,
-  { path, size }: { path: string; size: Size | undefined },
+  { path, runtime, size }: { path: string; runtime: Program; size: Size | undefined },
 ): Promise<string> {
   const filter = await host.filters.get(spec.seccomp, spec.process.capabilities);
   const hostDevices = spec.privileged ? await listHostDevices() : [];
@@ -68,7 +82,8 @@ async function configText(
   const withFilter = program
     ? { ...spec, annotations: { ...spec.annotations, [filterAnnotation]: program } }
     : spec;
-  const parts = { seccomp: filter?.profile, cgroupsPath: path, initPath, hostDevices };
+  const seccomp = program && isBuiltIn(runtime) ? nothingAllowed : filter?.profile;
+  const parts = { seccomp, cgroupsPath: path, initPath, hostDevices };
   const config = bundleConfig(withFilter, parts) as { process: object };
   return JSON.stringify({ ...config, process: { ...config.process, ...consoleSize(size) } });
 }
@@ -89,7 +104,7 @@ export async function exec(
     runtime,
     command: (more) => [
       ...runtimeCommand(host, runtime),
-      ...["--log", "log", "exec", "--process", "process.json", ...more, id],
+      ...["--log", "log", "exec", "--process", "process.json", ...more, runtimeId(host, id)],
     ],
     program: process.args[0] ?? "",
     action: "exec",

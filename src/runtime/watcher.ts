@@ -1,4 +1,4 @@
-import { openSync, readFileSync } from "node:fs";
+import { constants, openSync, readFileSync } from "node:fs";
 import { readlink } from "node:fs/promises";
 import { errnoOf, makeFifo } from "../sys/mod.ts";
 
@@ -40,6 +40,9 @@ export const pipeName = {
 /** Where an OCI runtime writes the process ID that cannot write it into a pipe. */
 export const pidName = "pid";
 
+/** What the OCI runtime reads. A spare one has a FIFO of this name, until a start puts a file there. */
+export const configFile = "config.json";
+
 /** Makes the pipes that a process needs. */
 export function makePipes(
   directory: string,
@@ -65,8 +68,10 @@ export function makePipes(
  * An OCI runtime that replaces the file it writes the process ID into (`runc`) cannot tell it by a pipe:
  * another shell looks for the file. And where a runtime in the foreground gives nobody its terminal, it
  * gets one of ours, as the terminal of this session, so that it hears of a new size.
+ *
+ * A spare one ends with the daemon that it waits for: nothing was started.
  */
-export function watchScript({ stdin, terminal, tells, device }: ScriptPlan): string {
+export function watchScript({ stdin, terminal, tells, device, isSpare }: ScriptPlan): string {
   const closed = "6>&- 7>&- 8>&-";
   const lines = ["echo $$ >watcher", "exec 6<>out 8<>events"];
   if (!tells) lines.push(`(${telling}) </dev/null 3>&- 4>&- 5>&- 6>&- & t=$!`);
@@ -81,6 +86,8 @@ export function watchScript({ stdin, terminal, tells, device }: ScriptPlan): str
     lines.push(`(exec "$@" ${stdin ? "<&5 5<&-" : "</dev/null"} >out 2>err ${closed})`);
   }
   lines.push("c=$?");
+  // The runtime opens its log when it has read its configuration.
+  if (isSpare) lines.push(`[ -f ${configFile} ] && [ -e log ] || exit`);
   if (!tells) lines.push(": >over", "wait $t");
   if (stdin && !terminal) lines.push("kill $h");
   lines.push("echo $c >exit", 'echo "exit $c" >&8', "read -r x <>done");
@@ -89,6 +96,7 @@ export function watchScript({ stdin, terminal, tells, device }: ScriptPlan): str
 
 interface ScriptPlan extends Pick<WatchPlan, "stdin" | "tells" | "device"> {
   readonly terminal: boolean;
+  readonly isSpare?: boolean;
 }
 
 const telling = `while [ -e watcher ] && [ ! -s ${pidName} ] && [ ! -e over ]; do sleep 0.01; done
@@ -156,10 +164,13 @@ export async function findWatcher(directory: string): Promise<number | undefined
   }
 }
 
-/** The text of a small file, or undefined where there is none. */
+/** The text of a small file, or undefined where there is none. A FIFO without a writer has none in it. */
 export function readText(path: string): string | undefined {
   try {
-    return readFileSync(path, "utf8");
+    return readFileSync(path, {
+      encoding: "utf8",
+      flag: constants.O_RDONLY | constants.O_NONBLOCK,
+    });
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined;
     throw error;
