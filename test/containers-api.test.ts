@@ -157,6 +157,26 @@ describe.skipIf(whyNot !== undefined)(
       expect(pruned.stdout).toContain(`Deleted Containers:\n${id}`);
     });
 
+    test("image, volume and network prune --dry-run remove nothing", async () => {
+      const build = { input: "FROM scratch\nLABEL dry=1\n" };
+      await engine.ok(["build", "-q", "-t", "dry:1", "-"], build);
+      await engine.ok(["volume", "create", "--label", "dry", "dryvolume"]);
+      await engine.ok(["network", "create", "--label", "dry", "drynetwork"]);
+      const cases: [argv: string[], preview: string, pruned: string][] = [
+        [["image", "prune", "-a"], "Would delete images:\nuntagged: dry:1", "untagged: dry:1"],
+        [["volume", "prune", "-a"], "Would delete volumes:\ndryvolume", "dryvolume"],
+        [["network", "prune"], "Would delete networks:\ndrynetwork", "drynetwork"],
+      ];
+      for (const [argv, preview, pruned] of cases) {
+        const wish = [...argv, "--filter", argv[0] === "image" ? "label=dry=1" : "label=dry"];
+        for (let round = 0; round < 2; round++) {
+          expect((await engine.lading([...wish, "--dry-run"])).stdout).toContain(preview);
+        }
+        expect((await engine.lading([...wish, "-f"])).stdout).toContain(pruned);
+        expect((await engine.lading([...wish, "--dry-run"])).stdout).not.toContain("Would delete");
+      }
+    });
+
     test("system prune --dry-run sees what would be free without the containers", async () => {
       const id = await engine.ok(["create", "--label", "sys", "-v", "/data", "busybox", "true"]);
       const volume = await engine.ok(["inspect", "-f", "{{(index .Mounts 0).Name}}", id]);

@@ -288,7 +288,7 @@ describe.skipIf(whyNot !== undefined)(`run${whyNot ? ` (skipped: ${whyNot})` : "
     const short = new Map(known.map(([, letter, name]) => [letter ?? "", name!]));
     const here = [...readFileSync(import.meta.path, "utf8").matchAll(/"(--?[a-z0-9-]+)"/gi)];
     const seen = new Set(here.map(([, flag]) => short.get(flag!) ?? flag!.replace(/^--/, "")));
-    // In terminal.test.ts and containers.test.ts; of `link-local-ip` nothing is made of yet.
+    // In terminal.test.ts, containers.test.ts and wishes.test.ts.
     const elsewhere = ["detach-keys", "sig-proxy", "link", "link-local-ip", ...rates];
     const forgotten = known.map(([, , name]) => name!).filter((name) => !seen.has(name));
     expect(forgotten.filter((name) => !elsewhere.includes(name))).toEqual([]);

@@ -1,8 +1,9 @@
 import type { PrunedRecord } from "../api/schema.ts";
+import { Failure } from "../base/mod.ts";
 import { alignColumns } from "./columns.ts";
 import { defineCommand } from "./command.ts";
-import { confirm, pruneFlags } from "./confirm.ts";
-import { engineOf } from "./engine.ts";
+import { mayPrune, pruneFlags } from "./confirm.ts";
+import { type Client, engineOf } from "./engine.ts";
 import { humanSize } from "./human.ts";
 import { parseFilters } from "./key-values.ts";
 import { print } from "./output.ts";
@@ -16,7 +17,6 @@ export const command = defineCommand({
     "reserved-space": { kind: "bytes", about: "Keep this much, whatever else is said" },
     "max-used-space": { kind: "bytes", about: "Keep at most this much" },
     "min-free-space": { kind: "bytes", about: "Remove until this much of the disk is free" },
-    "dry-run": { kind: "bool", about: "Only say what would be removed" },
     explain: { kind: "bool", about: "Say of each what it is, what it cost and when it was used" },
   },
   arguments: { min: 0, max: 0 },
@@ -24,15 +24,17 @@ export const command = defineCommand({
     const warning = flags.all
       ? "This will remove all build cache."
       : "This will remove all dangling build cache.";
+    if (!(await mayPrune(flags, warning))) return 0;
     const isDry = flags["dry-run"];
-    if (!flags.force && !isDry && !(await confirm(warning))) return 0;
+    const engine = engineOf(globals);
+    if (isDry) await requirePreview(engine);
     const bounds = ["keep-storage", "reserved-space", "max-used-space", "min-free-space"] as const;
     const given = bounds.filter((name) => flags[name] > 0).map((name) => [name, flags[name]]);
     const {
       CachesDeleted,
       SpaceReclaimed,
       Records = [],
-    } = await engineOf(globals).images.pruneBuilds({
+    } = await engine.images.pruneBuilds({
       all: flags.all,
       filters: parseFilters(flags.filter),
       ...Object.fromEntries(given),
@@ -49,6 +51,19 @@ export const command = defineCommand({
     return 0;
   },
 });
+
+/** Docker's engine overlooks what it does not know of a build prune, and would remove at once. */
+async function requirePreview({ system }: Client): Promise<void> {
+  const { Platform } = await system.version();
+  if (Platform?.Name === "Lading") return;
+  throw new Failure(
+    "unsupported",
+    "Cannot preview: this engine is not Lading's, and would remove",
+    {
+      hint: "Nothing was removed",
+    },
+  );
+}
 
 /** One line each, the least valuable first. */
 function explained(records: readonly PrunedRecord[]): string[] {

@@ -1,8 +1,7 @@
 import { defineCommand } from "./command.ts";
-import { confirm, pruneFlags } from "./confirm.ts";
+import { mayPrune, pruneFilters, pruneFlags } from "./confirm.ts";
 import { engineOf } from "./engine.ts";
 import { humanSize } from "./human.ts";
-import { parseFilters } from "./key-values.ts";
 import { print } from "./output.ts";
 
 export const command = defineCommand({
@@ -13,15 +12,17 @@ export const command = defineCommand({
   },
   arguments: { min: 0, max: 0 },
   async run({ flags, globals }) {
-    const filters = { ...parseFilters(flags.filter), dangling: [flags.all ? "false" : "true"] };
+    const filters = { ...pruneFilters(flags), dangling: [flags.all ? "false" : "true"] };
     const warning = flags.all
       ? "This will remove all images without at least one container associated to them."
       : "This will remove all dangling images.";
-    if (!flags.force && !(await confirm(warning))) return 0;
+    if (!(await mayPrune(flags, warning))) return 0;
     const { ImagesDeleted, SpaceReclaimed } = await engineOf(globals).images.prune(filters);
-    if (ImagesDeleted?.length)
-      print(`Deleted Images:\n${ImagesDeleted.map(removalText).join("\n")}\n`);
-    print(`Total reclaimed space: ${humanSize(SpaceReclaimed, 4)}`);
+    const isDry = flags["dry-run"];
+    const title = isDry ? "Would delete images" : "Deleted Images";
+    if (ImagesDeleted?.length) print(`${title}:\n${ImagesDeleted.map(removalText).join("\n")}\n`);
+    // What images free is known only once they are gone.
+    if (!isDry) print(`Total reclaimed space: ${humanSize(SpaceReclaimed, 4)}`);
     return 0;
   },
 });

@@ -1,7 +1,6 @@
 import { defineCommand } from "./command.ts";
-import { confirm, pruneFlags } from "./confirm.ts";
+import { mayPrune, pruneFilters, pruneFlags } from "./confirm.ts";
 import { engineOf } from "./engine.ts";
-import { parseFilters } from "./key-values.ts";
 import { print } from "./output.ts";
 
 export const command = defineCommand({
@@ -9,11 +8,11 @@ export const command = defineCommand({
   flags: pruneFlags,
   arguments: { min: 0, max: 0 },
   async run({ flags, globals }) {
-    const filters = parseFilters(flags.filter);
     const warning = "This will remove all custom networks not used by at least one container.";
-    if (!flags.force && !(await confirm(warning))) return 0;
-    const { NetworksDeleted } = await engineOf(globals).networks.prune(filters);
-    if (NetworksDeleted?.length) print(`Deleted Networks:\n${NetworksDeleted.join("\n")}\n`);
+    if (!(await mayPrune(flags, warning))) return 0;
+    const { NetworksDeleted } = await engineOf(globals).networks.prune(pruneFilters(flags));
+    const title = flags["dry-run"] ? "Would delete networks" : "Deleted Networks";
+    if (NetworksDeleted?.length) print(`${title}:\n${NetworksDeleted.join("\n")}\n`);
     return 0;
   },
 });

@@ -1,6 +1,6 @@
 import { Failure } from "../base/mod.ts";
 import { defineCommand } from "./command.ts";
-import { confirm, pruneFlags } from "./confirm.ts";
+import { mayPrune, pruneFlags } from "./confirm.ts";
 import { engineOf } from "./engine.ts";
 import { humanSize } from "./human.ts";
 import { removalText } from "./image-prune.ts";
@@ -17,7 +17,6 @@ export const command = defineCommand({
       about: "Remove all images that no container uses, named ones too",
     },
     volumes: { kind: "bool", about: "Remove anonymous volumes too" },
-    "dry-run": { kind: "bool", about: "Only say what would be removed" },
   },
   arguments: { min: 0, max: 0 },
   async run({ flags, globals }) {
@@ -35,8 +34,8 @@ export const command = defineCommand({
       flags.all ? "all build cache" : "unused build cache",
     ];
     const warning = `This will remove:\n${what.map((each) => `  - ${each}\n`).join("")}`;
+    if (!(await mayPrune(flags, warning))) return 0;
     const isDry = flags["dry-run"];
-    if (!flags.force && !isDry && !(await confirm(warning))) return 0;
     const engine = engineOf(globals);
     let reclaimed = 0;
     const verb = isDry ? "Would delete" : "Deleted";

@@ -1,8 +1,7 @@
 import { defineCommand } from "./command.ts";
-import { confirm, pruneFlags } from "./confirm.ts";
+import { mayPrune, pruneFilters, pruneFlags } from "./confirm.ts";
 import { engineOf } from "./engine.ts";
 import { humanSize } from "./human.ts";
-import { parseFilters } from "./key-values.ts";
 import { print } from "./output.ts";
 
 export const command = defineCommand({
@@ -13,13 +12,15 @@ export const command = defineCommand({
   },
   arguments: { min: 0, max: 0 },
   async run({ flags, globals }) {
-    const filters = { ...parseFilters(flags.filter), ...(flags.all ? { all: ["true"] } : {}) };
+    const filters = { ...pruneFilters(flags), ...(flags.all ? { all: ["true"] } : {}) };
     const which = flags.all ? "local" : "anonymous local";
     const warning = `This will remove ${which} volumes not used by at least one container.`;
-    if (!flags.force && !(await confirm(warning))) return 0;
+    if (!(await mayPrune(flags, warning))) return 0;
     const { VolumesDeleted, SpaceReclaimed } = await engineOf(globals).volumes.prune(filters);
-    if (VolumesDeleted?.length) print(`Deleted Volumes:\n${VolumesDeleted.join("\n")}\n`);
-    print(`Total reclaimed space: ${humanSize(SpaceReclaimed, 4)}`);
+    const isDry = flags["dry-run"];
+    const title = isDry ? "Would delete volumes" : "Deleted Volumes";
+    if (VolumesDeleted?.length) print(`${title}:\n${VolumesDeleted.join("\n")}\n`);
+    print(`${isDry ? "Would reclaim" : "Total reclaimed space"}: ${humanSize(SpaceReclaimed, 4)}`);
     return 0;
   },
 });

@@ -5,6 +5,7 @@ import type { Core } from "./core.ts";
 import { parseDetachKeys } from "./detach-keys.ts";
 import { checkEnvironment } from "./environment.ts";
 import type { ExecEntry } from "./exec-table.ts";
+import { linkEnvironmentNow } from "./links.ts";
 import { makeId } from "./names.ts";
 import { addedProcess } from "./process.ts";
 import { requireLive } from "./stop.ts";
@@ -83,7 +84,10 @@ export async function launchExec(
   tell(core, container, entry, "exec_start");
   const startedMs = Date.now();
   try {
-    const spec = addedProcess(container, entry.request, `/proc/${live.process.pid}/root`);
+    const spec = addedProcess(container, entry.request, {
+      root: `/proc/${live.process.pid}/root`,
+      linkEnv: linkEnvironmentNow(core, container),
+    });
     entry.launching = core.runtime.exec(container.id, entry.id, spec, {
       stdin,
       ...(size ? { size } : {}),

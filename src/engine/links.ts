@@ -45,6 +45,19 @@ export function linkEnvironment(core: Core, container: Container): string[] {
   return linksOf(core, container).flatMap((link) => variablesOf(link, container.name));
 }
 
+/** The same for a process that is added later: of those that run by then. */
+export function linkEnvironmentNow(core: Core, container: Container): string[] {
+  const { hostConfig } = container;
+  return (hostConfig.Links ?? []).flatMap((link) => {
+    try {
+      return linkEnvironment(core, { ...container, hostConfig: { ...hostConfig, Links: [link] } });
+    } catch (error) {
+      if (error instanceof Failure) return []; // it is down, or gone
+      throw error;
+    }
+  });
+}
+
 type Port = { readonly port: number; readonly protocol: string };
 
 /** Docker's names: `DB_PORT_5432_TCP_ADDR`, `DB_NAME`, `DB_ENV_…`. */

@@ -4,7 +4,7 @@ import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
 import { closeFile, errnoOf, findAt, open, readLinkAt, type Stat } from "../sys/mod.ts";
 import type { Core } from "./core.ts";
-import { findInRoot, withRoot } from "./rootfs.ts";
+import { findInRoot, makeDirectory, withRoot } from "./rootfs.ts";
 import type { Container } from "./types.ts";
 
 /** A directory of the host that a part of a container's tree is. */
@@ -50,7 +50,23 @@ export async function partsOf(core: Core, { id }: Container): Promise<Part[]> {
     const prefix = plan.subpath === "" ? "" : `/${plan.subpath}`;
     return [{ target, source: await core.volumes.mount(plan.name, id), prefix }];
   });
-  return [root, ...(await Promise.all(above)).flat()];
+  const parts = (await Promise.all(above)).flat();
+  makeWays(root, parts);
+  return [root, ...parts];
+}
+
+/** Makes the folders that a first start would make: before it, the way to a volume may lead nowhere. */
+function makeWays(root: Part, parts: readonly Part[]): void {
+  for (const { target, prefix } of parts) {
+    if (parts.some((other) => target.startsWith(`${other.target}/`))) continue;
+    const folder = prefix === "" ? target : posix.dirname(target);
+    try {
+      makeDirectory(root.source, folder);
+    } catch (error) {
+      // The image has a file on the way: a start will say so, and other files can be had until then.
+      if (!["ENOTDIR", "EEXIST", "ELOOP", "ENOENT"].includes(errnoOf(error) ?? "")) throw error;
+    }
+  }
 }
 
 /** Of a file, its folder with the file as the beginning; none when the source is gone. */

@@ -43,7 +43,11 @@ export function firstProcess(container: Container, root: string, extras: Extras)
 }
 
 /** One more process, that `exec` adds to a running container. */
-export function addedProcess(container: Container, request: ExecRequest, root: string) {
+export function addedProcess(
+  container: Container,
+  request: ExecRequest,
+  { root, linkEnv }: { readonly root: string; readonly linkEnv: readonly string[] },
+) {
   const { config, hostConfig } = container;
   const spec = request.user || config.User || "";
   const { user, home } = lookUp(root, spec, hostConfig.GroupAdd);
@@ -54,7 +58,7 @@ export function addedProcess(container: Container, request: ExecRequest, root: s
       hostname: config.Hostname,
       terminal: request.tty,
       home,
-      layers: [config.Env, request.env],
+      layers: [linkEnv, config.Env, request.env],
     }),
     cwd: request.workingDir || config.WorkingDir || "/",
     user,

@@ -37,7 +37,10 @@ export function verify(config: ContainerConfig, hostConfig: HostConfig): void {
   if (!/^(|none|private|shareable|host|container:.+)$/.test(hostConfig.IpcMode)) {
     throw bad(`Invalid IPC mode: ${hostConfig.IpcMode.slice(0, 100)}`);
   }
-  if (Object.keys(hostConfig.StorageOpt ?? {}).length > 0) {
+  const storageOptions = Object.keys(hostConfig.StorageOpt ?? {});
+  const unknown = storageOptions.find((name) => name !== "size");
+  if (unknown !== undefined) throw bad(`Unknown option ${unknown.slice(0, 100)}`);
+  if (storageOptions.length > 0) {
     throw bad("--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
   }
   checkDeviceRequests(hostConfig.DeviceRequests);

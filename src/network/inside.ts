@@ -43,7 +43,8 @@ export function setUpInside(
       const name = endpoint.interfaceName;
       indexes.set(endpoint, interfaceIndex(name));
       // As Docker: no link-local address where the network has no IPv6.
-      if (!endpoint.address6) writeIfThere(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, "1");
+      const hasIPv6 = [endpoint.address6, ...(endpoint.linkLocal ?? [])].some(isIPv6);
+      if (!hasIPv6) writeIfThere(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, "1");
     }
     for (const [key, value] of Object.entries(sysctl)) writeSysctl(key, value);
     for (const endpoint of endpoints) {
@@ -99,9 +100,11 @@ export function endpointSettings(
   });
 }
 
+const isIPv6 = (text: string | undefined) => text?.includes(":") ?? false;
+
 /** Before anything is in the kernel, every address that an endpoint has. */
 function addressesOf({ address, prefix, address6, prefix6, linkLocal = [] }: Endpoint) {
-  const local = linkLocal.map((text) => ({ text, prefix: text.includes(":") ? 64 : 16 }));
+  const local = linkLocal.map((text) => ({ text, prefix: isIPv6(text) ? 64 : 16 }));
   const own = [
     { text: address, prefix },
     { text: address6, prefix: prefix6 },

@@ -102,7 +102,13 @@ function hasGateway(network: Network, family: 4 | 6): boolean {
 }
 
 function checkWishes({ ipv4, ipv6, linkLocal = [] }: EndpointSpec, network: Network): void {
-  for (const text of linkLocal) parseAddress(text, "link-local IP address");
+  for (const text of linkLocal) {
+    parseAddress(text, "link-local IP address");
+    if (/^(169\.254\.|fe[89ab])/i.test(text)) continue;
+    throw new Failure("invalid", `invalid link-local IP address: ${text}`, {
+      hint: "It is one of 169.254.0.0/16 or fe80::/10",
+    });
+  }
   if ((ipv4 || ipv6) && network.predefined) {
     const reason = "user specified IP address is supported on user defined networks only";
     throw new Failure("invalid", reason, { hint: "Create a network with a subnet first" });
