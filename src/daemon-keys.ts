@@ -88,6 +88,11 @@ const used: readonly DaemonKey[] = [
     about: "A name for an OCI runtime: NAME=PATH",
   },
   {
+    flag: "userns-remap",
+    kind: "text",
+    about: "Containers in user namespaces: default, USER, USER:GROUP or UID:GID",
+  },
+  {
     flag: "seccomp-profile",
     kind: "text",
     about: "Default seccomp profile (default that of Debian's containers-common)",
@@ -280,7 +285,6 @@ const refused: readonly DaemonKey[] = (
     ["default-gateway-v6", "text", "the gateway of the default network is its bridge"],
     ["host-gateway-ips", "list", "host-gateway is the bridge's address", "host-gateway-ip"],
     ["cdi-spec-dirs", "list", "specifications are read from /etc/cdi and /run/cdi", "cdi-spec-dir"],
-    ["userns-remap", "text", "containers run in the host's user namespace"],
     ["rootless", "switch", "this daemon takes root"],
     ["exec-opts", "list", "control groups are always managed by cgroupfs", "exec-opt"],
     ["storage-opts", "list", "the storage driver has no options", "storage-opt"],

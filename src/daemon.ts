@@ -40,6 +40,7 @@ import {
 import { openRuntime } from "./runtime/mod.ts";
 import { openSnapshotStore } from "./snapshot/mod.ts";
 import { isNamespaced } from "./sys/mod.ts";
+import { openUsers } from "./userns.ts";
 import { openVolumeStore } from "./volume/mod.ts";
 
 /** `lading daemon`: runs until it is told to end, and returns the exit code. */
@@ -95,7 +96,7 @@ async function serve(current: Current, argv: readonly string[]): Promise<void> {
   const ending = endSignal();
   const database = openDatabase(`${options.dataRoot}/lading.db`);
   const registries = readRegistries(options);
-  const { transfers, ...stores } = await openStores(current, database, registries);
+  const { transfers, users, ...stores } = await openStores(current, database, registries);
   const { engine, builder, networks, runtime } = stores;
   for (const line of [...(await builder.reconcile()), ...(await engine.reconcile())]) {
     log("info", line);
@@ -139,6 +140,7 @@ async function serve(current: Current, argv: readonly string[]): Promise<void> {
   await engine.close();
   await networks.shutdown();
   await runtime.close();
+  users.close();
   if (isIdle) await forgetCgroupView(options.execRoot);
   if (isIdle) leaveNamespaces();
   database.close();
@@ -170,6 +172,7 @@ function infoOf(current: Current, id: string, registries: () => RegistriesInfo):
     settings: () => ({
       liveRestore: current.options.liveRestore,
       debug: current.options.logLevel === "debug",
+      isRemapped: options.usernsRemap !== undefined,
       labels: current.options.labels,
       logDriver: current.options.containers.logDriver ?? "json-file",
     }),
@@ -237,6 +240,7 @@ async function openStores(
       defaultBridge: options.defaultBridge,
     }),
   ]);
+  const users = await openUsers(options.usernsRemap, options);
   const volumes = await openVolumeStore({ ...at("volume"), plugins });
   const { images, transfers } = await openImages({
     ...at("image"),
@@ -251,6 +255,7 @@ async function openStores(
     ...joined,
     pull: pullForBuild(transfers),
     cacheBytesMax: options.buildCacheBytesMax,
+    remap: () => users.of(""),
     ...pushForBuild(transfers),
   });
   const engine = await openEngine({
@@ -259,6 +264,7 @@ async function openStores(
     volumes,
     runtimeName: options.runtime,
     runtimeNames: Object.keys(options.runtimes),
+    users,
     defaults: () => current.options.containers,
   });
   return {
@@ -268,6 +274,7 @@ async function openStores(
     builder,
     engine,
     transfers,
+    users,
     registries: registriesOf(transfers),
   };
 }

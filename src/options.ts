@@ -26,6 +26,8 @@ export interface DaemonOptions {
   readonly runtime: string;
   readonly runtimes: Readonly<Record<string, RuntimeProgram>>;
   readonly seccompProfile: string | undefined;
+  /** Whose subordinate IDs containers' users are; undefined: they are the host's. */
+  readonly usernsRemap: string | undefined;
   readonly dns: readonly string[];
   /** Whether the host's rules for what comes in decide about published ports. */
   readonly firewall: "publish" | "respect";
@@ -218,7 +220,12 @@ function parseRuntimes(values: Values) {
     runtimes[name] = runtimeOf(path);
   }
   runtimes[asked] ??= { path: asked };
-  return { runtime: asked, runtimes, seccompProfile: values.text("seccomp-profile") };
+  return {
+    runtime: asked,
+    runtimes,
+    seccompProfile: values.text("seccomp-profile"),
+    usernsRemap: values.text("userns-remap"),
+  };
 }
 
 /** A path, or a list of a path and arguments, which only the file can say. */

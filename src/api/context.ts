@@ -42,6 +42,8 @@ export interface EngineSettings {
   readonly debug: boolean;
   readonly labels: readonly string[];
   readonly logDriver: string;
+  /** Containers run in user namespaces. */
+  readonly isRemapped: boolean;
 }
 
 /** What `GET /info` tells of registries. */

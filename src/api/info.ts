@@ -120,6 +120,7 @@ export function systemInfo(context: Context): SystemInfo {
     InitCommit: { ID: "" },
     SecurityOptions: [
       "name=seccomp,profile=builtin",
+      ...(settings?.isRemapped ? ["name=userns"] : []),
       ...(isNamespaced ? ["name=rootless"] : []),
       "name=cgroupns",
     ],

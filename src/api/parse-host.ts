@@ -59,7 +59,7 @@ function parseNamespaces(host: Fields) {
     Cgroup: host.text("Cgroup") ?? "",
     PidMode: host.text("PidMode") ?? "",
     UTSMode: host.word("UTSMode", ["", "host"]) ?? "",
-    UsernsMode: host.word("UsernsMode", ["", "host"]) ?? "",
+    UsernsMode: host.word("UsernsMode", ["", "host", "private"]) ?? "",
     Isolation: isolationOf(host),
   };
 }

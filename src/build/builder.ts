@@ -56,6 +56,8 @@ export interface BuilderOptions {
   readonly forgetIndex?: (id: Digest) => void;
   /** The cache is pruned to this after each build. */
   readonly cacheBytesMax?: number;
+  /** The users of RUN's processes; undefined, and by default: the host's. */
+  readonly remap?: Tools["remap"];
 }
 
 /** Builds that run at once; more wait. */
@@ -76,6 +78,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     snapshots,
     runtime,
     networks,
+    remap: options.remap ?? (async () => undefined),
     pull,
     cache,
     records: new StepRecords(database),

@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
-import type { Mount } from "../sys/mod.ts";
+import { canMapOwners, type Mount, type OwnerMap } from "../sys/mod.ts";
 import { word } from "./configure.ts";
 import type { MountFlag } from "./instruction.ts";
 import type { Tree } from "./places.ts";
@@ -16,6 +16,8 @@ import { openScratch } from "./tools.ts";
 export interface OpenMount {
   readonly cleanup: AsyncDisposableStack;
   readonly root: string;
+  /** Of the process's users; undefined: they are the host's. */
+  readonly owners: OwnerMap | undefined;
 }
 
 /** One `--mount`: what the step's key depends on, and how to make it. */
@@ -53,6 +55,12 @@ export function bind(source: string, target: string, options: readonly string[])
   return { type: "bind", source, target, options: ["rbind", "rprivate", ...options] };
 }
 
+/** Has a mount of files of ours show the owners of a map. An overlay's shows them already. */
+export function shownTo(mount: Mount, owners: OwnerMap | undefined): Mount {
+  if (!owners || mount.type !== "bind" || !canMapOwners(mount.source, owners)) return mount;
+  return { ...mount, options: [...mount.options, "idmap"] };
+}
+
 /** One mount flag, its variables expanded. */
 export interface Ask {
   readonly options: Readonly<Record<string, string>>;
@@ -76,17 +84,18 @@ async function planBind(ask: Ask): Promise<PlannedMount> {
   const tree = await scope.build.places.tree(options["from"] ?? "", scope.stage);
   if (tree.kind === "layers") {
     const { layers, key } = tree;
-    const open = async ({ cleanup }: OpenMount) => {
-      const path = await openLayers(layers, { scope, cleanup, source });
+    const open = async ({ cleanup, owners }: OpenMount) => {
+      const path = await openLayers(layers, { scope, cleanup, source, owners });
       return { mounts: [bind(path, target, [mode])] };
     };
     return { key: ["bind", key, source, target, mode], open };
   }
   const { digest, open: copyTo } = await scanFolder(tree, source, scope);
-  const open = async ({ cleanup }: OpenMount) => {
+  const open = async ({ cleanup, owners }: OpenMount) => {
     // A copy: what .dockerignore leaves out is not there, and what is written is thrown away.
     const scratch = cleanup.use(await openScratch(scope.build.tools, []));
     const path = await copyTo(scratch.root);
+    await scope.build.tools.snapshots.mount(scratch.key, owners);
     return { mounts: [bind(path, target, [mode])] };
   };
   return { key: ["bind", source, target, mode], content: [target, digest], open };
@@ -143,9 +152,10 @@ function missing(source: string): Failure {
 
 async function openLayers(
   layers: readonly Digest[],
-  at: { scope: StepScope; cleanup: AsyncDisposableStack; source: string },
+  at: Omit<OpenMount, "root"> & { scope: StepScope; source: string },
 ): Promise<string> {
-  const scratch = at.cleanup.use(await openScratch(at.scope.build.tools, layers));
+  const { owners } = at;
+  const scratch = at.cleanup.use(await openScratch(at.scope.build.tools, layers, { owners }));
   using root = new Root(scratch.root);
   const place = root.find(at.source);
   if (!place) throw missing(at.source);

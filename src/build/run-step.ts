@@ -8,6 +8,7 @@ import {
   defaultCapabilities,
   defaultMaskedPaths,
   defaultReadonlyPaths,
+  type OwnNamespaces,
   resolveUser,
 } from "../runtime/mod.ts";
 import type { Mount } from "../sys/mod.ts";
@@ -19,7 +20,7 @@ import type { Action, Command } from "./instruction.ts";
 import type { LayerWork } from "./layer-step.ts";
 import { chomped, heredocWord } from "./lines.ts";
 import { runResources, runRlimits, runSecurity } from "./run-limits.ts";
-import { bind, type PlannedMount, planMounts } from "./run-mounts.ts";
+import { bind, type PlannedMount, planMounts, shownTo } from "./run-mounts.ts";
 import { defaultHostname, type Sandboxing, sandboxOf } from "./sandbox.ts";
 import type { StepScope } from "./scope.ts";
 import { CommandFailure } from "./source.ts";
@@ -103,9 +104,14 @@ async function execute(run: Run, { scope, tell }: { scope: StepScope; tell: List
   const { tools } = build;
   const id = newId();
   await using cleanup = new AsyncDisposableStack();
+  // What may reach all of the host is not in a namespace of its own.
+  const { isInsecure, network } = run.sandbox;
+  const remap = isInsecure || network === "host" ? undefined : await tools.remap();
+  const users = remap && cleanup.use(await remap.take());
+  const owners = users?.map;
   const [opened, joined] = await Promise.allSettled([
-    openScratch(tools, state.layers, { id }),
-    openNetwork(run.sandbox.network, { id, scope }),
+    openScratch(tools, state.layers, { id, owners }),
+    openNetwork(network, { id, scope, users }),
   ]);
   if (joined.status === "fulfilled") cleanup.defer(async () => await tools.networks.close(id));
   if (opened.status === "rejected") throw opened.reason;
@@ -116,14 +122,16 @@ async function execute(run: Run, { scope, tell }: { scope: StepScope; tell: List
     ...(await scriptMount(run.script, { id, scope, cleanup })),
   ];
   const { devices } = run.sandbox;
-  mounts.push(...devices.flatMap((device) => device.mounts));
   const env = devices.flatMap((device) => device.env);
   for (const planned of run.mounts) {
-    const ready = await planned.open({ cleanup, root: scratch.root });
+    const ready = await planned.open({ cleanup, root: scratch.root, owners });
     mounts.push(...ready.mounts);
     env.push(...(ready.env ?? []));
   }
-  const spec = bundle(run, { id, scope, scratch, mounts, env, netns: joined.value.netns });
+  mounts.splice(0, mounts.length, ...mounts.map((mount) => shownTo(mount, owners)));
+  mounts.push(...devices.flatMap((device) => device.mounts));
+  const { netns } = joined.value;
+  const spec = bundle(run, { id, scope, scratch, mounts, env, netns, users });
   await carryOut(spec, { scope, tell, words: run.argv });
   // What the runtime made to mount on is not the user's.
   const mountPoints = [...mounts.map(({ target }) => target), "/proc", "/sys", "/dev"];
@@ -145,11 +153,13 @@ async function scriptMount(
 
 async function openNetwork(
   how: Sandboxing["network"],
-  { id, scope }: { id: string; scope: StepScope },
+  { id, scope, users }: { id: string; scope: StepScope; users: OwnNamespaces | undefined },
 ): Promise<{ netns: string | undefined; mounts: Mount[] }> {
   const { networks } = scope.build.tools;
   const files: Pick<Sandbox, "hostsPath" | "resolvConfPath"> & Partial<Sandbox> =
-    how === "host" ? await networks.files(hostSandbox(id)) : await networks.openForBuild(id, how);
+    how === "host"
+      ? await networks.files(hostSandbox(id))
+      : await networks.openForBuild(id, how, users && (() => users.takeNetwork()));
   const gateway = files.endpoints?.[0]?.gateway || "127.0.0.1";
   const lines = scope.build.request.extraHosts.map((entry) => {
     const [, name = "", address = ""] = /^([^:=]+)[:=](.+)$/.exec(entry) ?? [];
@@ -189,9 +199,11 @@ interface Sandboxed {
   readonly mounts: readonly Mount[];
   readonly env: readonly string[];
   readonly netns: string | undefined;
+  readonly users: OwnNamespaces | undefined;
 }
 
-function bundle(run: Run, { id, scope, scratch, mounts, env, netns }: Sandboxed): BundleSpec {
+function bundle(run: Run, sandboxed: Sandboxed): BundleSpec {
+  const { id, scope, scratch, mounts, env, netns, users } = sandboxed;
   const { state, build } = scope;
   const { request } = build;
   const { isInsecure, devices, hostname } = run.sandbox;
@@ -224,6 +236,7 @@ function bundle(run: Run, { id, scope, scratch, mounts, env, netns }: Sandboxed)
       uts: "private",
       cgroup: "private",
     },
+    userNamespace: users && { path: users.userPath, map: users.map },
     cgroupParent: request.limits?.cgroupParent ?? "",
     resources: { ...runResources(request), ...(rules.length > 0 ? { devices: rules } : {}) },
     devices: devices.flatMap((device) => device.devices),

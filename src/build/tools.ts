@@ -3,8 +3,9 @@ import { Failure, type Gate } from "../base/mod.ts";
 import type { Image, ImageStore, Report } from "../image/mod.ts";
 import type { NetworkStore } from "../network/mod.ts";
 import type { Digest, Platform } from "../oci/mod.ts";
-import type { Runtime } from "../runtime/mod.ts";
+import type { Remap, Runtime } from "../runtime/mod.ts";
 import type { Layer, SnapshotStore } from "../snapshot/mod.ts";
+import type { OwnerMap } from "../sys/mod.ts";
 import type { StepCache } from "./cache.ts";
 import type { Flights } from "./flight.ts";
 import type { Folders } from "./folders.ts";
@@ -31,6 +32,8 @@ export interface Tools {
   readonly snapshots: SnapshotStore;
   readonly runtime: Runtime;
   readonly networks: NetworkStore;
+  /** The users of RUN's processes; undefined: the host's. */
+  readonly remap: () => Promise<Remap | undefined>;
   readonly pull: Pull | undefined;
   readonly cache: StepCache;
   readonly records: StepRecords;
@@ -84,11 +87,19 @@ export interface Scratch extends AsyncDisposable {
   readonly brought?: string;
 }
 
-/** Mounts a new snapshot above `layers`, for one step; `bring` is a folder to be moved in, if it can be. */
+export interface ScratchOptions {
+  readonly id?: string;
+  /** A folder to be moved in, if it can be. */
+  readonly bring?: string | undefined;
+  /** Whose files they shall be, as the mount shows them. */
+  readonly owners?: OwnerMap | undefined;
+}
+
+/** Mounts a new snapshot above `layers`, for one step. */
 export async function openScratch(
   { snapshots }: Pick<Tools, "snapshots">,
   layers: readonly Digest[],
-  { id = newId(), bring }: { readonly id?: string; readonly bring?: string | undefined } = {},
+  { id = newId(), bring, owners }: ScratchOptions = {},
 ): Promise<Scratch> {
   const key = `build-${id}`;
   await snapshots.prepare(key, layers, { volatile: true });
@@ -96,7 +107,7 @@ export async function openScratch(
   try {
     const name = `.${newId()}`;
     const isIn = bring !== undefined && (await snapshots.bring(key, bring, name));
-    const root = await snapshots.mount(key);
+    const root = await snapshots.mount(key, owners);
     const brought = isIn ? { brought: `${root}/${name}` } : {};
     return { key, root, ...brought, [Symbol.asyncDispose]: dispose };
   } catch (error) {

@@ -2,6 +2,7 @@ import { Failure } from "../base/mod.ts";
 import type { BundleSpec, DeviceEdits, Hooks, Namespace, Resources } from "../runtime/mod.ts";
 import type { Mount } from "../sys/mod.ts";
 import type { Core } from "./core.ts";
+import { mountDevices } from "./device-nodes.ts";
 import { findRequested } from "./device-requests.ts";
 import { gatherDevices } from "./devices.ts";
 import { linkEnvironment } from "./links.ts";
@@ -9,19 +10,28 @@ import { firstProcess } from "./process.ts";
 import { resources } from "./resources.ts";
 import type { Place } from "./sandbox.ts";
 import { parseSecurity, systemPaths } from "./security.ts";
-import { makeSharedMemory, sharedMemoryOf } from "./subpaths.ts";
+import { devicesOf, makeSharedMemory, sharedMemoryOf } from "./subpaths.ts";
 import type { Container } from "./types.ts";
+import type { UserNamespace } from "./users.ts";
 
 /** All that a start knows, as the runtime wants it. */
 export async function makeBundle(
   core: Core,
   container: Container,
-  parts: { readonly root: string; readonly place: Place; readonly mounts: readonly Mount[] },
+  parts: {
+    readonly root: string;
+    readonly place: Place;
+    readonly mounts: readonly Mount[];
+    readonly users: UserNamespace | undefined;
+  },
 ): Promise<BundleSpec> {
   const { id, config, hostConfig } = container;
   const namespaces = chooseNamespaces(core, container, parts.place);
   const { devices, rules } = await gatherDevices(hostConfig.Devices);
   const edits = await findRequested(hostConfig.DeviceRequests);
+  const nodes = [...devices, ...edits.flatMap((one) => one.devices)];
+  const map = parts.users?.map;
+  const bound = map ? mountDevices(nodes, { directory: devicesOf(core, id), map }) : [];
   const linkEnv = linkEnvironment(core, container);
   const security = parseSecurity(hostConfig.SecurityOpt, hostConfig.Privileged);
   const limits = await resources(hostConfig);
@@ -41,12 +51,18 @@ export async function makeBundle(
     }),
     ...(isOwnUts ? { hostname: config.Hostname } : {}),
     ...(isOwnUts && config.Domainname !== "" ? { domainname: config.Domainname } : {}),
-    mounts: [...sharedMemory(core, container), ...mounts, ...edits.flatMap((one) => one.mounts)],
+    mounts: [
+      ...sharedMemory(core, container),
+      ...mounts,
+      ...edits.flatMap((one) => one.mounts),
+      ...bound,
+    ],
     shmSizeBytes: hostConfig.IpcMode === "none" ? 0 : hostConfig.ShmSize,
     namespaces,
+    userNamespace: parts.users && { path: parts.users.path, map: parts.users.map },
     cgroupParent: hostConfig.CgroupParent,
     resources: withRules(limits, [...rules, ...edits.flatMap((one) => one.rules)]),
-    devices: [...devices, ...edits.flatMap((one) => one.devices)],
+    devices: map ? [] : nodes,
     hooks: joinHooks(edits),
     writableCgroups: security.writableCgroups,
     privileged: hostConfig.Privileged,

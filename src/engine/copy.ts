@@ -8,6 +8,7 @@ import type { Core } from "./core.ts";
 import { baseName, findPath } from "./path-stat.ts";
 import { locate, type Part, type Place, partsOf, readOnlyReason, statOf } from "./paths.ts";
 import type { Container, PathStat } from "./types.ts";
+import { mountRoot } from "./users.ts";
 
 /** What the kernel shows there is no file of the container's, and much of it cannot be read. */
 const kernelFolders = ["proc", "sys", "dev"];
@@ -53,6 +54,7 @@ function packAll(parts: readonly Part[], place: Place, as: string): AsyncIterabl
         path: own,
         as: name === "" ? as : `${as === "/" ? "" : as}/${name}`,
         nanoseconds: true,
+        owners: part.owners,
         bare: kernelFolders,
         exclude: inner.map((other) => {
           return posix.join(own, other.target.slice(target.length + 1));
@@ -94,6 +96,7 @@ export async function copyIn(core: Core, id: string, what: CopyIn): Promise<void
     await unpackTar(what.tar, place.part.source, {
       into: place.path.slice(1),
       devices: true,
+      owners: place.part.owners,
       keepKinds: what.noOverwriteDirNonDir,
       ...(owner ? { owner } : {}),
     });
@@ -112,6 +115,7 @@ export function exportRoot(core: Core, id: string): AsyncIterable<Uint8Array> {
   const container = core.records.get(id);
   core.events.container(container, "export");
   return whileMounted(core, id, async () => {
-    return packTar(await core.snapshots.mount(id), { nanoseconds: true });
+    const { root, owners } = await mountRoot(core, id);
+    return packTar(root, { nanoseconds: true, owners });
   });
 }

@@ -14,6 +14,7 @@ import type { Events } from "./events.ts";
 import type { Execs } from "./exec-table.ts";
 import type { HealthMonitor } from "./health.ts";
 import type { Records } from "./records.ts";
+import type { Users } from "./users.ts";
 import type { Waiters } from "./waiters.ts";
 
 /** The stores that the engine joins. */
@@ -48,6 +49,7 @@ export interface Core extends Stores {
   /** All that a container may ask for. */
   readonly runtimeNames: readonly string[];
   readonly defaults: () => ContainerDefaults;
+  readonly users: Users;
   readonly records: Records;
   readonly events: Events;
   readonly waiters: Waiters;

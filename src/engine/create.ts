@@ -16,6 +16,7 @@ import { donorOf, networkModeOf, planEndpoints } from "./sandbox.ts";
 import { systemPaths } from "./security.ts";
 import { never, now } from "./times.ts";
 import type { Container, ContainerConfig, CreateRequest, HostConfig } from "./types.ts";
+import { chooseUsers } from "./users.ts";
 import { verify } from "./verify.ts";
 
 const shmBytesDefault = 64 << 20;
@@ -44,6 +45,7 @@ async function createFrom(
   const config = completeConfig(request.config, image);
   const hostConfig = completeHostConfig(core, withDefaults(request.hostConfig, core.defaults()));
   verify(config, hostConfig);
+  await chooseUsers(core, hostConfig);
   core.runtime.expect(); // most containers are started at once
   const id = makeId();
   const name = core.records.reserve(id, request.name);

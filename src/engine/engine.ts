@@ -26,6 +26,7 @@ import { kill, pause, requireLive, restart, stop, unpause } from "./stop.ts";
 import { top } from "./top.ts";
 import type { Engine } from "./types.ts";
 import { update } from "./update.ts";
+import { hostUsers, type Users } from "./users.ts";
 import { Waiters, type WaitResult } from "./waiters.ts";
 import { why } from "./why.ts";
 
@@ -39,6 +40,8 @@ export interface EngineOptions extends Stores {
   readonly runtimeNames?: readonly string[];
   /** What holds for containers that do not say it themselves; asked at each `create`. */
   readonly defaults?: () => ContainerDefaults;
+  /** Default: all have the host's. */
+  readonly users?: Users;
 }
 
 /** Opens the engine. Call `reconcile` before anything else. */
@@ -50,6 +53,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     runtimeName: options.runtimeName ?? "crun",
     runtimeNames: options.runtimeNames ?? [],
     defaults: options.defaults ?? (() => ({})),
+    users: options.users ?? hostUsers,
     records: new Records(database, options.directory),
     events: new Events(new EventJournal(`${options.directory}/events`)),
     waiters: new Waiters(),

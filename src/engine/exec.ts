@@ -90,6 +90,7 @@ export async function launchExec(
     });
     entry.launching = core.runtime.exec(container.id, entry.id, spec, {
       stdin,
+      map: core.records.inside(container.id).owners,
       ...(size ? { size } : {}),
     });
     const process = await entry.launching;

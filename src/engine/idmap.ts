@@ -6,6 +6,7 @@
 import { stat } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
 import { resolveUser } from "../runtime/mod.ts";
+import type { IdMap, IdRange } from "../sys/mod.ts";
 
 const extentsMax = 340; // the kernel's own bound
 const idsMax = 2 ** 32 - 1;
@@ -46,15 +47,42 @@ function areExtents(text: string): boolean {
 export async function idMapOptions(
   idMap: string,
   source: string,
-  { root, user }: { root: string; user: string },
+  { root, user, owners }: { root: string; user: string; owners?: IdMap | undefined },
 ): Promise<string[]> {
   if (idMap === "") return [];
-  if (idMap !== "user") return [`idmap=${idMap}`];
+  const [uids, gids] = idMap === "user" ? await swaps(source, { root, user }) : asked(idMap);
+  if (owners)
+    return [`idmap=uids=${through(uids, owners.uids)};gids=${through(gids, owners.gids)}`];
+  if (uids === all && gids === all) return [];
+  return [`idmap=uids=${uids};gids=${gids}`];
+}
+
+async function swaps(source: string, { root, user }: { root: string; user: string }) {
   const owner = await stat(source);
   const { uid, gid } = resolveUser(root, user);
-  if (owner.uid === uid && owner.gid === gid) return [];
-  return [`idmap=uids=${swap(owner.uid, uid)};gids=${swap(owner.gid, gid)}`];
+  return [swap(owner.uid, uid), swap(owner.gid, gid)] as const;
 }
+
+function asked(idMap: string): readonly [uids: string, gids: string] {
+  const parts = new Map(idMap.split(";").map((part) => part.split("=") as [string, string]));
+  return [parts.get("uids") ?? "", parts.get("gids") ?? ""];
+}
+
+/** What a map shows, as the host's IDs of a container in a user namespace: who is not in there is left out. */
+export function through(shown: string, ranges: readonly IdRange[]): string {
+  const extents = shown.split("#").flatMap((text) => {
+    const [disk = 0, seen = 0, count = 0] = text.split("-").map(Number);
+    return ranges.flatMap(({ inside, outside, count: length }) => {
+      const from = Math.max(seen, inside);
+      const size = Math.min(seen + count, inside + length) - from;
+      return size > 0 ? [`${disk + from - seen}-${outside + from - inside}-${size}`] : [];
+    });
+  });
+  return extents.join("#");
+}
+
+/** Everybody is who they are. */
+const all = `0-0-${idsMax}`;
 
 /** All IDs, with two of them exchanged. */
 export function swap(one: number, other: number): string {

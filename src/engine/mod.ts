@@ -32,3 +32,4 @@ export type {
   Stats,
   Status,
 } from "./types.ts";
+export { hostUsers, type Users } from "./users.ts";

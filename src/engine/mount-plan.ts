@@ -105,10 +105,16 @@ export async function fillVolumes(
 ): Promise<void> {
   const wanting = plans.filter((plan) => plan.kind === "volume" && plan.copy);
   if (wanting.length === 0) return;
-  const root = await core.snapshots.mount(id);
+  const owners = await core.users.of(core.records.get(id).hostConfig.UsernsMode);
+  const root = await core.snapshots.mount(id, owners);
   for (const plan of wanting) {
     if (plan.kind !== "volume") continue;
-    await core.volumes.populate(plan.name, { rootfs: root, path: plan.target, containerId: id });
+    await core.volumes.populate(plan.name, {
+      rootfs: root,
+      path: plan.target,
+      containerId: id,
+      owners,
+    });
   }
 }
 

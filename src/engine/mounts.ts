@@ -1,7 +1,7 @@
 import { mkdir, realpath, stat } from "node:fs/promises";
 import { Failure, isFailure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
-import { type Mount, mountOf } from "../sys/mod.ts";
+import { canMapOwners, type Mount, mountOf, type OwnerMap } from "../sys/mod.ts";
 import type { Core } from "./core.ts";
 import { idMapOptions } from "./idmap.ts";
 import type { MountPlan } from "./plan.ts";
@@ -10,14 +10,21 @@ import { bindSubpath } from "./subpaths.ts";
 /** Makes the plans of a container ready and gives them as the runtime mounts them. */
 export async function readyMounts(
   core: Core,
-  id: string,
   plans: readonly MountPlan[],
+  run: Run,
 ): Promise<Mount[]> {
   if (plans.length === 0) return [];
-  return await Promise.all(plans.map((plan) => readyMount(core, id, plan)));
+  return await Promise.all(plans.map((plan) => readyMount(core, plan, run)));
 }
 
-async function readyMount(core: Core, id: string, plan: MountPlan): Promise<Mount> {
+/** The run of a container that mounts are for, and who its users are on the host. */
+interface Run {
+  readonly id: string;
+  readonly owners: OwnerMap | undefined;
+}
+
+async function readyMount(core: Core, plan: MountPlan, run: Run): Promise<Mount> {
+  const { id } = run;
   switch (plan.kind) {
     case "bind":
       if (plan.createSource) await makeSource(plan.source);
@@ -27,19 +34,19 @@ async function readyMount(core: Core, id: string, plan: MountPlan): Promise<Moun
         // One mount has nothing below it, and crun takes the "r" for a recursive bind.
         plan.recursive ? plan.propagation : plan.propagation.replace(/^r/, ""),
         ...(await readOnlyOptions(plan)),
-        ...(await ownersFor(core, id, plan, plan.source)),
+        ...(plan.idMap ? await ownersFor(core, plan.idMap, plan.source, run) : []),
       ]);
     case "volume": {
       const root = await core.volumes.mount(plan.name, id);
       const source = plan.subpath === "" ? root : bindSubpath(core, id, root, plan.subpath);
-      const owners = await ownersFor(core, id, plan, source);
+      const owners = await ownersFor(core, plan.idMap ?? "", source, run);
       const readOnly = plan.readOnly ? ["ro"] : [];
       return bind(source, plan.target, ["rbind", "rprivate", ...readOnly, ...owners]);
     }
     case "tmpfs":
       return { type: "tmpfs", source: "tmpfs", target: plan.target, options: plan.options };
     default: {
-      const root = await mountImage(core, plan);
+      const root = await mountImage(core, plan, run.owners);
       const source = plan.subpath === "" ? root : bindSubpath(core, id, root, plan.subpath);
       return bind(source, plan.target, ["rbind", "rprivate", "ro"]);
     }
@@ -57,11 +64,12 @@ async function refuseAlone(source: string, propagation: string): Promise<void> {
 }
 
 /** What makes the owners of a mount others than those on the disk. */
-async function ownersFor(core: Core, id: string, plan: { idMap?: string }, source: string) {
-  const { idMap } = plan;
-  if (!idMap) return [];
-  const root = await core.snapshots.mount(id);
-  return await idMapOptions(idMap, source, { root, user: core.records.get(id).config.User ?? "" });
+async function ownersFor(core: Core, idMap: string, source: string, { id, owners }: Run) {
+  // A file system that cannot show other owners shows its own, as a bind mount does.
+  if (idMap === "") return owners && canMapOwners(source, owners) ? ["idmap"] : [];
+  const root = await core.snapshots.mount(id, owners);
+  const user = core.records.get(id).config.User ?? "";
+  return await idMapOptions(idMap, source, { root, user, owners });
 }
 
 /** Nothing can be mounted below a file, and runtimes take no recursive flag for one. */
@@ -101,12 +109,13 @@ async function makeSource(path: string): Promise<void> {
 async function mountImage(
   core: Core,
   plan: { key: string; image: Digest; source: string },
+  owners: OwnerMap | undefined,
 ): Promise<string> {
   if (!core.snapshots.has(plan.key)) {
     const image = core.images.resolve(plan.image);
     await core.snapshots.prepare(plan.key, image.config.rootfs.diff_ids, { volatile: true });
   }
-  return await core.snapshots.mount(plan.key);
+  return await core.snapshots.mount(plan.key, owners);
 }
 
 /** Undoes `readyMounts` as far as it is this container's own. */

@@ -2,10 +2,11 @@ import { existsSync } from "node:fs";
 import { realpath, stat } from "node:fs/promises";
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
-import { closeFile, errnoOf, findAt, open, readLinkAt, type Stat } from "../sys/mod.ts";
+import { closeFile, errnoOf, findAt, type IdMap, open, readLinkAt, type Stat } from "../sys/mod.ts";
 import type { Core } from "./core.ts";
 import { findInRoot, makeDirectory, withRoot } from "./rootfs.ts";
 import type { Container } from "./types.ts";
+import { mountRoot, ownersOnDisk } from "./users.ts";
 
 /** A directory of the host that a part of a container's tree is. */
 export interface Part {
@@ -15,6 +16,8 @@ export interface Part {
   readonly source: string;
   /** Where in `source` the part begins: "" or "/sub/path". */
   readonly prefix: string;
+  /** Whose owners it shows: those of the container's users on the host. Absent: those inside. */
+  readonly owners?: IdMap | undefined;
 }
 
 /** A place in a container. `path` is inside `part.source`, and must be opened as in a root. */
@@ -41,14 +44,24 @@ export async function partsOf(core: Core, { id }: Container): Promise<Part[]> {
     await Promise.race([live.recorded, Bun.sleep(endMs)]);
   }
   if (live && live === core.live.get(id))
-    return [{ target: "/", source: `/proc/${live.process.pid}/root`, prefix: "" }];
-  const root = { target: "/", source: await core.snapshots.mount(id), prefix: "" };
+    return [
+      {
+        target: "/",
+        source: `/proc/${live.process.pid}/root`,
+        prefix: "",
+        owners: core.records.inside(id).owners,
+      },
+    ];
+  const { root: source, owners } = await mountRoot(core, id);
+  const root = { target: "/", source, prefix: "", owners };
   const above = core.records.inside(id).mounts.map(async (plan): Promise<Part[]> => {
     const { target } = plan;
-    if (plan.kind === "bind") return await boundPart(target, plan.source);
+    if (plan.kind === "bind")
+      return (await boundPart(target, plan.source)).map((part) => ({ ...part, owners }));
     if (plan.kind !== "volume") return [];
     const prefix = plan.subpath === "" ? "" : `/${plan.subpath}`;
-    return [{ target, source: await core.volumes.mount(plan.name, id), prefix }];
+    const files = await core.volumes.mount(plan.name, id);
+    return [{ target, source: files, prefix, owners: ownersOnDisk(files, owners) }];
   });
   const parts = (await Promise.all(above)).flat();
   makeWays(root, parts);

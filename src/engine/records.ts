@@ -1,5 +1,6 @@
 import type { Database } from "bun:sqlite";
 import { Failure } from "../base/mod.ts";
+import type { IdMap } from "../sys/mod.ts";
 import { makeName, parseName } from "./names.ts";
 import type { MountPlan } from "./plan.ts";
 import type { Container, ContainerState } from "./types.ts";
@@ -17,6 +18,8 @@ export interface Inside {
   readonly mounts: readonly MountPlan[];
   /** The last wait before a restart; doubles. */
   readonly restartDelayMs: number;
+  /** Whose users it has, or had when it ran last; absent: the host's. */
+  readonly owners?: IdMap | undefined;
 }
 
 type Entry = { readonly container: Container; readonly inside: Inside };

@@ -1,6 +1,6 @@
 import { Failure } from "../base/mod.ts";
 import type { Endpoint, EndpointSpec, Network, Sandbox, SandboxSpec } from "../network/mod.ts";
-import { groupIdMax } from "../sys/mod.ts";
+import { groupIdMax, type NetworkNamespace } from "../sys/mod.ts";
 import type { Core } from "./core.ts";
 import { linksOf } from "./links.ts";
 import { portsOf } from "./ports.ts";
@@ -96,14 +96,18 @@ function linkHosts(core: Core, container: Container): [string, string][] {
 }
 
 /** Puts a container on its networks. @throws as `NetworkStore.open`; "conflict" — the donor is down */
-export async function openPlace(core: Core, container: Container): Promise<Place> {
+export async function openPlace(
+  core: Core,
+  container: Container,
+  takeNetwork?: () => NetworkNamespace,
+): Promise<Place> {
   const mode = networkModeOf(container.hostConfig);
   const donor = donorOf(core, mode);
   if (donor) return await borrowPlace(core, container, donor);
   if (mode === "host") {
     return { netnsPath: undefined, files: await core.networks.files(sandboxSpec(core, container)) };
   }
-  const sandbox = await core.networks.open(sandboxSpec(core, container));
+  const sandbox = await core.networks.open(sandboxSpec(core, container), takeNetwork);
   tell(core, container, sandbox.endpoints, "connect");
   return { netnsPath: sandbox.netnsPath, files: sandbox };
 }

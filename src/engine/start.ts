@@ -1,5 +1,6 @@
 import { Failure, log, toFailure } from "../base/mod.ts";
 import type { RunningProcess } from "../runtime/mod.ts";
+import { asRootOf } from "../sys/mod.ts";
 import { makeBundle } from "./bundle.ts";
 import type { Core, Live } from "./core.ts";
 import { watchExit } from "./exit.ts";
@@ -13,6 +14,7 @@ import { closePlace, openPlace } from "./sandbox.ts";
 import { dropSubpaths } from "./subpaths.ts";
 import { now } from "./times.ts";
 import type { Container, MountPoint, StartFailure } from "./types.ts";
+import { giveToRoot, openUsers } from "./users.ts";
 
 /** As `Engine.start`. */
 export async function start(core: Core, id: string): Promise<void> {
@@ -98,15 +100,22 @@ function refuseUnstartable(core: Core, { id, state }: Container): void {
 /** Mount and network side by side: neither needs the other. */
 async function launch(core: Core, container: Container): Promise<RunningProcess> {
   const { id, config, hostConfig } = container;
-  const { mounts: plans } = core.records.inside(id);
+  const { mounts: plans, owners } = core.records.inside(id);
+  using users = await openUsers(core, container);
+  const map = users && { uids: users.map.uids, gids: users.map.gids };
+  if (map || owners) core.records.change(id, {}, { owners: map });
   const [root, place, mounts] = await together(
-    core.snapshots.mount(id),
-    openPlace(core, container),
-    readyMounts(core, id, plans),
+    core.snapshots.mount(id, users?.map),
+    openPlace(core, container, users?.takeNetwork),
+    readyMounts(core, plans, { id, owners: users?.map }),
   );
-  markRoot(root);
-  if (config.WorkingDir) makeDirectory(root, config.WorkingDir);
-  const bundle = await makeBundle(core, container, { root, place, mounts });
+  asRootOf(map, () => {
+    markRoot(root);
+    if (config.WorkingDir) makeDirectory(root, config.WorkingDir);
+  });
+  const { hostsPath, hostnamePath, resolvConfPath } = place.files;
+  giveToRoot([hostsPath, hostnamePath, resolvConfPath], map);
+  const bundle = await makeBundle(core, container, { root, place, mounts, users });
   const [rows, columns] = hostConfig.ConsoleSize ?? [0, 0];
   const outlet = await openOutlet(core, container);
   try {

@@ -37,6 +37,11 @@ export function sharedMemoryOf(core: Core, id: string): string {
   return `${placeOf(core, id)}/shm`;
 }
 
+/** Where the device nodes are of a container that may make none. */
+export function devicesOf(core: Core, id: string): string {
+  return `${placeOf(core, id)}/devices`;
+}
+
 /** Mounts it, empty, until `dropSubpaths`. */
 export function makeSharedMemory(core: Core, id: string, bytes: number): string {
   const target = sharedMemoryOf(core, id);

@@ -68,7 +68,11 @@ export class Namespaces {
 }
 
 function make(): Place {
-  const namespace = createNamespace();
+  return setUp(createNamespace());
+}
+
+/** Opens a namespace that is new, with its loopback up; it is closed where that fails. */
+export function setUp(namespace: NetworkNamespace): Place {
   try {
     const place = placeOf(namespace);
     place.netlink.execute([changeLink(loopback)]);

@@ -4,7 +4,7 @@ import { filePaths, removeFiles } from "./files.ts";
 import { changeGateway, clearInside, countersInside, setUpInside } from "./inside.ts";
 import type { Ipam } from "./ipam.ts";
 import { NameServers } from "./name-servers.ts";
-import { leavePlace, Namespaces, type Place } from "./namespaces.ts";
+import { leavePlace, Namespaces, type Place, setUp } from "./namespaces.ts";
 import { isBridge, isClosed, type Networks } from "./networks.ts";
 import { gatewayOf, type Planned, planEndpoint, portOf } from "./plan.ts";
 import type { Binding } from "./ports.ts";
@@ -66,7 +66,7 @@ export class Sandboxes {
     this.#namespaces.prepare();
   }
 
-  open(spec: SandboxSpec): Promise<Sandbox> {
+  open(spec: SandboxSpec, takeNamespace?: () => NetworkNamespace): Promise<Sandbox> {
     if (!/^[\w.-]+$/.test(spec.containerId) || /^\.+$/.test(spec.containerId)) {
       throw new Failure("invalid", `invalid container ID "${spec.containerId}"`);
     }
@@ -77,7 +77,8 @@ export class Sandboxes {
       for (const { network, ipv4, ipv6 } of spec.endpoints) {
         await this.#awaitAddresses(network, [ipv4, ipv6]);
       }
-      return await this.#open({ ...spec, endpoints: await this.#assign(spec.endpoints) });
+      const assigned = { ...spec, endpoints: await this.#assign(spec.endpoints) };
+      return await this.#open(assigned, takeNamespace);
     });
   }
 
@@ -119,11 +120,12 @@ export class Sandboxes {
     }
   }
 
-  async #open(spec: SandboxSpec): Promise<Sandbox> {
+  async #open(spec: SandboxSpec, takeNamespace?: () => NetworkNamespace): Promise<Sandbox> {
     const { records, wire, writer } = this.#parts;
     const networks = spec.endpoints.map(({ network }) => this.#parts.networks.resolve(network));
     const isHost = networks.some(({ driver }) => driver === "host");
-    const place = isHost ? undefined : this.#namespaces.take();
+    const take = () => (takeNamespace ? setUp(takeNamespace()) : this.#namespaces.take());
+    const place = isHost ? undefined : take();
     const live: Live = { spec, place, attachments: [], bindings: [] };
     try {
       records.together(() => {

@@ -91,7 +91,7 @@ function storeOf(all: All): NetworkStore {
       await networks.remove(network.id, endpointsOf(sandboxes, network.id));
     },
     endpointsOf: (networkId) => endpointsOf(sandboxes, networkId),
-    open: async (spec) => await sandboxes.open(spec),
+    open: async (spec, take) => await sandboxes.open(spec, take),
     sandbox: (containerId) => {
       const live = sandboxes.live.get(containerId);
       return live && sandboxes.sandboxOf(live);
@@ -104,7 +104,7 @@ function storeOf(all: All): NetworkStore {
     explain: (question) => explain(all, question),
     publish: (containerId, ports) => sandboxes.publish(containerId, ports),
     rename: (containerId, name) => sandboxes.rename(containerId, name),
-    openForBuild: async (id, how) => await sandboxes.open(buildSpec(id, how)),
+    openForBuild: async (id, how, take) => await sandboxes.open(buildSpec(id, how), take),
     counters: async (containerId) => sandboxes.counters(containerId),
     reconcile: (containerIds) => reconcile(all, containerIds),
     shutdown: () => shutdown(all),

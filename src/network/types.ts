@@ -1,3 +1,5 @@
+import type { NetworkNamespace } from "../sys/mod.ts";
+
 /** Docker's IPAM block, one entry per subnet. */
 export interface Subnet {
   readonly subnet: string;
@@ -157,10 +159,11 @@ export interface NetworkStore {
   endpointsOf(networkId: string): ReadonlyMap<string, { name: string; endpoint: Endpoint }>;
   /**
    * Makes a namespace, joins it to the networks, publishes the ports, writes the files. All or nothing.
-   * Endpoints on "host" and "none" make no interface; "none" has loopback only.
+   * Endpoints on "host" and "none" make no interface; "none" has loopback only. `takeNamespace` gives one
+   * that is new, to be used in place of one of the store's own, which closes it.
    * @throws "conflict" — a port or address is taken; "not_found" — a network; "exhausted" — no address
    */
-  open(spec: SandboxSpec): Promise<Sandbox>;
+  open(spec: SandboxSpec, takeNamespace?: () => NetworkNamespace): Promise<Sandbox>;
   sandbox(containerId: string): Sandbox | undefined;
   /** The three files only, for --network host and container:X. */
   files(spec: SandboxSpec): Promise<Pick<Sandbox, "hostsPath" | "hostnamePath" | "resolvConfPath">>;
@@ -177,7 +180,11 @@ export interface NetworkStore {
   publish(containerId: string, ports: readonly PortSpec[]): Promise<Sandbox>;
   rename(containerId: string, name: string): void;
   /** A namespace for a build step: "default" network, or loopback only. */
-  openForBuild(id: string, how: "default" | "none"): Promise<Sandbox>;
+  openForBuild(
+    id: string,
+    how: "default" | "none",
+    takeNamespace?: () => NetworkNamespace,
+  ): Promise<Sandbox>;
   /** Interface counters in a container's namespace, by interface name. */
   counters(
     containerId: string,

@@ -42,7 +42,7 @@ export function bundleConfig(spec: BundleSpec, parts: BundleParts): object {
       sysctl: { ...names, ...spec.sysctl },
       cgroupsPath: parts.cgroupsPath,
       resources: resourcesConfig(spec.resources, spec.privileged),
-      namespaces: namespaceList(namespaces),
+      namespaces: namespaceList(spec),
       devices: allDevices(spec, parts.hostDevices ?? []),
       maskedPaths: spec.maskedPaths,
       readonlyPaths: spec.readonlyPaths,
@@ -93,6 +93,8 @@ function allMounts(spec: BundleSpec, initPath: string | undefined): Mount[] {
     shmSizeBytes: spec.shmSizeBytes,
     isPrivileged: spec.privileged,
     isSharedIpc: spec.namespaces.ipc === "host",
+    // Those of the host's root are nobody's to mount in a user namespace.
+    hasQueues: spec.namespaces.ipc !== "host" || spec.userNamespace === undefined,
     writesCgroups: spec.privileged || (spec.writableCgroups ?? false),
   });
   const kept = defaults.filter(({ target }) => {
@@ -112,12 +114,13 @@ function allDevices(spec: BundleSpec, hostDevices: readonly Device[]): readonly 
   return [...hostDevices.filter(({ path }) => !asked.has(path)), ...spec.devices];
 }
 
-function namespaceList(namespaces: BundleSpec["namespaces"]): object[] {
+function namespaceList({ namespaces, userNamespace }: BundleSpec): object[] {
   const entry = (type: string, namespace: Namespace) => {
     if (namespace === "host") return [];
     return namespace === "private" ? [{ type }] : [{ type, path: namespace.path }];
   };
   return [
+    ...(userNamespace ? [{ type: "user", path: userNamespace.path }] : []),
     { type: "mount" },
     ...entry("network", namespaces.network),
     ...entry("pid", namespaces.pid),

@@ -33,11 +33,13 @@ export function defaultMounts({
   shmSizeBytes,
   isPrivileged,
   isSharedIpc,
+  hasQueues,
   writesCgroups,
 }: {
   shmSizeBytes: number;
   isPrivileged: boolean;
   isSharedIpc: boolean;
+  hasQueues: boolean;
   writesCgroups: boolean;
 }): Mount[] {
   const access = isPrivileged ? "rw" : "ro";
@@ -51,7 +53,7 @@ export function defaultMounts({
     mount("sysfs", "/sys", `nosuid noexec nodev ${access}`),
     mount("cgroup", "/sys/fs/cgroup", `${writesCgroups ? "rw" : "ro"} nosuid noexec nodev`),
     // Of the namespace that the container is in, be it the host's, where nobody may have mounted it.
-    mount("mqueue", "/dev/mqueue", "nosuid noexec nodev"),
+    ...(hasQueues ? [mount("mqueue", "/dev/mqueue", "nosuid noexec nodev")] : []),
     ...(shmSizeBytes === 0 ? [] : [shm]),
   ];
 }

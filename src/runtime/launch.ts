@@ -1,6 +1,6 @@
-import { closeSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, closeSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { log } from "../base/mod.ts";
-import { openFifo, openProcess, resizeTerminal, signalProcess } from "../sys/mod.ts";
+import { type Owner, openFifo, openProcess, resizeTerminal, signalProcess } from "../sys/mod.ts";
 import type { Host } from "./host.ts";
 import { Input } from "./input.ts";
 import type { OomWatch } from "./oom.ts";
@@ -33,6 +33,10 @@ export interface LaunchPlan {
   readonly program: string;
   readonly action: "run" | "exec";
   readonly terminal: boolean;
+  /** Who owns the pipes, so that a process can open them again: /dev/stdout. Default: root. */
+  readonly owner?: Owner | undefined;
+  /** The priority for the out-of-memory killer, where the OCI runtime may not set it. */
+  readonly oomScoreAdj?: number | undefined;
   /** Of the terminal. */
   readonly size: { readonly rows: number; readonly columns: number } | undefined;
   readonly stdin: boolean;
@@ -82,10 +86,12 @@ interface Started {
 async function startSpare(host: Host, plan: LaunchPlan): Promise<Started | undefined> {
   const { terminal, stdin, oom, directory } = plan;
   if (!plan.takesSpare || terminal || stdin || oom?.event !== undefined) return undefined;
+  if (prefixOf(plan).length > 0) return undefined;
   const spare = host.spareRuns.take();
   if (!spare) return undefined;
   const { watcher, events, pipes } = spare;
   try {
+    if (plan.owner) chownPipes(spare.directory, plan.owner);
     await giveConfig(spare, directory, plan.config[1]);
   } catch (error) {
     if (watcher !== undefined) signalProcess(watcher, SIGKILL);
@@ -107,14 +113,16 @@ function startWhole(host: Host, plan: LaunchPlan, sockets: TerminalSockets | und
   const [name, text] = plan.config;
   writeFileSync(`${directory}/${name}`, text, { mode: 0o600 });
   makePipes(directory, plan);
+  if (plan.owner) chownPipes(directory, plan.owner);
   const pipes = openOutputPipes(directory, plan.terminal);
   const events = openFifo(`${directory}/${pipeName.events}`, "read");
   const given = runtime.isCrun ? undefined : sockets?.give(plan.size);
-  const pidFile = runtime.isCrun ? pipeName.events : pidName;
+  // Absolute: where it makes device nodes for a user namespace, crun loses its working directory.
+  const pidFile = `${directory}/${runtime.isCrun ? pipeName.events : pidName}`;
   const console = sockets && !given ? ["--console-socket", "tty"] : [];
   const watcher = host.spare.start({
     directory,
-    argv: plan.command(["--pid-file", pidFile, ...console]),
+    argv: [...prefixOf(plan), ...plan.command(["--pid-file", pidFile, ...console])],
     tells: runtime.isCrun,
     device: given,
     stdin: plan.stdin,
@@ -130,6 +138,20 @@ function startWhole(host: Host, plan: LaunchPlan, sockets: TerminalSockets | und
       host.spareRuns.prepareSoon();
     },
   };
+}
+
+/** Root of a user namespace may not raise a priority, but keeps the one that it inherits. */
+function prefixOf({ oomScoreAdj = 0 }: LaunchPlan): readonly string[] {
+  if (oomScoreAdj >= 0) return [];
+  const raise = `echo ${oomScoreAdj} 2>/dev/null >/proc/self/oom_score_adj`;
+  return ["/bin/sh", "-c", `${raise}; exec "$@"`, "sh"];
+}
+
+function chownPipes(directory: string, { uid, gid }: Owner): void {
+  for (const name of [pipeName.stdout, pipeName.stderr, pipeName.stdin]) {
+    const path = `${directory}/${name}`;
+    if (existsSync(path)) chownSync(path, uid, gid);
+  }
 }
 
 /** What is joined to a process that runs. */

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
+import { type IdMap, ownerOutside } from "../sys/mod.ts";
 import { bundleConfig, processConfig } from "./bundle.ts";
 import { groupPath } from "./groups.ts";
 import {
@@ -36,6 +37,14 @@ export async function start(
     await remove(host, spec.id);
   }
   const runtime = await host.programs.get(spec.runtime ?? "crun");
+  if (spec.userNamespace && !runtime.isCrun) {
+    const why = "it takes crun to run in a user namespace that is there already";
+    throw new Failure("unsupported", `Cannot start container "${spec.id}": ${why}`, {
+      hint: "Give it the host's users (--userns=host), or --runtime crun",
+    });
+  }
+  // crun goes elsewhere to make device nodes for a user namespace; a spare one's paths are relative.
+  const losesPlace = spec.userNamespace !== undefined && spec.devices.length > 0;
   const path = groupPath(host.cgroups, spec.cgroupParent, spec.id);
   const config = await configText(host, spec, { path, runtime, size: options.size });
   const isLimited = (spec.resources.memory?.limit ?? 0) > 0;
@@ -46,7 +55,7 @@ export async function start(
     runtime,
     command: (more) => runCommand(host, runtime, { id: spec.id, more }),
     // Hooks are told the runtime's ID of the container: it shall be the container's own.
-    takesSpare: isBuiltIn(runtime) && Object.keys(spec.hooks ?? {}).length === 0,
+    takesSpare: isBuiltIn(runtime) && Object.keys(spec.hooks ?? {}).length === 0 && !losesPlace,
     program: spec.process.args[0] ?? "",
     action: "run",
     terminal: spec.process.terminal,
@@ -54,6 +63,7 @@ export async function start(
     stdin: options.stdin,
     logging: options.logging,
     oom,
+    ...rootOf(spec.userNamespace?.map, spec.process),
     sharedGroup: spec.namespaces.pid === "private" ? undefined : path,
     isTransient: false,
   });
@@ -92,7 +102,13 @@ async function configText(
 export async function exec(
   host: Host,
   id: string,
-  options: { execId: string; process: ProcessSpec; stdin: boolean; size?: Size },
+  options: {
+    execId: string;
+    process: ProcessSpec;
+    stdin: boolean;
+    size?: Size;
+    map?: IdMap | undefined;
+  },
 ): Promise<RunningProcess> {
   const { execId, process } = options;
   const directory = execDirectory(host, id, execId);
@@ -113,8 +129,15 @@ export async function exec(
     stdin: options.stdin,
     logging: { kind: "none" },
     oom: undefined,
+    ...rootOf(options.map, process),
     isTransient: true,
   });
+}
+
+/** What only the host's root can do for a process in a user namespace. */
+function rootOf(map: IdMap | undefined, { oomScoreAdj }: ProcessSpec) {
+  if (!map) return {};
+  return { owner: ownerOutside(map, { uid: 0, gid: 0 }), oomScoreAdj };
 }
 
 function consoleSize(size: Size | undefined): object {

@@ -1,4 +1,4 @@
-import type { Mount } from "../sys/mod.ts";
+import type { IdMap, Mount } from "../sys/mod.ts";
 
 /** Namespace choice: a new one, the host's, or the one at a path (`/proc/PID/ns/…` or a bound file). */
 export type Namespace = "private" | "host" | { readonly path: string };
@@ -104,6 +104,8 @@ export interface BundleSpec {
     readonly uts: Namespace;
     readonly cgroup: Namespace;
   };
+  /** The user namespace to run in; the host's where it is absent. The others must belong to it. */
+  readonly userNamespace?: { readonly path: string; readonly map: IdMap } | undefined;
   readonly cgroupParent: string;
   readonly resources: Resources;
   readonly devices: readonly Device[];
@@ -205,12 +207,12 @@ export interface Runtime {
   start(spec: BundleSpec, options: StartOptions): Promise<RunningProcess>;
   /** The running (or finished while we were away) container of an earlier daemon; undefined if none. */
   adopt(id: string, options: { logging: Logging }): Promise<RunningProcess | undefined>;
-  /** Runs one more process in a running container. `execId` is unique. */
+  /** Runs one more process in a running container. `execId` is unique; `map`: the container's users. */
   exec(
     id: string,
     execId: string,
     process: ProcessSpec,
-    options: { stdin: boolean; size?: { rows: number; columns: number } },
+    options: { stdin: boolean; size?: { rows: number; columns: number }; map?: IdMap | undefined },
   ): Promise<RunningProcess>;
   adoptExec(id: string, execId: string): Promise<RunningProcess | undefined>;
   /** Reads what a finished container left in its log. */

@@ -1,5 +1,5 @@
 import { decompress, type TarBounds, type TarEvent, TarParser } from "../archive/mod.ts";
-import { filterThrough } from "../sys/mod.ts";
+import { asRootOf, filterThrough } from "../sys/mod.ts";
 import { type Change, listChanges } from "./changes.ts";
 import { Growth } from "./growth.ts";
 import { measureTree } from "./measure.ts";
@@ -67,7 +67,7 @@ export interface Desk {
 export async function runJob(job: Job, desk: Desk): Promise<Results[keyof Results]> {
   switch (job.kind) {
     case "unpack":
-      return await unpack(job, desk);
+      return await asRootOf(job.rules.owners, () => unpack(job, desk));
     case "pack":
       return pack(job, desk);
     case "commit":

@@ -1,5 +1,5 @@
-import { mkdirSync, readdirSync } from "node:fs";
-import { closeFile, open, openPath, spreadBelow } from "../sys/mod.ts";
+import { chmodSync, chownSync, mkdirSync, readdirSync } from "node:fs";
+import { closeFile, type IdMap, open, openPath, ownerOutside, spreadBelow } from "../sys/mod.ts";
 
 /** Where everything is below the store's directory. Numbers are in base 36: mount options are short. */
 export class Layout {
@@ -10,7 +10,10 @@ export class Layout {
   /** What a snapshot without parents stands on: overlayfs wants something below. */
   readonly emptyName = "_";
 
+  readonly #directory: string;
+
   constructor(directory: string) {
+    this.#directory = directory;
     this.layers = `${directory}/layers`;
     this.snapshots = `${directory}/snapshots`;
     this.ingest = `${directory}/ingest`;
@@ -44,6 +47,17 @@ export class Layout {
       root: `${folder}/root`,
       lower: `${folder}/lower`,
     };
+  }
+
+  /**
+   * Lets the root of a map come through to the mount point in a snapshot's folder: the runtime is that
+   * user already when it goes there. All others may pass, and see nothing: every folder is closed.
+   */
+  openTo(folder: string, map: IdMap): void {
+    const { gid } = ownerOutside(map, { uid: 0, gid: 0 }) ?? { gid: 0 };
+    for (const path of [this.#directory, this.snapshots]) chmodSync(path, 0o711);
+    chownSync(folder, 0, gid);
+    chmodSync(folder, 0o710);
   }
 
   /** The numbers of the directories that are there. */

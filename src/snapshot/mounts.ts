@@ -1,30 +1,46 @@
 import { close } from "node:fs";
-import { listMounts, open, openPath, unmountNow } from "../sys/mod.ts";
-import { mountOverlay, type OverlayMount } from "./overlay.ts";
+import { listMounts, type OwnerMap, open, openPath, unmountNow } from "../sys/mod.ts";
+import { mountMapped, mountOverlay, type OverlayMount, sourceOf } from "./overlay.ts";
 
 /** What is mounted below a directory, and the unmounting of it without waiting for a disk. */
 export class Mounts {
-  readonly #mounted: Set<string>;
+  /** With what each mount is called, which says whose owners it shows. */
+  readonly #mounted: Map<string, string>;
+  readonly #base: string;
   #lastClose: Promise<void> = Promise.resolve();
   readonly #closing = new Map<string, Promise<void>>();
 
-  constructor(directory: string) {
+  /** `directory`: of the mount points; `base`: of all files that are mounted. */
+  constructor(directory: string, base: string) {
     const below = listMounts().filter(({ target }) => target.startsWith(`${directory}/`));
-    this.#mounted = new Set(below.map(({ target }) => target));
+    this.#mounted = new Map(below.map(({ target, source }) => [target, source]));
+    this.#base = base;
+    unmountNow(this.#mapped, { detach: true }); // a crash may have left it
+  }
+
+  get #mapped(): string {
+    return `${this.#base}/mapped`;
   }
 
   /** The mount points, as absolute paths. */
   list(): readonly string[] {
-    return [...this.#mounted];
+    return [...this.#mounted.keys()];
   }
 
   has(target: string): boolean {
     return this.#mounted.has(target);
   }
 
-  mount(overlay: OverlayMount): void {
-    mountOverlay(overlay);
-    this.#mounted.add(overlay.target);
+  /** Whether it is mounted, and shows these owners. */
+  shows(target: string, owners: OwnerMap | undefined): boolean {
+    return this.#mounted.get(target) === sourceOf(owners);
+  }
+
+  mount(wanted: Omit<OverlayMount, "source">, owners?: OwnerMap): void {
+    const overlay = { ...wanted, source: sourceOf(owners) };
+    if (owners) mountMapped(overlay, { base: this.#base, at: this.#mapped, owners });
+    else mountOverlay(overlay);
+    this.#mounted.set(overlay.target, overlay.source);
   }
 
   /**

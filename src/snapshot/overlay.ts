@@ -1,5 +1,15 @@
+import { closeSync, mkdirSync } from "node:fs";
 import { Failure, limits } from "../base/mod.ts";
-import { isNamespaced, mountDataBytesMax, mountNow } from "../sys/mod.ts";
+import {
+  asRootOf,
+  attachTree,
+  isNamespaced,
+  mountDataBytesMax,
+  mountNow,
+  type OwnerMap,
+  openMapped,
+  unmountNow,
+} from "../sys/mod.ts";
 
 /**
  * Options without which a directory would depend on its neighbours: no index (it ties an upper
@@ -21,6 +31,40 @@ export interface OverlayMount {
   readonly lowers: readonly string[];
   /** Absent: read-only. */
   readonly upper?: { readonly files: string; readonly work: string; readonly isVolatile: boolean };
+  /** What it is called in the table of mounts: "overlay", or with a map's name. */
+  readonly source: string;
+}
+
+/** The name of a mount, by which a later daemon knows which owners it shows. */
+export function sourceOf(owners: OwnerMap | undefined): string {
+  if (!owners) return "overlay";
+  const map = JSON.stringify([owners.uids, owners.gids]);
+  return `overlay-${Bun.hash(map).toString(36)}`;
+}
+
+/**
+ * Mounts an overlay through whose files a container in a user namespace sees its own IDs, and the disk has
+ * the image's. Overlayfs takes no map itself, but its layers may lie on a mount that has one (Linux 5.19):
+ * `base`, which holds them all, is mounted so at `at` for as long as the one call takes.
+ */
+export function mountMapped(
+  mount: OverlayMount,
+  { base, at, owners }: { base: string; at: string; owners: OwnerMap },
+): void {
+  const tree = openMapped(base, owners);
+  try {
+    mkdirSync(at, { recursive: true, mode: 0o700 });
+    attachTree(tree, at);
+    try {
+      const directory = mount.directory.replace(base, at);
+      // Who mounts it makes its work directory, and is the maker of all that is copied up.
+      asRootOf(owners, () => mountOverlay({ ...mount, directory }));
+    } finally {
+      unmountNow(at, { detach: true });
+    }
+  } finally {
+    closeSync(tree);
+  }
 }
 
 /**
@@ -34,7 +78,7 @@ export function mountOverlay(mount: OverlayMount): void {
   const { target } = mount;
   const fits = Buffer.byteLength(absolute) <= mountDataBytesMax && !/[:,\\]/.test(mount.directory);
   if (fits) {
-    mountNow({ type: "overlay", source: "overlay", target, data: absolute });
+    mountNow({ type: "overlay", source: mount.source, target, data: absolute });
     return;
   }
   const data = optionsOf(mount, "");
@@ -46,7 +90,7 @@ export function mountOverlay(mount: OverlayMount): void {
   const before = process.cwd();
   process.chdir(mount.directory);
   try {
-    mountNow({ type: "overlay", source: "overlay", target, data });
+    mountNow({ type: "overlay", source: mount.source, target, data });
   } finally {
     process.chdir(before);
   }

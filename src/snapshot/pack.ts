@@ -1,16 +1,20 @@
 import { noXattrs, type TarHeader } from "../archive/mod.ts";
 import { decodeName, Failure } from "../base/mod.ts";
 import {
+  attributeInside,
   closeFile,
   errnoOf,
   getXattr,
+  type IdMap,
   listDirectory,
   listXattrs,
   nextData,
+  type Owner,
   open,
   openAt,
   openPath,
   openWithin,
+  ownerInside,
   pathOf,
   readInto,
   readLinkAt,
@@ -52,7 +56,9 @@ export interface PackRules {
   /** Times to the nanosecond. Default: whole seconds, as Docker's layers have them. */
   readonly nanoseconds?: boolean;
   /** Who owns every entry. Default: as the files say. */
-  readonly owner?: { readonly uid: number; readonly gid: number };
+  readonly owner?: Owner;
+  /** The tree is seen from outside a user namespace with this map: its archive is as from inside. */
+  readonly owners?: IdMap | undefined;
 }
 
 /** What is neither a directory nor a deletion. */
@@ -103,7 +109,7 @@ export class Packer {
       const stat = statAt(file, "");
       if (stat.type === "directory") {
         const own = as === "" && this.#rules.withRoot ? "." : as;
-        if (own !== "") this.#sinkEntry(this.#header(stat, own, xattrsOf(`${pathOf(file)}/.`)));
+        if (own !== "") this.#sinkEntry(this.#header(stat, own, this.#xattrs(`${pathOf(file)}/.`)));
         this.#directory(path, as);
         return;
       }
@@ -179,7 +185,7 @@ export class Packer {
       this.#one({ folder, name, stat, as });
       return;
     }
-    this.#sinkEntry(this.#header(stat, as, xattrsOf(`${pathOf(folder)}/${name}`)));
+    this.#sinkEntry(this.#header(stat, as, this.#xattrs(`${pathOf(folder)}/${name}`)));
     this.#directory(path, as);
   }
 
@@ -235,7 +241,7 @@ export class Packer {
     try {
       const stat = statAt(file, "");
       if (stat.type !== "file") return false;
-      const xattrs = xattrsOf(`${pathOf(folder)}/${name}`);
+      const xattrs = this.#xattrs(`${pathOf(folder)}/${name}`);
       this.#sink.entry({ ...this.#header(stat, as, xattrs), sizeBytes: stat.sizeBytes });
       const isSparse = stat.diskBytes < stat.sizeBytes && stat.sizeBytes > 64 << 10;
       if (isSparse) this.#sparseContent(file, stat.sizeBytes);
@@ -278,16 +284,29 @@ export class Packer {
     this.#sink.end();
   }
 
+  #xattrs(path: string): ReadonlyMap<string, Uint8Array> {
+    const names = listXattrs(path).filter(keptXattrs);
+    if (names.length === 0) return noXattrs;
+    const found = new Map<string, Uint8Array>();
+    for (const name of names.sort(byCodeUnit)) {
+      const value = getXattr(path, name);
+      if (!value || value.length === 0) continue;
+      found.set(name, attributeInside(this.#rules.owners, name, value));
+    }
+    return found;
+  }
+
   #header(stat: Stat, path: string, xattrs = noXattrs): TarHeader {
-    const { timeMax, nanoseconds, owner } = this.#rules;
+    const { timeMax, nanoseconds, owners } = this.#rules;
+    const owner = this.#rules.owner ?? (owners ? ownerInside(owners, stat) : stat);
     const isLate = timeMax !== undefined && stat.mtimeSeconds >= timeMax;
     return {
       path,
       type: stat.type === "socket" || stat.type === "unknown" ? "file" : stat.type,
       linkPath: "",
       mode: stat.mode,
-      uid: owner?.uid ?? stat.uid,
-      gid: owner?.gid ?? stat.gid,
+      uid: owner.uid,
+      gid: owner.gid,
       userName: "",
       groupName: "",
       sizeBytes: 0,
@@ -331,17 +350,6 @@ const join = (folder: string, name: string) =>
 const byCodeUnit = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 const isGone = (error: unknown) =>
   ["ENOENT", "ENOTDIR", "ELOOP", "ENXIO", "ESTALE"].includes(errnoOf(error) ?? "");
-
-function xattrsOf(path: string): ReadonlyMap<string, Uint8Array> {
-  const names = listXattrs(path).filter(keptXattrs);
-  if (names.length === 0) return noXattrs;
-  const found = new Map<string, Uint8Array>();
-  for (const name of names.sort(byCodeUnit)) {
-    const value = getXattr(path, name);
-    if (value && value.length > 0) found.set(name, value);
-  }
-  return found;
-}
 
 /** The target of a link, or undefined where it has become something else meanwhile. */
 function readLink(folder: number, name: string): Buffer | undefined {

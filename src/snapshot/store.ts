@@ -2,7 +2,7 @@ import type { Database } from "bun:sqlite";
 import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { assert, Failure, KeyedLock, limits, log } from "../base/mod.ts";
 import { type Digest, parseDigest } from "../oci/mod.ts";
-import { atCwd, diskFailure, statAt } from "../sys/mod.ts";
+import { atCwd, diskFailure, type OwnerMap, statAt } from "../sys/mod.ts";
 import type { Change } from "./changes.ts";
 import { Layers } from "./layers.ts";
 import { Layout, type SnapshotPaths } from "./layout.ts";
@@ -33,7 +33,7 @@ export async function openSnapshotStore({
   const layout = new Layout(directory);
   layout.make();
   const rows = new Rows(database);
-  const mounts = new Mounts(layout.snapshots);
+  const mounts = new Mounts(layout.snapshots, directory);
   const trash = new Trash(layout.trash);
   const done = await removeLeftovers(layout, rows, { mounts, trash });
   return new OverlayStore(layout, rows, { mounts, trash, done });
@@ -167,26 +167,33 @@ class OverlayStore implements SnapshotStore {
     });
   }
 
-  async mount(key: string): Promise<string> {
+  async mount(key: string, owners?: OwnerMap | "any"): Promise<string> {
     return await this.#lock.run(key, async () => {
       const snapshot = this.#find(key);
-      const { root, files, work } = this.#layout.snapshot(snapshot.id);
-      if (this.#mounts.has(root)) return root;
+      const { folder, root, files, work } = this.#layout.snapshot(snapshot.id);
+      const map = owners === "any" ? undefined : owners;
+      const isMounted = this.#mounts.has(root);
+      if (isMounted && (owners === "any" || this.#mounts.shows(root, map))) return root;
+      if (isMounted) await this.#mounts.unmount(root, snapshot);
       await this.#mounts.closed(root);
+      if (map) this.#layout.openTo(folder, map);
       if (snapshot.isVolatile) {
         // The kernel's mark of an unclean end: that of a volatile snapshot is nobody's loss.
         rmSync(`${work}/work/incompat`, { recursive: true, force: true });
       }
-      this.#mounts.mount({
-        target: root,
-        directory: this.#layout.layers,
-        lowers: this.#lowers(snapshot),
-        upper: {
-          files: files.replace(this.#layout.snapshots, "../snapshots"),
-          work: work.replace(this.#layout.snapshots, "../snapshots"),
-          isVolatile: snapshot.isVolatile,
+      this.#mounts.mount(
+        {
+          target: root,
+          directory: this.#layout.layers,
+          lowers: this.#lowers(snapshot),
+          upper: {
+            files: files.replace(this.#layout.snapshots, "../snapshots"),
+            work: work.replace(this.#layout.snapshots, "../snapshots"),
+            isVolatile: snapshot.isVolatile,
+          },
         },
-      });
+        map,
+      );
       return root;
     });
   }

@@ -1,4 +1,5 @@
 import type { Digest } from "../oci/mod.ts";
+import type { OwnerMap } from "../sys/mod.ts";
 import type { Growth } from "./growth.ts";
 import type { HashPlace } from "./stream-hash.ts";
 
@@ -65,8 +66,12 @@ export interface SnapshotStore {
    * has: its files can then be renamed in the mount. False where it is on another file system.
    */
   bring(key: string, directory: string, name: string): Promise<boolean>;
-  /** Mounts the snapshot (if it is not) and returns the path of its root. */
-  mount(key: string): Promise<string>;
+  /**
+   * Mounts the snapshot (if it is not) and returns the path of its root. With `owners` all in there
+   * belongs to them, and so does what they make; on the disk it is as in an image. A mount that shows
+   * others is replaced: no process may be in it. "any": whatever a mount shows that is there.
+   */
+  mount(key: string, owners?: OwnerMap | "any"): Promise<string>;
   /** Unmounts; absent or unmounted is fine. Never blocks the event loop. */
   unmount(key: string): Promise<void>;
   /** Unmounts and forgets; absent is fine. Deleting the files goes on in the background. */

@@ -8,13 +8,16 @@ import {
   closeFile,
   errnoOf,
   findAt,
+  type IdMap,
   isNamespaced,
   linkAt,
   makeDirectoryAt,
   makeNodeAt,
+  type Owner,
   open,
   openAt,
   openPath,
+  ownerOutside,
   pathOf,
   setFileXattr,
   setTime,
@@ -39,7 +42,9 @@ export interface UnpackRules {
   /** Device nodes are "refused" unless true. FIFOs are always made. */
   readonly devices?: boolean;
   /** Who owns all that is unpacked. Default: as the archive says. */
-  readonly owner?: { readonly uid: number; readonly gid: number };
+  readonly owner?: Owner;
+  /** Owners are as from inside a user namespace with this map, whose root must be who makes the files. */
+  readonly owners?: IdMap | undefined;
   /** A folder in the root, in which paths and links of the archive start; made when absent. */
   readonly into?: string;
   /** Takes only what is at or below `from`, and puts it at `to`; both as `a/b`, "" for the whole. */
@@ -59,7 +64,6 @@ export interface Unpacked {
   readonly hasRoot: boolean;
 }
 
-type Owner = { readonly uid: number; readonly gid: number };
 type Time = { readonly seconds: number; readonly nanoseconds: number };
 
 /** Of the names of folders, whose times are set at the end: a bomb of long ones stops here. */
@@ -370,8 +374,14 @@ export class Unpacker implements Disposable {
     }
   }
 
-  #ownerOf({ uid, gid }: TarHeader): Owner {
-    return this.#rules.owner ?? { uid, gid };
+  #ownerOf({ uid, gid, path }: TarHeader): Owner {
+    const { owner = { uid, gid }, owners } = this.#rules;
+    const outside = owners ? ownerOutside(owners, owner) : owner;
+    if (outside) return outside;
+    const what = `${owner.uid}:${owner.gid}`;
+    throw new Failure("invalid", `Cannot unpack "${path}": the container has no user ${what}`, {
+      hint: "More IDs in /etc/subuid and /etc/subgid give it more users",
+    });
   }
 
   #xattrs(header: TarHeader, set: (name: string, value: Uint8Array) => void): void {

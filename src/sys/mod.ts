@@ -165,4 +165,22 @@ export {
   sendFile,
   socketPair,
 } from "./unix-socket.ts";
+export {
+  asRootOf,
+  attachTree,
+  attributeInside,
+  canMapOwners,
+  createUserNamespace,
+  type IdMap,
+  type IdRange,
+  makeFilesAs,
+  type NamespacePair,
+  nobody,
+  type Owner,
+  type OwnerMap,
+  openMapped,
+  ownerInside,
+  ownerOutside,
+  readIdMap,
+} from "./userns.ts";
 export { getXattr, listXattrs, removeXattr, setFileXattr, setXattr } from "./xattr.ts";

@@ -1,5 +1,6 @@
 import { decodeName, limits } from "../base/mod.ts";
 import {
+  attributeInside,
   chmodAt,
   chmodFile,
   chownAt,
@@ -8,6 +9,7 @@ import {
   closeFile,
   errnoOf,
   getXattr,
+  type IdMap,
   linkAt,
   listDirectory,
   listXattrs,
@@ -18,6 +20,7 @@ import {
   openAt,
   openPath,
   openWithin,
+  ownerInside,
   pathOf,
   readInto,
   readLinkAt,
@@ -38,20 +41,26 @@ const nodeTypes: Partial<Record<Stat["type"], number>> = {
   fifo: 0o010000,
 };
 
+export interface CopyTo {
+  readonly target: string;
+  /** What is copied shows the owners of this map; the copy has those inside. */
+  readonly owners?: IdMap | undefined;
+}
+
 /**
  * Copies all that is in one directory into another, which is empty, now, on this thread: owners, modes,
  * times, extended attributes, links and holes too; then the directory's own owner, mode and attributes.
  * Neither side is trusted: no symbolic link is followed on either. Sockets are left out.
  */
-export function copyTree(rootfs: string, path: string, target: string): void {
+export function copyTree(rootfs: string, path: string, { target, owners }: CopyTo): void {
   const root = openPath(rootfs, open.path | open.directory);
   try {
     const from = openFolder(root, path);
     try {
       const to = openPath(target, open.readOnly | open.directory);
       try {
-        new TreeCopy(to).folder({ from, to, path: "", depth: 0 });
-        copyRoot(from, to);
+        new TreeCopy(to, owners).folder({ from, to, path: "", depth: 0 });
+        copyRoot(from, to, owners);
       } finally {
         closeFile(to);
       }
@@ -70,11 +79,11 @@ export function openFolder(root: number, path: string): number {
 }
 
 /** Gives an open directory the owner, the mode and the attributes of another one. */
-export function copyRoot(from: number, to: number): void {
+export function copyRoot(from: number, to: number, owners?: IdMap): void {
   const stat = statAt(from, "");
-  chownFile(to, stat);
+  chownFile(to, owners ? ownerInside(owners, stat) : stat);
   chmodFile(to, stat.mode);
-  copyXattrs(`${pathOf(from)}/.`, `${pathOf(to)}/.`);
+  copyXattrs(`${pathOf(from)}/.`, `${pathOf(to)}/.`, owners);
 }
 
 interface Folder {
@@ -91,8 +100,11 @@ class TreeCopy {
   readonly #links = new Map<string, { readonly folder: string; readonly name: string }>();
   readonly #block = Buffer.allocUnsafe(blockBytes);
 
-  constructor(root: number) {
+  readonly #owners: IdMap | undefined;
+
+  constructor(root: number, owners: IdMap | undefined) {
     this.#root = root;
+    this.#owners = owners;
   }
 
   folder(folder: Folder): void {
@@ -116,9 +128,9 @@ class TreeCopy {
       const mode = (nodeTypes[stat.type] ?? 0) | 0o600;
       makeNodeAt(to, name, { mode, major: stat.deviceMajor, minor: stat.deviceMinor });
     }
-    chownAt(to, name, stat);
+    chownAt(to, name, this.#owners ? ownerInside(this.#owners, stat) : stat);
     if (stat.type !== "symlink") chmodAt(to, name, stat.mode);
-    copyXattrs(`${pathOf(from)}/${name}`, `${pathOf(to)}/${name}`);
+    copyXattrs(`${pathOf(from)}/${name}`, `${pathOf(to)}/${name}`, this.#owners);
     setTimeAt(to, name, { seconds: stat.mtimeSeconds, nanoseconds: stat.mtimeNanoseconds });
   }
 
@@ -187,12 +199,12 @@ const kept = (name: string) =>
   name === "security.capability" ||
   name.startsWith("system.posix_acl_");
 
-function copyXattrs(from: string, to: string): void {
+function copyXattrs(from: string, to: string, owners: IdMap | undefined): void {
   for (const name of listXattrs(from).filter(kept)) {
     const value = getXattr(from, name);
     if (!value) continue;
     try {
-      setXattr(to, name, value);
+      setXattr(to, name, attributeInside(owners, name, value));
     } catch (error) {
       // Not every file system has attributes, and not of every kind on every file.
       if (!["EOPNOTSUPP", "EPERM"].includes(errnoOf(error) ?? "")) throw error;

@@ -1,7 +1,7 @@
 /** What an image has where a volume will be. */
 import { opendir } from "node:fs/promises";
 import { closeFile, diskFailure, errnoOf, open, openPath, pathOf } from "../sys/mod.ts";
-import { copyRoot, openFolder } from "./copy-tree.ts";
+import { type CopyTo, copyRoot, openFolder } from "./copy-tree.ts";
 
 /** True when nothing is in a directory; looked up by another thread. */
 export async function isEmpty(path: string): Promise<boolean> {
@@ -40,13 +40,13 @@ function openSource(rootfs: string, path: string): number | undefined {
 }
 
 /** Gives `target` the owner, the mode and the attributes of what the image has there. */
-export function copyOwnership(rootfs: string, path: string, target: string): void {
+export function copyOwnership(rootfs: string, path: string, { target, owners }: CopyTo): void {
   const from = openSource(rootfs, path);
   if (from === undefined) return;
   try {
     const to = openPath(target, open.readOnly | open.directory);
     try {
-      copyRoot(from, to);
+      copyRoot(from, to, owners);
     } finally {
       closeFile(to);
     }

@@ -2,6 +2,7 @@ import type { Database } from "bun:sqlite";
 import { randomBytes } from "node:crypto";
 import { Failure, KeyedLock } from "../base/mod.ts";
 import { openPlugins, type Plugins } from "../plugin/mod.ts";
+import { canMapOwners } from "../sys/mod.ts";
 import { Directories } from "./directories.ts";
 import { copyOwnership, isEmpty, lookInto } from "./image-files.ts";
 import { hasMounts, parseLocalOptions, unmountLocal } from "./local-mount.ts";
@@ -279,10 +280,7 @@ class Store implements VolumeStore {
     return await walkTree({ kind: "measure", path: this.#directories.files(name) });
   }
 
-  async populate(
-    name: string,
-    from: { readonly rootfs: string; readonly path: string; readonly containerId: string },
-  ): Promise<void> {
+  async populate(name: string, from: Parameters<VolumeStore["populate"]>[1]): Promise<void> {
     const { rootfs, path } = from;
     const source = await lookInto(rootfs, path);
     if (source === "absent") return;
@@ -292,9 +290,10 @@ class Store implements VolumeStore {
       const target = await this.#mounting.mount(row, user);
       try {
         if (!(await isEmpty(target))) return;
-        if (source === "empty") return copyOwnership(rootfs, path, target);
+        const owners = from.owners && canMapOwners(target, from.owners) ? from.owners : undefined;
+        if (source === "empty") return copyOwnership(rootfs, path, { target, owners });
         this.#rows.setFilling(name, true);
-        await walkTree({ kind: "copy", rootfs, path, target });
+        await walkTree({ kind: "copy", rootfs, path, target, owners });
         this.#rows.setFilling(name, false);
       } finally {
         await this.#mounting.unmount(row, user);

@@ -1,4 +1,5 @@
 import { type Code, Failure, Gate } from "../base/mod.ts";
+import type { IdMap } from "../sys/mod.ts";
 
 export type TreeJob =
   | {
@@ -6,6 +7,7 @@ export type TreeJob =
       readonly rootfs: string;
       readonly path: string;
       readonly target: string;
+      readonly owners?: IdMap | undefined;
     }
   | { readonly kind: "measure"; readonly path: string };
 

@@ -10,7 +10,7 @@ declare const self: {
 
 self.onmessage = ({ data }) => {
   try {
-    if (data.kind === "copy") copyTree(data.rootfs, data.path, data.target);
+    if (data.kind === "copy") copyTree(data.rootfs, data.path, data);
     self.postMessage({ bytes: data.kind === "measure" ? measureTree(data.path) : 0 });
   } catch (error) {
     const { code, message } = toFailure(error);

@@ -1,3 +1,5 @@
+import type { OwnerMap } from "../sys/mod.ts";
+
 /** Whether a volume is one machine's, or the same one everywhere: its driver knows. */
 export type Scope = "local" | "global";
 
@@ -67,10 +69,18 @@ export interface VolumeStore {
   usersOf(name: string): readonly string[];
   /** Bytes on disk, counted off the event loop; -1 for a plugin's. */
   usage(name: string): Promise<number>;
-  /** Copies what the image has at `path` (a directory inside a rootfs) into an empty volume, once. */
+  /**
+   * Copies what the image has at `path` (a directory inside a rootfs) into an empty volume, once. `owners`:
+   * those that the rootfs shows; on the disk the volume has those inside, if it can be mounted with the map.
+   */
   populate(
     name: string,
-    from: { readonly rootfs: string; readonly path: string; readonly containerId: string },
+    from: {
+      readonly rootfs: string;
+      readonly path: string;
+      readonly containerId: string;
+      readonly owners?: OwnerMap | undefined;
+    },
   ): Promise<void>;
   /** Runs `use` with the directory of its files, while it is mounted. */
   withFiles<T>(name: string, use: (directory: string) => Promise<T>): Promise<T>;
