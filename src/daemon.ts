@@ -3,7 +3,7 @@
  * line, serves the API, and on SIGTERM or SIGINT closes all of it in the other order.
  */
 import { Database } from "bun:sqlite";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { version as osVersion, release } from "node:os";
 import { type EngineInfo, type RegistriesInfo, serveApi } from "./api/mod.ts";
 import { audit } from "./audit.ts";
@@ -76,6 +76,7 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
 /** Opens the one SQLite file. A crash of the host may lose the last moments, never consistency. */
 function openDatabase(path: string): Database {
   const database = new Database(path, { create: true });
+  chmodSync(path, 0o600); // users may pass the data root, and it holds containers' variables
   database.run("PRAGMA journal_mode = WAL");
   database.run("PRAGMA synchronous = NORMAL");
   database.run("PRAGMA busy_timeout = 5000");

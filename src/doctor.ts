@@ -80,6 +80,7 @@ function lookAtKernel(): Finding[] {
       : { level: "problem", text: "no overlay file system", hint: "modprobe overlay" },
     lookAtCgroups(mode),
     lookAtForwarding(),
+    lookAtUsers([major, minor]),
   ];
 }
 
@@ -110,6 +111,18 @@ function lookAtForwarding(): Finding {
   if (isOn) return { level: "ok", text: "IPv4 forwarding is on" };
   const hint = "The daemon switches it on when it starts; check that nothing switches it off";
   return { level: "warning", text: "IPv4 forwarding is off", hint };
+}
+
+function lookAtUsers([major, minor]: readonly [number, number]): Finding {
+  const path = "/proc/sys/user/max_user_namespaces";
+  const isOff = !existsSync(path) || Number(readFileSync(path, "utf8")) === 0;
+  const isOld = major < 5 || (major === 5 && minor < 19);
+  if (!isOff && !isOld) return { level: "ok", text: "user namespaces, for --userns-remap" };
+  return {
+    level: "warning",
+    text: `--userns-remap does not work: ${isOff ? "there are no user namespaces" : "the kernel is too old"}`,
+    hint: isOff ? "sysctl user.max_user_namespaces=10000" : "It takes Linux 5.19",
+  };
 }
 
 async function lookAtPrograms(): Promise<Finding[]> {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { checkIdMap, swap } from "./idmap.ts";
+import { checkIdMap, swap, through } from "./idmap.ts";
 
 test.each([
   "",
@@ -28,4 +28,18 @@ test.each([
 ])("swap() exchanges %p and %p", (one, other, wanted) => {
   expect(swap(one, other)).toBe(wanted);
   expect(swap(other, one)).toBe(wanted);
+});
+
+test.each([
+  ["0-0-4294967295", "0-100000-10#10-500-5"],
+  [swap(0, 3), "0-100003-1#1-100001-2#3-100000-1#4-100004-6#10-500-5"],
+  ["1234-0-1", "1234-100000-1"],
+  ["50-8-4", "50-100008-2#52-500-2"],
+])("through() shows %p as the host's IDs", (shown, wanted) => {
+  const ranges = [
+    { inside: 0, outside: 100_000, count: 10 },
+    { inside: 10, outside: 500, count: 5 },
+  ];
+  expect(through(shown, ranges)).toBe(wanted);
+  expect(() => through("7-15-1", ranges)).toThrow("none of the container's users");
 });

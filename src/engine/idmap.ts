@@ -78,7 +78,8 @@ export function through(shown: string, ranges: readonly IdRange[]): string {
       return size > 0 ? [`${disk + from - seen}-${outside + from - inside}-${size}`] : [];
     });
   });
-  return extents.join("#");
+  if (extents.length > 0) return extents.join("#");
+  throw new Failure("invalid", `invalid idmap: "${shown}" shows none of the container's users`);
 }
 
 /** Everybody is who they are. */

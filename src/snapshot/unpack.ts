@@ -1,6 +1,7 @@
 import { cleanPath, type TarEvent, type TarHeader } from "../archive/mod.ts";
 import { assert, Failure } from "../base/mod.ts";
 import {
+  attributeOutside,
   chmodAt,
   chmodFile,
   chownAt,
@@ -392,7 +393,7 @@ export class Unpacker implements Disposable {
       }
       if (foreignXattrs.has(name)) continue;
       try {
-        set(name, value);
+        set(name, attributeOutside(this.#rules.owners, name, value));
       } catch (error) {
         // As Docker does: a file system without attributes, or a namespace it forbids, is no error.
         if (!errnosOfNoXattrs.includes(errnoOf(error) ?? "")) throw error;

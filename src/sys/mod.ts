@@ -169,6 +169,7 @@ export {
   asRootOf,
   attachTree,
   attributeInside,
+  attributeOutside,
   canMapOwners,
   createUserNamespace,
   type IdMap,

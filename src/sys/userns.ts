@@ -30,6 +30,8 @@ export interface Owner {
 /** Who has no name where the IDs are read: the kernel's overflow ID. */
 export const nobody = 65_534;
 
+const root: Owner = { uid: 0, gid: 0 };
+
 /** Who an owner inside is for the host; undefined where the map has no place for one. */
 export function ownerOutside({ uids, gids }: IdMap, { uid, gid }: Owner): Owner | undefined {
   const owner = { uid: translate(uids, uid, "out"), gid: translate(gids, gid, "out") };
@@ -66,6 +68,22 @@ export function attributeInside(map: IdMap | undefined, name: string, value: Buf
   return own;
 }
 
+/** The reverse: through a map, the kernel takes capabilities only as its root's. */
+export function attributeOutside(
+  map: IdMap | undefined,
+  name: string,
+  value: Uint8Array,
+): Uint8Array {
+  const isOther = name !== "security.capability" || value.length !== capabilityBytes.own;
+  const owner = map && ownerOutside(map, root);
+  if (!owner || isOther) return value;
+  const outside = Buffer.alloc(capabilityBytes.ofNamespace);
+  outside.set(value);
+  outside.writeUInt32LE(((outside.readUInt32LE(0) & 0x00ff_ffff) | 0x0300_0000) >>> 0, 0);
+  outside.writeUInt32LE(owner.uid, capabilityBytes.own);
+  return outside;
+}
+
 const { symbols: libc } = dlopen(libcPath, {
   prctl: { args: [T.i32, T.u64, T.u64, T.u64, T.u64], returns: T.i32 },
   setfsuid: { args: [T.u32], returns: T.i32 },
@@ -87,8 +105,6 @@ export function makeFilesAs({ uid, gid }: Owner): void {
   libc.setfsuid(uid);
   check("set", libc.prctl(prctl.setSecureBits, bits, 0, 0, 0), "secure bits");
 }
-
-const root: Owner = { uid: 0, gid: 0 };
 
 /**
  * Runs `task` with files made as the map's root, where there is a map. A task that awaits must be all that
