@@ -133,6 +133,63 @@ describe.skipIf(whyNot !== undefined)(`BuildKit${whyNot ? ` (skipped: ${whyNot})
     expect(await engine.ok(["images", "-q", "no"])).toBe("");
   });
 
+  test("builds by POST /build?version=2, as clients without buildx ask for it", async () => {
+    const dockerfile = "FROM busybox\nARG A\nCOPY f /f\nRUN cat /f; echo and $A\n";
+    using laboratory = await client({ Dockerfile: dockerfile, f: "from the session" });
+    const post = async (query: Record<string, string>, body?: Uint8Array, signal?: AbortSignal) => {
+      const all = new URLSearchParams({ version: "2", session: laboratory.session, ...query });
+      const init = { method: "POST", unix: socketPath(), body, signal: signal ?? null };
+      const answer = await fetch(`http://api/v1.41/build?${all}`, init as RequestInit);
+      return (await answer.text()).trim().split("\n").filter(Boolean);
+    };
+    const last = (lines: string[]) => JSON.parse(lines.at(-1) ?? "null");
+    const sent = await post({ remote: "client-session", t: "two:1", buildargs: '{"A":"one"}' });
+    expect(last(sent)).toMatchObject({ id: "moby.image.id" });
+    const { id, aux } = JSON.parse(sent[0] ?? "");
+    expect([id, Buffer.from(aux, "base64").toString()]).toEqual([
+      "moby.buildkit.trace",
+      expect.stringContaining("load build definition from Dockerfile"),
+    ]);
+    const image = ["inspect", "-f", "{{.Id}}", "two:1"];
+    expect(`${await engine.ok(image)}`.trim()).toBe(last(sent).aux.ID);
+    expect(last(await post({ remote: "client-session", q: "1" })).stream).toMatch(/^sha256:/);
+    // A context on stdin is a request of its own.
+    const folder = join(engine.folder, "two");
+    mkdirSync(folder);
+    writeFileSync(join(folder, "Dockerfile"), dockerfile);
+    writeFileSync(join(folder, "f"), "from stdin");
+    const tar = Bun.spawnSync(["tar", "-C", folder, "-c", "."]).stdout;
+    const [, both] = await Promise.all([
+      post({ buildid: "upload-request:b1" }, tar),
+      post({ buildid: "b1", remote: "upload-request", t: "two:2" }),
+    ]);
+    expect(last(both)).toMatchObject({ id: "moby.image.id" });
+    expect(await engine.ok(["run", "--rm", "two:2", "cat", "/f"])).toContain("from stdin");
+    const failed = await post({ remote: "client-session", target: "none" });
+    expect(last(failed).error).toContain('target stage "none" could not be found');
+  });
+
+  test("cancels a build by its name", async () => {
+    using laboratory = await client({ Dockerfile: "FROM busybox\nRUN echo begun; sleep 1000\n" });
+    const api = (path: string) =>
+      fetch(`http://api${path}`, { method: "POST", unix: socketPath() } as RequestInit);
+    const { session } = laboratory;
+    const answer = await api(
+      `/build?version=2&session=${session}&remote=client-session&buildid=c1&nocache=1`,
+    );
+    let text = "";
+    let isCancelled = false;
+    for await (const bytes of answer.body!) {
+      text += Buffer.from(bytes).toString();
+      const traces = [...text.matchAll(/"aux":"([^"]+)"/g)].map(([, aux = ""]) => atob(aux));
+      if (isCancelled || !traces.some((trace) => trace.includes("begun\n"))) continue;
+      isCancelled = true;
+      await api("/build/cancel?id=c1");
+    }
+    expect(text).toContain('"error":"context canceled"');
+    expect((await api("/build/cancel?id=c1")).status).toBe(200);
+  });
+
   test("refuses what is no gRPC, and sessions of one name", async () => {
     const ask = (path: string, ...more: string[]) =>
       command([

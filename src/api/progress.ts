@@ -3,7 +3,7 @@ import { Failure, toFailure } from "../base/mod.ts";
 import type { Report } from "../image/mod.ts";
 import { messageOf } from "./answers.ts";
 import type { Exchange, Output } from "./exchange.ts";
-import type { ProgressMessage } from "./schema.ts";
+import type { ProgressMessage, TraceMessage } from "./schema.ts";
 
 const waitingBytesMax = 16 << 20;
 /** About what a message takes beside its text. */
@@ -25,14 +25,12 @@ export class ProgressAnswer {
   }
 
   /** Queues a message. A client that reads too slowly loses output, never the engine its memory. */
-  send(message: ProgressMessage): void {
+  send(message: ProgressMessage | TraceMessage): void {
     if (this.#isGone) return;
     if (this.#waitingBytes > waitingBytesMax) return;
     this.#output ??= this.#exchange.stream(200, "application/json");
     const output = this.#output;
-    const { stream = "", event } = message;
-    const told = event && "text" in event ? event.text : "";
-    const size = stream.length + told.length + messageBytes;
+    const size = textBytes(message) + messageBytes;
     this.#waitingBytes += size;
     this.#tail = this.#tail.then(async () => {
       try {
@@ -73,6 +71,12 @@ export class ProgressAnswer {
     await this.#tail;
     if (!this.#output) this.#output = this.#exchange.stream(200, "application/json");
   }
+}
+
+function textBytes(message: ProgressMessage | TraceMessage): number {
+  if (typeof message.aux === "string") return message.aux.length;
+  const { stream = "", event } = message as ProgressMessage;
+  return stream.length + (event && "text" in event ? event.text.length : 0);
 }
 
 /** The exit code of a RUN step that failed goes along: clients end with it. */

@@ -21,6 +21,7 @@ import { buildMessages, historyRoutes } from "./route-build-history.ts";
 import { partRoutes, partsOf } from "./route-build-parts.ts";
 import { pruneRoutes } from "./route-build-prune.ts";
 import { isStored, producedMessage, resultRoutes, resultsOf } from "./route-build-results.ts";
+import { buildBySession, isSessionBuild, sessionRoutes } from "./route-build-session.ts";
 import type { Route } from "./router.ts";
 import type { BuildEventMessage } from "./schema.ts";
 
@@ -29,9 +30,9 @@ const heldCharactersMax = 1 << 17;
 
 async function build(exchange: Exchange, context: Context): Promise<void> {
   const { query } = exchange;
+  if (isSessionBuild(query)) return await buildBySession(exchange, context);
   using late = timeLimit(whole(query, "timeout") ?? 0);
   const signal = late ? AbortSignal.any([exchange.signal, late.signal]) : exchange.signal;
-  refuseUnsupported(query);
   const asked = parseBuild(query);
   const registries = registriesOf(exchange);
   const results = resultsOf(query, asked.tags);
@@ -126,18 +127,6 @@ function named(tag: string): string {
   return familiarReference(withDefaultTag(parseReference(tag)));
 }
 
-function refuseUnsupported(query: URLSearchParams): void {
-  if (query.get("version") === "2") {
-    throw new Failure(
-      "unsupported",
-      "Cannot build by version=2 of POST /build: BuildKit's clients use POST /grpc and /session",
-      {
-        hint: "Install the buildx plugin of Docker's client, or set DOCKER_BUILDKIT=0",
-      },
-    );
-  }
-}
-
 type Asked = Omit<BuildRequest, "contextPath" | "signal">;
 
 /** The query of `POST /build`. @throws Failure "invalid" */
@@ -187,4 +176,5 @@ export const routes: readonly Route[] = [
   ...partRoutes,
   ...historyRoutes,
   ...contextRoutes,
+  ...sessionRoutes,
 ];

@@ -8,7 +8,7 @@ import type { Route } from "./router.ts";
 const protocol = "h2c";
 const controls = new WeakMap<Context, Control>();
 
-function controlOf(context: Context): Control {
+export function controlOf(context: Context): Control {
   const found =
     controls.get(context) ??
     new Control({ builder: context.builder, version: context.info.version });

@@ -99,6 +99,12 @@ export interface ProgressMessage {
   readonly event?: BuildEventMessage;
 }
 
+/** What BuildKit tells of a build, in base64, for a client that has no gRPC for it. */
+export interface TraceMessage {
+  readonly id: "moby.buildkit.trace";
+  readonly aux: string;
+}
+
 /** Where a result of a build goes; a folder or an archive goes to the client. */
 export interface BuildOutput {
   readonly Type: string;

@@ -317,6 +317,7 @@ export type {
   ProgressMessage,
   SearchResult,
   SystemInfo,
+  TraceMessage,
   VersionAnswer,
   VolumeAnswer,
   VolumeCreateBody,

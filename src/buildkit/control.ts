@@ -27,6 +27,24 @@ interface Build {
   readonly returned: PromiseWithResolvers<void>;
 }
 
+/** What a build is opened with. */
+interface Opening {
+  /** The client's name for it. */
+  readonly ref: string;
+  readonly session: string;
+  readonly exporters: readonly Exporter[];
+  readonly entitlements: readonly string[];
+}
+
+/** A build without `Control.Solve`. */
+export interface Asked extends Opening {
+  /** Of the Dockerfile frontend. */
+  readonly attributes: ReadonlyMap<string, string>;
+  /** A context that came otherwise than by the session. */
+  readonly contextPath?: string;
+  readonly signal: AbortSignal;
+}
+
 export interface ControlOptions {
   readonly builder: Builder;
   readonly version: string;
@@ -104,20 +122,32 @@ export class Control {
     }
   }
 
+  /**
+   * Builds for a client that speaks BuildKit's protocol on its session alone, and hears of the build
+   * otherwise: `tell` gets each status message. @throws Failure
+   */
+  async build(asked: Asked, tell: (status: Uint8Array) => void): Promise<Produced> {
+    const build = await this.#open(asked, asked.signal);
+    const told = (async () => {
+      for await (const message of build.progress.read(asked.signal)) tell(message);
+    })();
+    try {
+      return await this.#finish(build, asked.ref, () =>
+        this.#build(build, asked.attributes, asked.contextPath),
+      );
+    } finally {
+      await told;
+    }
+  }
+
   async #solve(request: Uint8Array, call: Call): Promise<Uint8Array> {
     const asked = messages.solveRequest.decode(request);
-    const build = await this.#open(asked, call.signal);
-    try {
-      if (asked.frontend !== "") await this.#build(build, asked.frontendAttributes);
+    const build = await this.#open({ ...asked, exporters: exportersOf(asked) }, call.signal);
+    const { frontend, frontendAttributes } = asked;
+    await this.#finish(build, asked.ref, async () => {
+      if (frontend !== "") await this.#build(build, frontendAttributes);
       else await build.returned.promise;
-      build.progress.end();
-    } catch (error) {
-      build.progress.end(toFailure(error).message);
-      throw error;
-    } finally {
-      // Readers of the status keep what they read; others come too late.
-      this.#builds.delete(asked.ref);
-    }
+    });
     const told = Object.entries(build.produced?.metadata ?? {}).map(
       ([key, value]): [string, string] => {
         // What is no text is told as JSON in base64, as BuildKit does.
@@ -129,11 +159,24 @@ export class Control {
     return messages.solveResponse.encode({ exporterResponse: answer });
   }
 
+  async #finish<T>(build: Build, ref: string, work: () => Promise<T>): Promise<T> {
+    try {
+      const result = await work();
+      build.progress.end();
+      return result;
+    } catch (error) {
+      build.progress.end(toFailure(error).message);
+      throw error;
+    } finally {
+      // Readers of the status keep what they read; others come too late.
+      this.#builds.delete(ref);
+    }
+  }
+
   async #open(
-    asked: ReturnType<typeof messages.solveRequest.decode>,
+    { ref, session, exporters, entitlements }: Opening,
     signal: AbortSignal,
   ): Promise<Build> {
-    const { ref } = asked;
     if (!/^[\w.-]{1,128}$/.test(ref) || this.#builds.has(ref)) {
       throw new Failure("invalid", "Cannot build: its reference is none, or in use");
     }
@@ -141,10 +184,10 @@ export class Control {
       throw new Failure("exhausted", `Cannot build: ${buildsMax} builds are going on`);
     }
     const build: Build = {
-      session: await this.sessions.find(asked.session),
+      session: await this.sessions.find(session),
       progress: new Progress(ref),
-      exporters: exportersOf(asked),
-      allow: asked.entitlements,
+      exporters,
+      allow: entitlements,
       signal,
       produced: undefined,
       returned: Promise.withResolvers(),
@@ -158,8 +201,14 @@ export class Control {
     return build;
   }
 
-  async #build(build: Build, attributes: ReadonlyMap<string, string>): Promise<void> {
-    build.produced = await solve({ ...build, builder: this.#builder, attributes });
+  async #build(
+    build: Build,
+    attributes: ReadonlyMap<string, string>,
+    contextPath?: string,
+  ): Promise<Produced> {
+    const sent = contextPath === undefined ? {} : { contextPath };
+    build.produced = await solve({ ...build, builder: this.#builder, attributes, ...sent });
+    return build.produced;
   }
 
   /** The build of a call: `Status` names it, the gateway's calls have it in their metadata. */

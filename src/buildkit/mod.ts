@@ -3,4 +3,4 @@
  * that `docker build` with buildx and `docker compose build` use our builder.
  * Protocol: https://github.com/moby/buildkit/tree/master/api/services/control
  */
-export { Control, type ControlOptions } from "./control.ts";
+export { type Asked, Control, type ControlOptions } from "./control.ts";

@@ -34,6 +34,8 @@ export interface Solve {
   readonly attributes: ReadonlyMap<string, string>;
   readonly exporters: readonly Exporter[];
   readonly allow: readonly string[];
+  /** A context that is here already, instead of the session's. */
+  readonly contextPath?: string;
   readonly signal: AbortSignal;
 }
 
@@ -105,6 +107,9 @@ type Source = Pick<BuildRequest, "contextPath" | "dockerfile"> &
 async function bringSource(asked: Solve, { request, bring, cleanup }: Bring): Promise<Source> {
   const { attributes, progress } = asked;
   const path = posix.normalize(attributes.get("filename") || "Dockerfile");
+  if (asked.contextPath !== undefined) {
+    return { contextPath: asked.contextPath, dockerfile: { path } };
+  }
   const remote = attributes.get("context") ?? "";
   if (remote !== "" && !remote.startsWith("local:")) {
     return await fetchSource(asked, { remote, path, request, cleanup });
