@@ -18,8 +18,10 @@ export interface ConnectOptions {
   readonly host: string;
   /** For `tcp://`: speak TLS. */
   readonly tls?: Tls;
-  /** Default "1.51". */
+  /** Default "1.51", or the highest that an older engine names. */
   readonly apiVersion?: string;
+  /** Sent with every request. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export type Client = ReturnType<typeof connect>;
@@ -29,8 +31,8 @@ export type Client = ReturnType<typeof connect>;
  * Failure that the engine answered with, or "unavailable" when there is no engine.
  * @throws Failure "invalid" — a host of no known form
  */
-export function connect({ host, tls, apiVersion = "1.51" }: ConnectOptions) {
-  const transport = new Transport(parseHost(host, tls), host, apiVersion);
+export function connect({ host, tls, apiVersion, headers = {} }: ConnectOptions) {
+  const transport = new Transport(parseHost(host, tls), { shown: host, apiVersion, headers });
   return {
     containers: containerCalls(transport),
     execs: execCalls(transport),

@@ -31,6 +31,7 @@ export interface RequestOptions {
   readonly signal?: AbortSignal;
 }
 
+const newestVersion = "1.51";
 const answerBytesMax = 64 << 20;
 const idleConnectionsMax = 4;
 
@@ -141,25 +142,55 @@ export class Hijacked {
 export class Transport {
   readonly #address: Address;
   readonly #shown: string;
-  readonly #prefix: string;
+  readonly #headers: Readonly<Record<string, string>>;
+  #version: string;
+  /** The version is the highest that both sides know. */
+  #isAgreed: boolean;
   readonly #idle: Connection[] = [];
 
-  constructor(address: Address, shown: string, version: string) {
+  constructor(
+    address: Address,
+    options: {
+      readonly shown: string;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly apiVersion: string | undefined;
+    },
+  ) {
     this.#address = address;
-    this.#shown = shown;
-    this.#prefix = `/v${version}`;
+    this.#shown = options.shown;
+    this.#headers = options.headers;
+    this.#version = options.apiVersion ?? newestVersion;
+    this.#isAgreed = options.apiVersion !== undefined;
   }
 
   /** Sends a request and waits for the head of its answer. @throws the Failure that the engine names */
   async request(method: string, path: string, options: RequestOptions = {}): Promise<Reply> {
+    // A body can be sent once only.
+    if (options.body && !this.#isAgreed) await this.request("GET", "/_ping").then(drain);
     const { connection, head, sent } = await this.#exchange(method, path, options, {});
     const reply = this.#reply(connection, method, head, sent);
-    if (reply.status >= 300) throw await failureOf(reply);
-    return reply;
+    if (reply.status < 300) {
+      this.#isAgreed = true;
+      return reply;
+    }
+    const failure = await failureOf(reply);
+    if (this.#agreesTo(failure)) return await this.request(method, path, options);
+    this.#isAgreed = true;
+    throw failure;
+  }
+
+  /** An older engine has done nothing yet when it names the version that it knows. */
+  #agreesTo({ message }: Failure): boolean {
+    const version = /Maximum supported API version is (\d+\.\d+)$/.exec(message)?.[1];
+    if (this.#isAgreed || version === undefined) return false;
+    this.#version = version;
+    this.#isAgreed = true;
+    return true;
   }
 
   /** Sends a request that turns the connection into a stream. */
   async hijack(path: string, options: RequestOptions = {}): Promise<Hijacked> {
+    if (!this.#isAgreed) await this.request("GET", "/_ping").then(drain);
     const upgrade = { upgrade: "tcp" };
     const { connection, head, sent } = await this.#exchange("POST", path, options, upgrade);
     const status = Number(head.start[1]);
@@ -179,8 +210,9 @@ export class Transport {
     { upgrade }: { upgrade?: string },
   ) {
     options.signal?.throwIfAborted();
-    const target = this.#prefix + path + queryText(options.query ?? {});
-    const head = requestHead(method, target, options, upgrade);
+    const target = `/v${this.#version}${path}` + queryText(options.query ?? {});
+    const headers = { ...this.#headers, ...options.headers };
+    const head = requestHead(method, target, { ...options, headers }, upgrade);
     for (let isRetry = false; ; isRetry = true) {
       const kept = isRetry || options.body ? undefined : this.#takeIdle();
       const connection = kept ?? (await Connection.open(this.#address, this.#shown));
@@ -229,6 +261,10 @@ export class Transport {
       connection.close();
     }
   }
+}
+
+async function drain(reply: Reply): Promise<void> {
+  await reply.text();
 }
 
 async function readHead(connection: Connection, shown: string): Promise<Head> {

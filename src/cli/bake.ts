@@ -19,9 +19,10 @@ import { buildFlags } from "./build-flags.ts";
 import { receive } from "./build-outputs.ts";
 import { prepareBuild } from "./build-query.ts";
 import { defineCommand } from "./command.ts";
+import { configured } from "./configured.ts";
 import { allAuths } from "./credentials.ts";
-import { type Client, configFolder, engineOf } from "./engine.ts";
-import { parseFlags } from "./flags.ts";
+import { type Client, configFolder, endpointOf, engineOf } from "./engine.ts";
+import { type FlagValues, parseFlags } from "./flags.ts";
 import { print, write } from "./output.ts";
 import { showProgress } from "./progress.ts";
 
@@ -67,7 +68,9 @@ export const command = defineCommand({
     }
     const extra = targetFlags.forAll(flags);
     const auths = await allAuths(configFolder(globals));
-    const metadata = await buildAll(engineOf(globals), bake, { extra, auths });
+    const complete = (asked: BuildFlags) =>
+      configured("build", asked, { globals, host: () => endpointOf(globals).host });
+    const metadata = await buildAll(engineOf(globals), bake, { extra, auths, complete });
     if (flags["metadata-file"]) {
       await Bun.write(flags["metadata-file"], `${JSON.stringify(metadata, null, 2)}\n`);
     }
@@ -139,7 +142,11 @@ function list(model: Model, what: string): number {
 interface BuildOptions {
   readonly extra: readonly string[];
   readonly auths: Awaited<ReturnType<typeof allAuths>>;
+  /** With what the client's configuration adds to every build. */
+  readonly complete: (flags: BuildFlags) => BuildFlags;
 }
+
+type BuildFlags = FlagValues<typeof buildFlags>;
 
 /** All targets at once; one that uses another's result waits for it. The first failure is told. */
 async function buildAll(
@@ -191,13 +198,13 @@ interface Work {
 async function buildTarget(
   engine: Client,
   { name, target, results, scratch }: Work,
-  { extra, auths }: BuildOptions,
+  { extra, auths, complete }: BuildOptions,
 ): Promise<Result> {
   const inline = target["dockerfile-inline"];
   const file = inline === undefined ? undefined : `${scratch}/${name}.Dockerfile`;
   if (file && inline !== undefined) writeFileSync(file, inline);
   const argv = [...targetFlags.of(target, { file, results }), ...extra];
-  const { flags } = parseFlags(argv, buildFlags);
+  const flags = complete(parseFlags(argv, buildFlags).flags);
   await using prepared = await prepareBuild(engine, flags, { place: target.context ?? "." });
   const messages = await engine.images.build(prepared.query, prepared.context, {
     registries: auths,

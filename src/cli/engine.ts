@@ -1,5 +1,6 @@
 /** The connection of a command to its engine. */
 import { type Client, connect, type Tls } from "../api/client.ts";
+import { configuredHeaders } from "./configured.ts";
 import { configFolder, currentContext, type Globals, hostOf } from "./globals.ts";
 
 export type { Client };
@@ -27,7 +28,8 @@ function contextEndpoint(name: string, globals: Globals): { host: string; tls?: 
 /** A client of the engine that the global flags name; it connects with the first request. */
 export function engineOf(globals: Globals): Client {
   const apiVersion = process.env["DOCKER_API_VERSION"];
-  return connect({ ...endpointOf(globals), ...(apiVersion ? { apiVersion } : {}) });
+  const headers = configuredHeaders(globals);
+  return connect({ ...endpointOf(globals), headers, ...(apiVersion ? { apiVersion } : {}) });
 }
 
 function tlsOf(globals: Globals): Tls {

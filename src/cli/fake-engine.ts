@@ -9,6 +9,8 @@ export interface Asked {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly body: string;
+  /** The request's first line and headers. */
+  readonly head: string;
 }
 
 export type Answer =
@@ -93,7 +95,7 @@ export class FakeEngine {
     const [method = "", target = ""] = head.split(" ");
     const url = new URL(target, "http://engine");
     const path = url.pathname.replace(/^\/v[\d.]+/, "");
-    const asked = { method, path, query: url.searchParams, body };
+    const asked = { method, path, query: url.searchParams, body, head };
     this.asked.push(asked);
     void reply(socket, script(asked) ?? { status: 404, json: { message: `no ${path}` } });
   }

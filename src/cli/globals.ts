@@ -63,20 +63,34 @@ export function currentContext(globals: Globals): string {
   if (globals.host[0]) return "default";
   if (globals.context) return globals.context;
   if (process.env["DOCKER_HOST"]) return "default";
-  return process.env["DOCKER_CONTEXT"] || configuredContext(configFolder(globals)) || "default";
+  return process.env["DOCKER_CONTEXT"] || configuredContext(globals) || "default";
 }
 
+let textOfConfig: string | undefined;
+
 /**
- * What `context use` wrote. Every command asks: the file is read without node:fs, which takes longer to load
- * than a short command has, and parsed when it must be.
+ * The text of the client's configuration, "" without one. Every command asks: it is read without node:fs,
+ * which takes longer to load than a short command has, and parsed by those who find their word in it.
  */
-function configuredContext(folder: string): string | undefined {
+export function configText(globals: Globals): string {
+  if (textOfConfig !== undefined) return textOfConfig;
   try {
-    const text = new TextDecoder().decode(Bun.mmap(`${folder}/config.json`, { shared: false }));
-    if (!text.includes('"currentContext"')) return undefined;
+    const path = `${configFolder(globals)}/config.json`;
+    textOfConfig = new TextDecoder().decode(Bun.mmap(path, { shared: false }));
+  } catch {
+    textOfConfig = ""; // no configuration; what is wrong with it, those tell who need it
+  }
+  return textOfConfig;
+}
+
+/** What `context use` wrote. */
+function configuredContext(globals: Globals): string | undefined {
+  const text = configText(globals);
+  if (!text.includes('"currentContext"')) return undefined;
+  try {
     return (JSON.parse(text) as { currentContext?: string }).currentContext;
   } catch {
-    return undefined; // no configuration; what is wrong with it, those tell who need it
+    return undefined;
   }
 }
 

@@ -6,6 +6,8 @@ import { closest, Failure, toFailure } from "../base/mod.ts";
 import type { Command } from "./command.ts";
 import { type Entry, entries, findEntry, groups, outside } from "./commands.ts";
 import { complaintText } from "./complaint.ts";
+import { configured } from "./configured.ts";
+import { endpointOf } from "./engine.ts";
 import { parseFlags } from "./flags.ts";
 import { type Globals, globalFlags } from "./globals.ts";
 import { complain, flushOutput, print } from "./output.ts";
@@ -87,7 +89,9 @@ async function runNamed(name: string, words: readonly string[], globals: Globals
   if (call === "help") return showHelp(name.split(" "));
   checkCount(name, command, call.args.length);
   try {
-    return await command.run({ ...call, globals, name });
+    const host = () => endpointOf(globals).host;
+    const flags = configured(name, call.flags, { globals, host });
+    return await command.run({ ...call, flags, globals, name });
   } catch (error) {
     if (command.failureCode === undefined) throw error;
     throw new Misuse(
