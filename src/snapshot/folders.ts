@@ -29,6 +29,8 @@ export function splitPath(path: string): { folder: string; name: string } {
  */
 export class Folders implements Disposable {
   readonly #open = new Map<string, number>();
+  /** What was forgotten, while the caller may still have work to do in it. */
+  #stale: number[] = [];
   readonly root: number;
   readonly #isOverlay: boolean;
 
@@ -38,8 +40,9 @@ export class Folders implements Disposable {
     this.#isOverlay = isOverlay;
   }
 
-  /** A folder's descriptor, valid for a few calls more. @throws Failure "not_found" | "invalid" */
+  /** A folder's descriptor, valid for a few calls of this more, and after `forget`. @throws Failure "not_found" | "invalid" */
   find(path: string): number {
+    this.#closeStale();
     if (path === "") return this.root;
     const known = this.#open.get(path);
     if (known !== undefined) {
@@ -76,13 +79,19 @@ export class Folders implements Disposable {
 
   /** Forgets what is open: call it when a folder was removed or a name now means something else. */
   forget(): void {
-    for (const file of this.#open.values()) closeFile(file);
+    this.#stale.push(...this.#open.values());
     this.#open.clear();
   }
 
   [Symbol.dispose](): void {
     this.forget();
+    this.#closeStale();
     closeFile(this.root);
+  }
+
+  #closeStale(): void {
+    for (const file of this.#stale) closeFile(file);
+    this.#stale = [];
   }
 
   #keep(path: string, file: number): void {

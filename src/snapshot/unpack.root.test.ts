@@ -170,6 +170,18 @@ describe("unpackTar() keeps inside the root", () => {
     expect(lstatSync(`${root}/l`).isFile()).toBe(true);
   });
 
+  test.each([
+    ["a folder over a link", [symlink("d/x", "../.."), folder("d/x"), file("d/x/f")], "d/x/f"],
+    ["a file over a folder", [folder("d/x"), file("d/x/f"), file("d/x")], "d/x"],
+    ["a file over a link", [symlink("d/x", "../.."), file("d/x")], "d/x"],
+  ] as const)("%s in a folder that is open", async (_, entries, inside) => {
+    const { root, outside } = freshRoot();
+    await unpackTar(writeTar([folder("d"), file("d/before"), ...entries, file("d/after")]), root);
+    checkOutside(outside);
+    expect(readFileSync(`${root}/${inside}`, "utf8")).toBe(inside);
+    expect(readdirSync(`${root}/d`).sort()).toEqual(["after", "before", "x"]);
+  });
+
   test("a mode and an owner for a name that is a link", async () => {
     const { root, outside } = freshRoot();
     const entries = [
