@@ -14,18 +14,14 @@ import type { BuildEventMessage } from "./schema.ts";
  */
 async function keepContext(exchange: Exchange, { builder }: Context): Promise<void> {
   const sizeBytes = whole(exchange.query, "size") ?? 0;
-  const taken = await builder.takeContext(exchange.body(), exchange.signal, sizeBytes);
   const wanted = exchange.query.get("for");
+  const { signal } = exchange;
   if (wanted !== null) {
-    try {
-      builder.demands.answer(wanted, taken);
-    } catch (error) {
-      await taken[Symbol.asyncDispose]();
-      throw error;
-    }
+    await builder.demands.answer(wanted, { body: exchange.body(), sizeBytes, signal });
     exchange.empty(204);
     return;
   }
+  const taken = await builder.takeContext(exchange.body(), signal, sizeBytes);
   exchange.json(201, { Id: await builder.uploads.keep(taken) });
 }
 
@@ -61,9 +57,12 @@ export async function openContexts(
     const taken = cleanup.use(await builder.takeContext(exchange.body(), signal));
     const dockerfile = sent ?? asked.dockerfile;
     if (!flag(query, "listed")) return { contextPath: taken.path, dockerfile, contexts };
-    const wait = (paths: readonly string[]) =>
-      builder.demands.ask((id) => demand({ kind: "need", id, paths }), signal);
-    const listed = contextFiles(`${taken.path}/${listingName}`, wait, cleanup);
+    const listed = contextFiles(`${taken.path}/${listingName}`, {
+      demand: (paths, receive) =>
+        builder.demands.ask((id) => demand({ kind: "need", id, paths }), { receive, signal }),
+      take: ({ body, signal, sizeBytes }) => builder.takeContext(body, signal, sizeBytes),
+      cleanup,
+    });
     return { contextPath: taken.path, dockerfile, contexts, listed };
   }
   const taken = cleanup.use(await builder.fetchContext(remote, asked));

@@ -2,12 +2,27 @@ import { randomBytes } from "node:crypto";
 import { Failure } from "../base/mod.ts";
 import type { TakenContext } from "./types.ts";
 
+/** Files that a client sends. */
+export interface Arrival {
+  /** A tar, compressed or not. */
+  readonly body: AsyncIterable<Uint8Array>;
+  /** About how much it unpacks to; 0: nobody knows. */
+  readonly sizeBytes: number;
+  /** Aborted when the client or the build is gone. */
+  readonly signal: AbortSignal;
+}
+
+/** Does with files what is to be done while they come. */
+export type Receive<Result> = (arrival: Arrival) => Promise<Result>;
+
 /** The files of a context that was only listed: a client sends those that a step needs. */
 export interface ContextFiles {
   /** Path of the listing. */
   readonly listing: string;
   /** A folder with what is at these paths; it stays until the build has ended, or somebody takes it. */
   open(paths: readonly string[]): Promise<SentFiles>;
+  /** What is at these paths for the caller alone, as it comes; undefined when somebody opened it already. */
+  receive<Result>(paths: readonly string[], receive: Receive<Result>): Promise<Result> | undefined;
 }
 
 /** What a client sent. */
@@ -22,46 +37,67 @@ export interface SentFiles {
 
 const answerTimeoutMs = 10 * 60_000;
 
-/** Questions to clients that are waited for: each is answered by a context, once. */
+/** Questions to clients that are waited for: each is answered by files, once. */
 export class Demands {
-  readonly #open = new Map<string, (taken: TakenContext) => void>();
+  readonly #open = new Map<string, Receive<void>>();
 
-  /** @throws Failure "timeout" | the signal's reason */
-  async ask(tell: (id: string) => void, signal: AbortSignal): Promise<TakenContext> {
+  /** Gives what `receive` made of the files. @throws Failure "timeout" — nothing came; what `receive` throws */
+  async ask<Result>(
+    tell: (id: string) => void,
+    { receive, signal }: { receive: Receive<Result>; signal: AbortSignal },
+  ): Promise<Result> {
     const id = randomBytes(16).toString("hex");
-    const { promise, resolve, reject } = Promise.withResolvers<TakenContext>();
-    this.#open.set(id, resolve);
+    const { promise, resolve, reject } = Promise.withResolvers<Result>();
     const late = setTimeout(() => {
       reject(new Failure("timeout", "The client did not send the files of the context in time"));
     }, answerTimeoutMs);
     const stop = () => reject(new Failure("unavailable", "Build cancelled"));
+    const end = () => {
+      this.#open.delete(id);
+      clearTimeout(late);
+      signal.removeEventListener("abort", stop);
+    };
     signal.addEventListener("abort", stop, { once: true });
+    this.#open.set(id, async (arrival) => {
+      end(); // from here on it is over when `receive` is
+      try {
+        const both = AbortSignal.any([arrival.signal, signal]);
+        resolve(await receive({ ...arrival, signal: both }));
+      } catch (error) {
+        reject(error);
+        throw error;
+      }
+    });
     try {
       signal.throwIfAborted();
       tell(id);
       return await promise;
     } finally {
-      this.#open.delete(id);
-      clearTimeout(late);
-      signal.removeEventListener("abort", stop);
+      end();
     }
   }
 
-  /** @throws Failure "not_found" — nobody waits for that */
-  answer(id: string, taken: TakenContext): void {
-    const resolve = this.#open.get(id);
-    if (!resolve)
-      throw new Failure("not_found", `No build waits for the files "${id.slice(0, 64)}"`);
-    this.#open.delete(id);
-    resolve(taken);
+  /** @throws Failure "not_found" — nobody waits for that; what the one who waits throws of it */
+  async answer(id: string, arrival: Arrival): Promise<void> {
+    const receive = this.#open.get(id);
+    if (receive) return await receive(arrival);
+    throw new Failure("not_found", `No build waits for the files "${id.slice(0, 64)}"`);
   }
 }
 
-/** A listed context; `cleanup` ends what clients have sent. */
+interface Sources {
+  /** Asks the client for files. */
+  readonly demand: <Result>(paths: readonly string[], receive: Receive<Result>) => Promise<Result>;
+  /** Puts them into a folder. */
+  readonly take: Receive<TakenContext>;
+  /** Ends what clients have sent. */
+  readonly cleanup: AsyncDisposableStack;
+}
+
+/** A context by its listing. */
 export function contextFiles(
   listing: string,
-  demand: (paths: readonly string[]) => Promise<TakenContext>,
-  cleanup: AsyncDisposableStack,
+  { demand, take: takeFiles, cleanup }: Sources,
 ): ContextFiles {
   const opened = new Map<string, { readonly files: Promise<SentFiles>; users: number }>();
   const open = (paths: readonly string[]) => {
@@ -71,7 +107,7 @@ export function contextFiles(
       known.users++;
       return known.files;
     }
-    const files = demand(paths).then((taken) => {
+    const files = demand(paths, takeFiles).then((taken) => {
       const { path: root, isOnDisk = false } = cleanup.use(taken);
       return { root, take: () => isOnDisk && one.users === 1 && opened.delete(key) };
     });
@@ -80,5 +116,7 @@ export function contextFiles(
     opened.set(key, one);
     return files;
   };
-  return { listing, open };
+  const receive: ContextFiles["receive"] = (paths, each) =>
+    opened.has(JSON.stringify(paths)) ? undefined : demand(paths, each);
+  return { listing, open, receive };
 }

@@ -1,13 +1,14 @@
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
-import { resolveUser } from "../runtime/mod.ts";
 import { isTar, unpackInto } from "./archives.ts";
 import { mustBeFolder, readWish, type Wish } from "./copy-wish.ts";
 import type { Download } from "./download.ts";
+import { fillStep } from "./fill-step.ts";
 import type { Checkout } from "./git.ts";
 import type { CopyInstruction } from "./instruction.ts";
 import { findAnywhere, type LayerWork } from "./layer-step.ts";
+import { type Owner, ownerIn } from "./owner.ts";
 import { dirname } from "./paths.ts";
 import { hasWildcard } from "./pattern.ts";
 import { type Fetched, nameAt, type PlannedRemote, planRemote } from "./remote.ts";
@@ -91,7 +92,8 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
     owners: at.owners,
     archives: wish.unpack.local,
   };
-  const { scanned, request, open } = await scanSources(scope, scan);
+  const sources = await scanSources(scope, scan);
+  const { scanned, request, open } = sources;
   const found = checkFound(wish, scanned, at);
   const remotes: PlannedRemote[] = [];
   for (const remote of wish.remotes) {
@@ -102,6 +104,8 @@ async function planCopy(wish: Wish, at: PlanAt): Promise<LayerWork> {
   const fetched = remotes.map(({ key }) => [...key, ...(key[0] === "git" ? wish.exclude : [])]);
   const key = keyOf(ground.key, "copy", at.about, scanned.digest, wish.documents, fetched);
   const make: LayerWork["make"] = async () => {
+    const filled = remotes.length === 0 && (await fillStep(wish, { scope, sources, ground }));
+    if (filled) return filled;
     const all = await Promise.all(remotes.map(({ fetch }) => fetch()));
     const sent = await open();
     // What this step alone needs is moved and not copied.
@@ -157,7 +161,7 @@ async function groundOf({ link, chown }: Wish, { state, build }: StepScope) {
 interface Into {
   readonly targetRoot: string;
   readonly target: string;
-  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
+  readonly owner: Owner | undefined;
   readonly chmod: string;
 }
 
@@ -246,11 +250,4 @@ function namesBeside(root: string, path: string): string[] {
   } catch {
     return []; // a hint is not worth another error
   }
-}
-
-/** Owner for `--chown=user[:group]`: a number without a group is both, as in Docker. */
-function ownerIn(root: string, text: string): { uid: number; gid: number } | undefined {
-  if (text === "") return undefined;
-  const { uid, gid } = resolveUser(root, text);
-  return /^\d+$/.test(text) ? { uid, gid: uid } : { uid, gid };
 }

@@ -51,7 +51,7 @@ export function copy(request: CopyRequest): void {
 }
 
 /** A folder's content goes into the target; a file becomes the target or goes into it. */
-function targetOf(target: string, found: Found, isFolder: boolean): string {
+export function targetOf(target: string, found: Found, isFolder: boolean): string {
   if (found.keep !== undefined) return join(target, found.keep);
   if (found.isFolder || !isFolder) return target;
   return join(target, basename(found.asked));

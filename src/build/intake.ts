@@ -96,22 +96,20 @@ export class Intake {
 }
 
 /**
- * The bytes of an upload, in pieces of a message to a worker: clients send thousands of small chunks.
- * They can be taken as those of a small one while they come, and once more when it turns out large.
+ * The bytes of an upload, in pieces. They can be taken as those of a small one while they come, and once more when it turns out large.
  */
 class Upload implements AsyncDisposable {
-  readonly #reader: AsyncIterator<Uint8Array>;
+  readonly #reader: AsyncGenerator<Uint8Array, void>;
   readonly #spoolPath: string;
   /** What was taken as of a small one: its beginning, and a file with what followed. */
   #kept: Uint8Array[] = [];
   #spool: FileHandle | undefined;
   #isOver = false;
   #takenBytes = 0;
-  #rest: Uint8Array | undefined;
   #reading: Promise<unknown> = Promise.resolve();
 
   constructor(body: AsyncIterable<Uint8Array>, spoolPath: string) {
-    this.#reader = body[Symbol.asyncIterator]();
+    this.#reader = piecesOf(body);
     this.#spoolPath = spoolPath;
   }
 
@@ -178,17 +176,27 @@ class Upload implements AsyncDisposable {
   }
 
   async #next(): Promise<Uint8Array | undefined> {
+    return (await this.#reader.next()).value ?? undefined;
+  }
+}
+
+/** What a client sends in thousands of small chunks, in pieces of a message to a worker. */
+export async function* piecesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  const reader = body[Symbol.asyncIterator]();
+  let rest: Uint8Array | undefined;
+  for (;;) {
     const piece = Buffer.allocUnsafeSlow(pieceBytes);
     let size = 0;
     while (size < piece.length) {
-      const chunk = this.#rest ?? (await this.#reader.next()).value;
-      this.#rest = undefined;
+      const chunk = rest ?? (await reader.next()).value;
+      rest = undefined;
       if (!chunk) break;
       const part = chunk.subarray(0, piece.length - size);
       piece.set(part, size);
       size += part.length;
-      if (part.length < chunk.length) this.#rest = chunk.subarray(part.length);
+      if (part.length < chunk.length) rest = chunk.subarray(part.length);
     }
-    return size > 0 ? piece.subarray(0, size) : undefined;
+    if (size === 0) return;
+    yield piece.subarray(0, size);
   }
 }

@@ -13,6 +13,7 @@ type Kind = "directory" | "file" | "symlink" | "fifo";
 
 const linesMax = limits.archiveEntriesMax;
 const linksMax = 40;
+const skippedMax = 100;
 const kinds: Readonly<Record<string, Kind>> = {
   folder: "directory",
   file: "file",
@@ -109,12 +110,14 @@ export function scanListing(request: ScanRequest, text: string): ScanResult & { 
     findSources(tree, word, { filter, parents: request.parents }),
   );
   let files = 0;
+  const skipped: string[] = [];
+  const rules = { filter, skip: (path: string) => void skipped.push(path) };
   for (const [index, list] of found.entries()) {
     for (const one of list ?? []) {
       const name = one.isFolder ? "" : one.asked.split("/").at(-1)!;
       hasher.update(JSON.stringify(["source", index, name, one.keep ?? "", one.isArchive]));
       lines.push(JSON.stringify(["source", one.asked]));
-      for (const entry of walkListing(tree, one, filter)) {
+      for (const entry of walkListing(tree, one, rules)) {
         files++;
         const line = JSON.stringify(entry);
         hasher.update(line);
@@ -122,16 +125,24 @@ export function scanListing(request: ScanRequest, text: string): ScanResult & { 
       }
     }
   }
-  return { found, digest: hasher.digest("hex"), files, lines };
+  const isShort = skipped.length <= skippedMax && found.flat().length === 1;
+  const digest = hasher.digest("hex");
+  return { found, digest, files, lines, ...(isShort ? { skipped } : {}) };
+}
+
+interface Rules {
+  readonly filter: Filter;
+  /** Told of what is left out. */
+  readonly skip: (path: string) => void;
 }
 
 /** The lines of what was found, in the order of `walk`, their paths relative to it. */
-function* walkListing(tree: ListingTree, found: Found, filter: Filter): Generator<Line> {
+function* walkListing(tree: ListingTree, found: Found, rules: Rules): Generator<Line> {
   const [kind, , ...rest] = tree.line(found.path);
   // The mode of what was named itself does not reach a folder's copy, but its entries' do.
   yield found.isFolder ? ["folder", "", 0] : [kind, "", ...rest];
   if (found.isFolder)
-    yield* walkBelow(tree, { real: found.path, path: "", asked: found.asked }, filter);
+    yield* walkBelow(tree, { real: found.path, path: "", asked: found.asked }, rules);
 }
 
 interface At {
@@ -142,7 +153,7 @@ interface At {
 
 const below = (path: string, name: string) => (path === "" ? name : `${path}/${name}`);
 
-function* walkBelow(tree: ListingTree, at: At, filter: Filter): Generator<Line> {
+function* walkBelow(tree: ListingTree, at: At, rules: Rules): Generator<Line> {
   for (const name of tree.names(at.real)) {
     const child = {
       real: below(at.real, name),
@@ -152,24 +163,26 @@ function* walkBelow(tree: ListingTree, at: At, filter: Filter): Generator<Line> 
     const [kind, , ...rest] = tree.line(child.real);
     const line: Line = [kind, child.path, ...rest];
     const isFolder = kind === "folder";
-    if (!filter.ignore.excludes(child.asked) && !filter.exclude.excludes(child.path)) {
+    if (!rules.filter.ignore.excludes(child.asked) && !rules.filter.exclude.excludes(child.path)) {
       yield line;
-      if (isFolder) yield* walkBelow(tree, child, filter);
+      if (isFolder) yield* walkBelow(tree, child, rules);
     } else if (
       isFolder &&
-      !filter.ignore.prunes(child.asked) &&
-      !filter.exclude.prunes(child.path)
+      !rules.filter.ignore.prunes(child.asked) &&
+      !rules.filter.exclude.prunes(child.path)
     ) {
-      yield* onlyIfAny(line, walkBelow(tree, child, filter));
-    }
+      if (!(yield* onlyIfAny(line, walkBelow(tree, child, rules)))) rules.skip(child.path);
+    } else rules.skip(child.path);
   }
 }
 
-function* onlyIfAny(folder: Line, lines: Generator<Line>): Generator<Line> {
+/** Gives whether there was any. */
+function* onlyIfAny(folder: Line, lines: Generator<Line>): Generator<Line, boolean> {
   let told = false;
   for (const line of lines) {
     if (!told) yield folder;
     told = true;
     yield line;
   }
+  return told;
 }

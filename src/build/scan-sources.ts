@@ -1,5 +1,5 @@
 import { Failure } from "../base/mod.ts";
-import type { SentFiles } from "./context-files.ts";
+import type { Receive, SentFiles } from "./context-files.ts";
 import type { ScanRequest, ScanResult } from "./scan.ts";
 import type { StepScope } from "./scope.ts";
 
@@ -9,6 +9,8 @@ export interface Scanned {
   readonly request: ScanRequest;
   /** The folder that the files are in; they may have to come first. */
   readonly open: () => Promise<SentFiles>;
+  /** Instead: the files of a listed context as they come, unchecked; see `ContextFiles`. */
+  readonly receive?: <Result>(receive: Receive<Result>) => Promise<Result> | undefined;
 }
 
 /** Walks and hashes in a worker; a context that was only listed is not asked for. @throws Failure */
@@ -36,15 +38,21 @@ export async function scanSources({ build }: StepScope, scan: ScanRequest): Prom
     // Before the cache hears of them: what came must be what was listed.
     const real = await tools.trees.run("scan", { ...scan, root, archives: false }, signal);
     if (real.digest === scanned.digest) return sent;
-    throw new Failure("conflict", "The context changed while it was built", {
-      hint: "Build again when nothing writes to it",
-    });
+    throw contextChanged();
   };
-  if (!scan.archives) return { scanned, request: scan, open };
+  const receive: Scanned["receive"] = (each) => files.receive(pathsOf(scanned), each);
+  if (!scan.archives) return { scanned, request: scan, open, receive };
   // What is an archive tells its content alone.
   const { root } = await open();
   const sent = await tools.trees.run("scan", { ...request, root }, signal);
   return { scanned: sent, request: { ...scan, root }, open: stays(root) };
+}
+
+/** What came is not what was listed. */
+export function contextChanged(): Failure {
+  return new Failure("conflict", "The context changed while it was built", {
+    hint: "Build again when nothing writes to it",
+  });
 }
 
 const pathsMax = 1_000;

@@ -31,6 +31,11 @@ export interface ScanResult {
   /** Names all that would reach the image: kinds, names, modes, contents, link targets. */
   readonly digest: string;
   readonly files: number;
+  /**
+   * Of a listing: what it has below one folder that was found, but the rules leave out; paths in that folder.
+   * Undefined: it may be more than this.
+   */
+  readonly skipped?: readonly string[];
 }
 
 /** The rules as the walk wants them. */

@@ -7,6 +7,7 @@ import { toFailure } from "../base/mod.ts";
 import { type CopyRequest, copy } from "./copy.ts";
 import { compareListings, keepListing, rememberedScan } from "./listing.ts";
 import { scanListing } from "./listing-tree.ts";
+import { makeWay, type WayRequest } from "./make-way.ts";
 import { measure } from "./measure.ts";
 import { listPackages } from "./packages.ts";
 import { type ScanRequest, scan } from "./scan.ts";
@@ -29,6 +30,7 @@ const work = {
   },
   compare: (request: Parameters<typeof compareListings>[0]) => compareListings(request),
   copy: (request: CopyRequest) => copy(request),
+  makeWay: (request: WayRequest) => makeWay(request),
   measure: ({ path }: { path: string }) => measure(path),
   packages: (request: { path: string }) => listPackages(request),
   remove: ({ path }: { path: string }) => rmSync(path, { recursive: true, force: true }),

@@ -1,6 +1,7 @@
 import { decompress, type TarBounds, type TarEvent, TarParser } from "../archive/mod.ts";
 import { asRootOf, filterThrough } from "../sys/mod.ts";
 import { type Change, listChanges } from "./changes.ts";
+import { type Filled, Filler, type FillRules } from "./fill.ts";
 import { Growth } from "./growth.ts";
 import { measureTree } from "./measure.ts";
 import { type PackRules, packTree } from "./pack.ts";
@@ -34,6 +35,14 @@ export type Job =
       readonly stubs?: Stubs;
     }
   | {
+      readonly kind: "fill";
+      readonly upper: string;
+      readonly fill: FillRules;
+      /** Of the commit that follows. */
+      readonly rules: PackRules;
+      readonly bounds: TarBounds;
+    }
+  | {
       readonly kind: "changes";
       readonly upper: string;
       readonly lower: string;
@@ -50,6 +59,7 @@ export interface Results {
   unpack: Unpacked & { readonly digest: string };
   pack: { readonly entries: number };
   commit: { readonly digest: string; readonly sizeBytes: number; readonly entries: number };
+  fill: Filled;
   changes: readonly Change[];
   measure: number;
 }
@@ -72,6 +82,8 @@ export async function runJob(job: Job, desk: Desk): Promise<Results[keyof Result
       return pack(job, desk);
     case "commit":
       return commit(job, desk);
+    case "fill":
+      return await fill(job, desk);
     case "changes": {
       const stubs = findStubs(job.upper, job.lower, job.stubs);
       return listChanges(job.upper, job.lower, stubs);
@@ -99,6 +111,17 @@ async function unpack(job: Job & { kind: "unpack" }, desk: Desk): Promise<Result
   }
   parser.finish();
   return { ...unpacker.finish(), digest: hash.digest() };
+}
+
+async function fill(job: Job & { kind: "fill" }, desk: Desk): Promise<Filled> {
+  const parser = new TarParser(job.bounds);
+  using filler = new Filler(job.upper, job.fill, job.rules);
+  for await (const chunk of decompress(desk.chunks(), { through: filterThrough })) {
+    desk.abort();
+    for (const event of parser.push(chunk)) filler.take(event);
+  }
+  parser.finish();
+  return filler.finish();
 }
 
 function pack(job: Job & { kind: "pack" }, desk: Desk): Results["pack"] {

@@ -4,6 +4,7 @@
  * container can lead them out of their directory.
  * Spec: https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md
  */
+export type { Filled, FillRules } from "./fill.ts";
 export { Growth } from "./growth.ts";
 export type { PackRules } from "./pack.ts";
 export { openSnapshotStore } from "./store.ts";

@@ -11,6 +11,7 @@ import { Rows, type SnapshotRow } from "./rows.ts";
 import { Trash } from "./trash.ts";
 import type {
   CommitOptions,
+  FillOptions,
   GrowingFile,
   Layer,
   SnapshotStore,
@@ -167,6 +168,19 @@ class OverlayStore implements SnapshotStore {
     });
   }
 
+  async fill(key: string, source: AsyncIterable<Uint8Array>, options: FillOptions) {
+    return await this.#lock.run(key, async () => {
+      const snapshot = this.#find(key);
+      const { root, files: upper } = this.#layout.snapshot(snapshot.id);
+      await this.#mounts.unmount(root, snapshot);
+      await this.#mounts.closed(root);
+      const { rules: fill, timeMax, signal } = options;
+      const { rules } = this.#packRules(snapshot, timeMax);
+      const bounds = { sizeBytesMax: limits.layerBytesMax, end: "optional" } as const;
+      return await runInWorker({ kind: "fill", upper, fill, rules, bounds }, { source, signal });
+    });
+  }
+
   async mount(key: string, owners?: OwnerMap | "any"): Promise<string> {
     return await this.#lock.run(key, async () => {
       const snapshot = this.#find(key);
@@ -274,15 +288,20 @@ class OverlayStore implements SnapshotStore {
     }
   }
 
-  async #hash(snapshot: SnapshotRow, { timeMax, mountPoints }: CommitOptions, copyTo?: string) {
+  #packRules({ id, root }: SnapshotRow, timeMax: number | undefined) {
+    const hasRoot = rootOf(this.#layout.snapshot(id).files) !== root;
+    const times = timeMax === undefined ? {} : { timeMax };
+    return { hasRoot, rules: { whiteouts: true, withRoot: hasRoot, ...times } };
+  }
+
+  async #hash(snapshot: SnapshotRow, options: CommitOptions, copyTo?: string) {
+    const { timeMax, mountPoints, filled } = options;
     const { files } = this.#layout.snapshot(snapshot.id);
-    const hasRoot = rootOf(files) !== snapshot.root;
-    const rules = {
-      whiteouts: true,
-      withRoot: hasRoot,
-      // A copy is made with the times of its archive; what is moved has its own.
-      ...(timeMax === undefined ? {} : { timeMax, settle: copyTo === undefined }),
-    };
+    const { hasRoot, rules: plain } = this.#packRules(snapshot, timeMax);
+    const found = { hasRoot, timeMax, origin: "snapshot" as const };
+    if (filled) return { ...filled, diffId: parseDigest(filled.digest), ...found };
+    // A copy is made with the times of its archive; what is moved has its own.
+    const rules = { ...plain, settle: copyTo === undefined && timeMax !== undefined };
     const job = {
       kind: "commit",
       upper: files,
@@ -296,8 +315,7 @@ class OverlayStore implements SnapshotStore {
         : await this.#withLower(snapshot, (lower) =>
             runInWorker({ ...job, stubs: { lower, paths } }),
           );
-    const diffId = parseDigest(digest);
-    return { diffId, sizeBytes, hasRoot, timeMax, origin: "snapshot" as const };
+    return { diffId: parseDigest(digest), sizeBytes, ...found };
   }
 
   async reconcile(keys: ReadonlySet<string>): Promise<string[]> {

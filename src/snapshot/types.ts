@@ -1,5 +1,6 @@
 import type { Digest } from "../oci/mod.ts";
 import type { OwnerMap } from "../sys/mod.ts";
+import type { Filled, FillRules } from "./fill.ts";
 import type { Growth } from "./growth.ts";
 import type { HashPlace } from "./stream-hash.ts";
 
@@ -67,6 +68,12 @@ export interface SnapshotStore {
    */
   bring(key: string, directory: string, name: string): Promise<boolean>;
   /**
+   * Unmounts the snapshot and unpacks a tar into its writable directory, hashing the layer on the way: see
+   * `FillRules`. `timeMax` is the later commit's.
+   * @throws "invalid" (hostile entry) | "corrupt" | "exhausted"
+   */
+  fill(key: string, tar: AsyncIterable<Uint8Array>, options: FillOptions): Promise<Filled>;
+  /**
    * Mounts the snapshot (if it is not) and returns the path of its root. With `owners` all in there
    * belongs to them, and so does what they make; on the disk it is as in an image. A mount that shows
    * others is replaced: no process may be in it. "any": whatever a mount shows that is there.
@@ -103,10 +110,18 @@ export interface SnapshotStore {
   reconcile(keys: ReadonlySet<string>): Promise<string[]>;
 }
 
+export interface FillOptions {
+  readonly rules: FillRules;
+  readonly timeMax: number;
+  readonly signal: AbortSignal;
+}
+
 export interface CommitOptions {
   readonly how: "move" | "copy";
   /** No modification time in the layer is later: seconds since 1970 (SOURCE_DATE_EPOCH). */
   readonly timeMax?: number;
   /** As in `changes`: what the runtime left there is no part of the layer. */
   readonly mountPoints?: readonly string[];
+  /** What `fill` gave, when its listing is known to be right: nothing is hashed again. */
+  readonly filled?: Filled | undefined;
 }

@@ -38,6 +38,7 @@ const widths: Record<Job["kind"], number> = {
   unpack: 2,
   pack: 6,
   commit: 2,
+  fill: 2,
   changes: 1,
   measure: 1,
 };
@@ -51,7 +52,7 @@ const chunksAhead = 4;
 const gates = new Map<string, Gate>(
   Object.entries(widths).map(([kind, width]) => [kind, new Gate(width)]),
 );
-gates.set("unpack chunks", new Gate(streamedUnpacks));
+for (const line of ["unpack chunks", "fill chunks"]) gates.set(line, new Gate(streamedUnpacks));
 
 interface Idle {
   readonly worker: Worker;
