@@ -85,6 +85,8 @@ const reasons: Readonly<Record<string, string>> = {
   ECONNRESET: "the connection was reset",
   FailedToOpenSocket: "the host cannot be reached",
   ENOTFOUND: "no such host",
+  ERR_TLS_CERT_ALTNAME_INVALID: "it is made out to other names than this host's",
+  CERT_HAS_EXPIRED: "it has expired",
 };
 
 const certificateCodes = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS/;
@@ -96,8 +98,15 @@ export function connectionFailure(error: unknown, method: string, url: string): 
   const call = method.charAt(0) + method.slice(1).toLowerCase();
   const text = (why: string) => `${call} "${url}": ${why}`;
   if (certificateCodes.test(String(code))) {
-    return new Failure("denied", text(`tls: failed to verify certificate: ${message}`), {
+    const why = reasons[code] ?? message.replace(/ For more information, pass .*$/s, "");
+    return new Failure("denied", text(`tls: failed to verify certificate: ${why}`), {
       hint: "Put the registry's CA into certs.d/HOST/ca.crt, or start the engine with --insecure-registry HOST",
+      cause: error,
+    });
+  }
+  if (code === "EPROTO") {
+    return new Failure("unavailable", text("the TLS handshake failed"), {
+      hint: "It may want a certificate of ours: certs.d/HOST/client.cert with client.key; if it has no TLS, start the engine with --insecure-registry HOST",
       cause: error,
     });
   }

@@ -1,5 +1,6 @@
 import { Failure, isFailure } from "../base/mod.ts";
 import { type Challenge, parseChallenge } from "./client-challenge.ts";
+import { RegistryFailure } from "./client-failure.ts";
 import { type Answer, type Body, refused, send } from "./client-fetch.ts";
 import { type Endpoint, endpointsOf, type RegistrySettings } from "./client-host.ts";
 import { retrying } from "./client-retry.ts";
@@ -181,7 +182,7 @@ export class Session {
   /** Tries the ways to the registry in their order; the first one that answers counts. */
   async #findWay(signal: AbortSignal): Promise<Reached> {
     const endpoints = endpointsOf(this.domain, this.#settings);
-    let last: unknown;
+    let why: Failure | undefined;
     for (const endpoint of endpoints) {
       const url = new URL(paths.base, endpoint.origin);
       const isLast = endpoint === endpoints.at(-1);
@@ -195,10 +196,13 @@ export class Session {
       } catch (error) {
         // Who shows a wrong certificate is not asked again without one.
         if (signal.aborted || isFailure(error, "denied")) throw error;
-        last = error;
+        // To a request without TLS, a server with it has no more to say than 400.
+        const isAnswer = error instanceof RegistryFailure && error.status === 400;
+        if (isAnswer && why) throw new Failure("denied", why.message, { hint: why.hint ?? "", cause: why });
+        why = error as Failure;
       }
     }
-    throw last;
+    throw why;
   }
 }
 

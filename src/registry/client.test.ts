@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import { digestOf } from "../oci/mod.ts";
 import { parseChallenge } from "./client-challenge.ts";
 import { endpointsOf, isInsecure } from "./client-host.ts";
@@ -323,11 +324,11 @@ describe("TLS", () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   /** A registry with TLS, asked by a client that has these files for it. */
-  function ask(files: Readonly<Record<string, string>>) {
+  function ask(files: Readonly<Record<string, string>>, more: object = {}) {
     const server = Bun.serve({
       hostname: "127.0.0.1",
       port: 0,
-      tls: { cert: Bun.file(`${folder}/right.crt`), key: Bun.file(`${folder}/right.key`) },
+      tls: { cert: Bun.file(`${folder}/right.crt`), key: Bun.file(`${folder}/right.key`), ...more },
       fetch: (request) => new Response(root(new URL(request.url)) ? "{}" : manifest),
     });
     servers.push(server);
@@ -353,7 +354,31 @@ describe("TLS", () => {
 
   test("shows a client certificate, and says when half of it is missing", async () => {
     const pair = { "client.cert": "right.crt", "client.key": "right.key" };
-    expect((await ask(pair)).descriptor.digest).toBe(digest);
+    const wants = {
+      ca: Bun.file(`${folder}/right.crt`),
+      requestCert: true,
+      rejectUnauthorized: true,
+    };
+    expect((await ask(pair, wants)).descriptor.digest).toBe(digest);
     await expect(ask({ "client.cert": "right.crt" })).rejects.toThrow("client.key is missing");
+  });
+
+  test("is what failed, not the plain request after it", async () => {
+    const server = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.once("data", (bytes) => {
+        const isGreeting = bytes[0] === 0x16;
+        socket.end(isGreeting ? "" : "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    try {
+      const domain = `127.0.0.1:${(server.address() as { port: number }).port}`;
+      const client = openRegistryClient({ certificateFolders: [] });
+      const asked = client.repository({ domain, path: "x" }, { credentials: {} });
+      await expect(asked.manifest("1", signal)).rejects.toThrow(`Get "https://${domain}/v2/": `);
+    } finally {
+      server.close();
+    }
   });
 });
