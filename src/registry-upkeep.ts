@@ -80,19 +80,22 @@ function gcLines(report: GcReport): string[] {
     }),
     ...(report.isCut && details.length > 0 ? ["… and more"] : []),
   ];
+  const shared = removed.sharedBytes > 0 ? ` (${removed.sharedBytes} of them the engine has)` : "";
   const counts = [
-    `${removed.blobs} blobs of ${removed.sizeBytes} bytes`,
-    `${report.manifests} manifests`,
-    `${report.links} links of repositories to blobs`,
-    `${report.uploads} uploads`,
+    `${many(removed.blobs, "blob")} of ${many(removed.sizeBytes, "byte")}${shared}`,
+    many(report.manifests, "manifest"),
+    `${many(report.links, "link")} of repositories to blobs`,
+    many(report.uploads, "upload"),
     `${retired.length} by retention`,
   ];
   return [
     ...each,
     `${verb}: ${counts.join(", ")}`,
-    `kept: ${kept.blobs} blobs of ${kept.sizeBytes} bytes`,
+    `kept: ${many(kept.blobs, "blob")} of ${many(kept.sizeBytes, "byte")}`,
   ];
 }
+
+const many = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 function checkLines({ checked, damaged, incomplete, isRepaired }: CheckReport): string[] {
   return [
@@ -104,6 +107,6 @@ function checkLines({ checked, damaged, incomplete, isRepaired }: CheckReport): 
       const names = tags.length > 0 ? ` (${tags.join(", ")})` : "";
       return `incomplete ${repository}@${digest}${names}: a part is gone, push it again`;
     }),
-    `checked: ${checked.blobs} blobs of ${checked.sizeBytes} bytes; damaged: ${damaged.length}`,
+    `checked: ${many(checked.blobs, "blob")} of ${many(checked.sizeBytes, "byte")}; damaged: ${damaged.length}`,
   ];
 }

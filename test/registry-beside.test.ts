@@ -69,7 +69,12 @@ describe.skipIf(whyNot !== undefined)(
       expect(
         (await fetch(`http://${at}/v2/team/app/manifests/${digest}`, { method: "DELETE" })).status,
       ).toBe(202);
+      const dry = await upkeep("gc", "--grace", "0s", "--history", "0s", "--dry-run", "--explain");
+      expect(dry.stdout).toMatch(
+        new RegExp(`blob sha256:${layers[1]} .*its room stays taken, the engine has it`),
+      );
       const gc = await upkeep("gc", "--grace", "0s", "--history", "0s");
+      expect(gc.stdout).toMatch(/gone: 4 blobs of \d+ bytes \(\d+ of them the engine has\)/);
       expect(gc).toMatchObject({ code: 0, stdout: expect.stringContaining("gone: 4 blobs") });
       expect(layers.map((hex) => [here(registrys(), hex), here(engines(), hex)])).toEqual([
         [false, true],

@@ -11,7 +11,7 @@ import {
   isDigestOf,
 } from "../oci/mod.ts";
 import { expect, hashFile } from "./ingest.ts";
-import type { BlobStore, Part } from "./types.ts";
+import type { BlobStore, Listed, Part } from "./types.ts";
 
 /** Where blobs are kept beside the disk. */
 export interface Storage {
@@ -278,7 +278,7 @@ class S3Store implements BlobStore {
     });
   }
 
-  async *list(): AsyncGenerator<{ digest: Digest; sizeBytes: number; modifiedMs: number }, void> {
+  async *list(): AsyncGenerator<Listed, void> {
     const prefix = `${this.#prefix}blobs/`;
     for (let after: string | undefined; ; ) {
       const startAfter = after === undefined ? {} : { startAfter: after };
@@ -290,7 +290,7 @@ class S3Store implements BlobStore {
         const digest = key.slice(prefix.length).replace("/", ":");
         if (!isDigest(digest)) continue;
         const modifiedMs = lastModified === undefined ? Date.now() : Date.parse(lastModified);
-        yield { digest, sizeBytes: size, modifiedMs };
+        yield { digest, sizeBytes: size, modifiedMs, isShared: false };
       }
       after = found.at(-1)?.key;
       if (!page.isTruncated || after === undefined) return;

@@ -25,7 +25,7 @@ import {
 } from "../oci/mod.ts";
 import { diskFailure, errnoOf } from "../sys/mod.ts";
 import { expect, hashFile, turn, writeHashed } from "./ingest.ts";
-import type { ContentStore, Part } from "./types.ts";
+import type { ContentStore, Listed, Part } from "./types.ts";
 
 const readBytes = 512 << 10;
 
@@ -184,13 +184,15 @@ class DiskStore implements ContentStore {
     });
   }
 
-  async *list(): AsyncGenerator<{ digest: Digest; sizeBytes: number; modifiedMs: number }, void> {
+  async *list(): AsyncGenerator<Listed, void> {
     for (const algorithm of digestAlgorithms) {
       for await (const { name } of await opendir(`${this.#directory}/blobs/${algorithm}`)) {
         const digest = `${algorithm}:${name}`;
         if (!isDigest(digest)) continue;
         const found = await statOf(this.path(digest)); // undefined: removed meanwhile
-        if (found) yield { digest, sizeBytes: found.size, modifiedMs: found.mtimeMs };
+        if (!found) continue;
+        const { size: sizeBytes, mtimeMs: modifiedMs, nlink } = found;
+        yield { digest, sizeBytes, modifiedMs, isShared: nlink > 1 };
       }
     }
   }

@@ -6,6 +6,14 @@ export interface Part {
   readonly last: number;
 }
 
+export interface Listed {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly modifiedMs: number;
+  /** Another store has the same file: to remove it here frees no room. */
+  readonly isShared: boolean;
+}
+
 /** Bytes by digest, wherever they are. A blob is visible once it is whole and verified, never before. */
 export interface BlobStore {
   /**
@@ -38,7 +46,7 @@ export interface BlobStore {
   bytes(digest: Digest, sizeBytesMax: number): Promise<Uint8Array>;
   /** Forgets a blob. Absent is fine. */
   remove(digest: Digest): Promise<void>;
-  list(): AsyncIterable<{ digest: Digest; sizeBytes: number; modifiedMs: number }>;
+  list(): AsyncIterable<Listed>;
 }
 
 /** Blobs as files on this host. */

@@ -236,5 +236,9 @@ function answerOf(response: Response, { patience, url, method }: About): Answer 
 /** The answer's refusal as a Failure. */
 export async function refused(answer: Answer, what: string): Promise<Failure> {
   const body = await answer.bytes(refusalBytesMax).catch(() => new Uint8Array()); // its status is enough
-  return refusalOf(answer.status, Buffer.from(body).toString(), what);
+  // To a HEAD, which has no body, the challenge alone says that a login would not help.
+  const challenge = answer.headers.get("www-authenticate") ?? "";
+  const lacksRight = body.length === 0 && /error="?insufficient_scope/.test(challenge);
+  const status = lacksRight ? 403 : answer.status;
+  return refusalOf(status, Buffer.from(body).toString(), what);
 }

@@ -198,7 +198,8 @@ export class Session {
         if (signal.aborted || isFailure(error, "denied")) throw error;
         // To a request without TLS, a server with it has no more to say than 400.
         const isAnswer = error instanceof RegistryFailure && error.status === 400;
-        if (isAnswer && why) throw new Failure("denied", why.message, { hint: why.hint ?? "", cause: why });
+        if (isAnswer && why)
+          throw new Failure("denied", why.message, { hint: why.hint ?? "", cause: why });
         why = error as Failure;
       }
     }

@@ -117,7 +117,8 @@ function roomFor(
   return (sizeBytes) => {
     const sizeBytesMax = policy.blobBytesMax(name, () => store.blobs.sizeOf(repository));
     if (sizeBytes <= sizeBytesMax) return;
-    const message = `Cannot take the blob: over ${sizeBytesMax} bytes`;
+    const room = `"${name}" takes ${sizeBytesMax} more at a time, by its quota or the bound of a blob`;
+    const message = `Cannot take a blob of ${sizeBytes} bytes: ${room}`;
     throw new Refusal("SIZE_INVALID", message, { status: 413 });
   };
 }

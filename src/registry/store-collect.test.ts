@@ -38,7 +38,7 @@ onEachStorage(
     age(lab, 25 * hour);
     await ageFiles(lab, 25 * hour);
     const dry = await collect(lab.store, { dryRun: true });
-    expect(dry.removed).toEqual({ blobs: 1, sizeBytes: 6 });
+    expect(dry.removed).toEqual({ blobs: 1, sizeBytes: 6, sharedBytes: 0 });
     expect(dry.details).toEqual([
       expect.objectContaining({ what: "link", repository: "a", id: orphan }),
       expect.objectContaining({ what: "blob", id: orphan }),

@@ -16,7 +16,12 @@ export interface CollectReport {
   readonly isDryRun: boolean;
   /** What stays in the content store and what leaves it. */
   readonly kept: { blobs: number; sizeBytes: number };
-  readonly removed: { blobs: number; sizeBytes: number };
+  readonly removed: {
+    blobs: number;
+    sizeBytes: number;
+    /** Of them, what the engine beside has as well: its room is not free. */
+    sharedBytes: number;
+  };
   readonly links: number;
   readonly manifests: number;
   readonly uploads: number;
@@ -194,13 +199,16 @@ class Collection {
   async #bytes(): Promise<Pick<CollectReport, "kept" | "removed">> {
     const { content, locks } = this.#store;
     const kept = { blobs: 0, sizeBytes: 0 };
-    const removed = { blobs: 0, sizeBytes: 0 };
-    for await (const { digest, sizeBytes, modifiedMs } of content.list()) {
+    const removed = { blobs: 0, sizeBytes: 0, sharedBytes: 0 };
+    for await (const { digest, sizeBytes, modifiedMs, isShared } of content.list()) {
       const isGone = await locks.run(digest, () => this.#removeBytes(digest, modifiedMs));
       const sum = isGone ? removed : kept;
       sum.blobs++;
       sum.sizeBytes += sizeBytes;
-      if (isGone) this.#note({ what: "blob", id: digest, sizeBytes, why: "no repository has it" });
+      if (!isGone) continue;
+      if (isShared) removed.sharedBytes += sizeBytes;
+      const why = `no repository has it${isShared ? "; its room stays taken, the engine has it" : ""}`;
+      this.#note({ what: "blob", id: digest, sizeBytes, why });
     }
     return { kept, removed };
   }

@@ -40,8 +40,9 @@ export async function retire(
       const mine = compiled.filter((rule) => rule.inRepository(name));
       const id = mine.length > 0 ? store.names.find(name) : undefined;
       for (const rule of id === undefined ? [] : mine) {
-        found.push(...retireTags(store, { rule, name, id: id!, dryRun, mayMove }));
+        // In this order, for a dry run to tell the same: what loses its tag now is another run's.
         found.push(...retireUntagged(store, { rule, name, id: id!, dryRun }));
+        found.push(...retireTags(store, { rule, name, id: id!, dryRun, mayMove }));
         await new Promise((resolve) => setImmediate(resolve));
       }
     }
