@@ -6,8 +6,8 @@
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { homedir, userInfo } from "node:os";
-import { Failure } from "./base/mod.ts";
-import { isNamespaced, replaceProcess } from "./sys/mod.ts";
+import { Failure, isFailure } from "./base/mod.ts";
+import { isNamespaced, lockFile, replaceProcess } from "./sys/mod.ts";
 
 const waitMs = 15_000;
 const stepMs = 20;
@@ -53,6 +53,8 @@ export async function enterNamespaces(execRoot: string, argv: readonly string[])
   if (statSync(folder).uid !== process.getuid?.()) {
     throw new Failure("denied", `Cannot start an engine: "${folder}" belongs to another user`);
   }
+  // Until this process is another program: two daemons at once would each make a keeper.
+  using _lock = await waitForLock(`${execRoot}/rootless.lock`);
   const keeper = keeperOf(folder) ?? (await startKeeper(folder));
   const nsenter = requireProgram("nsenter", programs.nsenter);
   const spaces = ["--user", "--net", "--mount", "--preserve-credentials"];
@@ -76,6 +78,21 @@ export function leaveNamespaces(): void {
   if (folder === undefined) return;
   for (const name of ["slirp", "keeper"]) end(folder, name);
   rmSync(folder, { recursive: true, force: true });
+}
+
+async function waitForLock(path: string): Promise<Disposable> {
+  for (const deadlineMs = Date.now() + 2 * waitMs; ; await Bun.sleep(stepMs)) {
+    try {
+      return lockFile(path);
+    } catch (cause) {
+      if (!isFailure(cause, "conflict")) throw cause;
+      if (Date.now() < deadlineMs) continue;
+      throw new Failure("timeout", "Cannot start an engine without root: another one is starting", {
+        hint: `See who holds ${path}`,
+        cause,
+      });
+    }
+  }
 }
 
 function requireProgram(name: string, packageName: string): string {

@@ -40,8 +40,13 @@ describe.skipIf(why !== undefined)(`without root${why ? ` (skipped: ${why})` : "
   const left = async () => (await sh(`pgrep -u ${user} -a || true`)).stdout;
 
   async function start(): Promise<void> {
+    engine = await launch();
+  }
+
+  /** A daemon that accepts requests. @throws with its last words */
+  async function launch(): Promise<ReturnType<typeof Bun.spawn>> {
     const line = `cd / && XDG_RUNTIME_DIR=${folder} XDG_DATA_HOME=${folder}/data exec ${lading} daemon`;
-    engine = Bun.spawn(
+    const child = Bun.spawn(
       ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--init-groups", "sh", "-c", line],
       {
         stdout: "pipe",
@@ -49,12 +54,13 @@ describe.skipIf(why !== undefined)(`without root${why ? ` (skipped: ${why})` : "
         env: { PATH: "/usr/local/bin:/usr/bin:/bin", HOME: folder },
       },
     );
-    const reader = (engine.stdout as ReadableStream<Uint8Array>).getReader();
+    const reader = child.stdout.getReader();
     const { value } = await reader.read();
     const said = Buffer.from(value ?? []).toString();
     if (!said.includes("accepts requests")) {
-      throw new Error(said + (await new Response(engine.stderr as ReadableStream).text()));
+      throw new Error(said + (await new Response(child.stderr).text()));
     }
+    return child;
   }
 
   beforeAll(async () => {
@@ -98,6 +104,10 @@ describe.skipIf(why !== undefined)(`without root${why ? ` (skipped: ${why})` : "
         ])
       ).stdout,
     ).toBe("of the user\n");
+    const top = await ok("top", "web", "-eo", "pid,args");
+    expect(top.split("\n").slice(1)).toEqual([
+      expect.stringMatching(new RegExp(`^${pid} +httpd -f`)),
+    ]);
     const again = await docker("run", "--rm", "-p", "127.0.0.1:18641:80", "busybox", "true");
     expect(again.stderr).toContain("port is already allocated");
     expect(await ok("info", "-f", "{{.SecurityOptions}}")).toContain("name=rootless");
@@ -134,7 +144,13 @@ describe.skipIf(why !== undefined)(`without root${why ? ` (skipped: ${why})` : "
     expect(await engine?.exited).toBe(0);
     for (let tries = 0; tries < 100 && (await left()) !== ""; tries++) await Bun.sleep(50);
     expect(await left()).toBe("");
-    await start();
+    // Several at once: one has the folders, and all have found, or made, the same keeper.
+    const all = await Promise.allSettled([launch(), launch(), launch(), launch()]);
+    engine = all.find((one) => one.status === "fulfilled")?.value;
+    const refused = all.filter((one) => one.status === "rejected");
+    const why = expect.stringContaining("another one uses the");
+    expect(refused.map(({ reason }) => String(reason))).toEqual([why, why, why]);
+    expect((await sh(`pgrep -u ${user} -c "^(tail|slirp4netns)$"`)).stdout.trim()).toBe("2");
     expect(await ok("run", "--rm", "built", "echo", "again")).toBe("again");
-  });
+  }, 180_000);
 });

@@ -10,6 +10,7 @@ import {
   writeCgroup,
 } from "../sys/mod.ts";
 import { adopt, adoptExec } from "./adopt.ts";
+import { processesBeside } from "./beside.ts";
 import { debianProfile, Filters } from "./filters.ts";
 import { listProcesses, setFrozen } from "./groups.ts";
 import { containerDirectory, type Host, runCommand, runtimeCommand } from "./host.ts";
@@ -101,7 +102,11 @@ function runtimeOf(host: Host, program: string): Runtime {
     pause: (id) => setFrozen(cgroups, group(id), true),
     resume: (id) => setFrozen(cgroups, group(id), false),
     update: (id, resources) => update(host, { id, path: group(id) }, resources),
-    pids: async (id) => listProcesses(cgroups, group(id)),
+    pids: async (id) => {
+      const path = group(id);
+      if (cgroups.roots.size > 0) return listProcesses(cgroups, path);
+      return processesBeside(host.running.get(containerDirectory(host, id))?.pid ?? 0);
+    },
     usage: async (id) => readUsage(cgroups, group(id)),
     remove: (id) => remove(host, id),
     reconcile: (ids) => reconcile(host, ids),
