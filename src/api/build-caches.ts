@@ -23,7 +23,7 @@ export function cachePlaces(
 }
 
 function places(query: URLSearchParams, name: string): CachePlace[] {
-  const parsed = parseJson(query.get(name) || "[]");
+  const parsed = parseJson(query.get(name) || "[]") ?? [];
   if (!Array.isArray(parsed) || parsed.length > placesMax) {
     throw new Failure("invalid", `invalid ${name}: not a list of at most ${placesMax}`);
   }

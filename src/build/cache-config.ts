@@ -26,6 +26,12 @@ export interface CacheConfig {
   readonly folders: readonly RemoteFolder[];
 }
 
+/** Where the blobs of a cache are: to be verified by whoever reads them. */
+export interface CacheSource {
+  manifest(): Promise<Uint8Array>;
+  blob(descriptor: Descriptor): Promise<AsyncIterable<Uint8Array>>;
+}
+
 /** What `--cache-to` and `--cache-from` name. */
 export interface CachePlace {
   /** "image": one that is here already, as Docker's clients mean it. */
@@ -39,6 +45,8 @@ export interface CachePlace {
   readonly mounts: boolean;
   /** A cache that cannot be written does not fail the build. */
   readonly ignoreError: boolean;
+  /** Local, to read: in place of the folder. */
+  readonly source?: CacheSource;
 }
 
 const stepsMax = 20_000;

@@ -13,6 +13,7 @@ import { unpackTar } from "../snapshot/mod.ts";
 import {
   type CacheConfig,
   type CachePlace,
+  type CacheSource,
   cacheConfigType,
   parseCacheConfig,
   type RemoteStep,
@@ -26,14 +27,8 @@ import type { BuildRequest } from "./types.ts";
 const configBytesMax = 16 << 20;
 const manifestBytesMax = 4 << 20;
 
-/** Where the blobs of a cache are. */
-interface Source {
-  manifest(): Promise<Uint8Array>;
-  blob(descriptor: Descriptor): Promise<AsyncIterable<Uint8Array>>;
-}
-
 interface Opened {
-  readonly source: Source;
+  readonly source: CacheSource;
   readonly config: CacheConfig;
   readonly layers: readonly Descriptor[];
 }
@@ -41,7 +36,7 @@ interface Opened {
 interface Found {
   readonly step: RemoteStep & { readonly diffId: Digest };
   readonly descriptor: Descriptor;
-  readonly source: Source;
+  readonly source: CacheSource;
 }
 
 export interface ImportOptions {
@@ -153,17 +148,46 @@ export class ImportedCache {
 }
 
 async function openPlace(place: CachePlace, options: ImportOptions): Promise<Opened | undefined> {
-  const source = place.type === "local" ? localSource(place) : registrySource(place, options);
-  const manifest = parseManifest(await source.manifest());
+  const source = sourceOf(place, options);
+  const bytes = await source.manifest();
+  if (isOfBuildKit(Buffer.from(bytes).toString())) throw ofBuildKit();
+  const manifest = parseManifest(bytes);
   const text = (await whole(await source.blob(manifest.config), configBytesMax)).toString();
   const isCache = manifest.config.mediaType === cacheConfigType;
   const steps = isCache ? text : parseImageConfig(Buffer.from(text))["lading.buildcache.v1"];
+  if (steps === undefined && isOfBuildKit(text)) throw ofBuildKit();
   if (steps === undefined) return undefined; // an image that says nothing of its steps
   const config = parseCacheConfig(steps, manifest.layers);
   return { source, config, layers: manifest.layers };
 }
 
-function registrySource({ ref }: CachePlace, { request, repository: open }: ImportOptions): Source {
+function sourceOf(place: CachePlace, options: ImportOptions): CacheSource {
+  const { source, type } = place;
+  if (type !== "local") return registrySource(place, options);
+  if (source === undefined) return localSource(place);
+  const blob: CacheSource["blob"] = async (about) => {
+    return verified(await source.blob(about), about.digest);
+  };
+  return { manifest: source.manifest, blob };
+}
+
+/** A manifest, an index, or an image's config that has a cache of BuildKit's in it. */
+function isOfBuildKit(text: string): boolean {
+  return text.includes("vnd.buildkit.cacheconfig.") || text.includes('"moby.buildkit.cache.v0"');
+}
+
+/** Its keys are digests of BuildKit's own graph, which no other builder makes. */
+function ofBuildKit(): Failure {
+  return new Failure(
+    "unsupported",
+    "it is a cache of BuildKit's own format; --cache-to of a build here makes one that can be read",
+  );
+}
+
+function registrySource(
+  { ref }: CachePlace,
+  { request, repository: open }: ImportOptions,
+): CacheSource {
   if (!open) throw new Failure("unsupported", "this builder reaches no registry");
   const reference = parseReference(ref);
   const repository = open(ref, request.registries ?? {});
@@ -184,7 +208,7 @@ function registrySource({ ref }: CachePlace, { request, repository: open }: Impo
 }
 
 /** An OCI layout in a folder that the client sent ahead. */
-function localSource({ ref: folder }: CachePlace): Source {
+function localSource({ ref: folder }: CachePlace): CacheSource {
   const path = (digest: Digest) => `blobs/sha256/${hexOf(digest)}`;
   const text = (name: string) => {
     using root = new Root(folder);

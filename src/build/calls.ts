@@ -71,7 +71,7 @@ export function foreignSyntax(
 /** The variables of base images that are here. */
 function environmentIn(images: ImageStore): EnvironmentOf {
   return ({ image, context }) => {
-    if (context?.kind === "layout") return undefined;
+    if (context?.kind === "layout" || context?.kind === "result") return undefined;
     const isBare = context ? context.kind !== "image" : image === "scratch";
     if (isBare) return ["PATH"];
     const name = context?.kind === "image" ? context.reference : image;

@@ -14,6 +14,23 @@ export interface Context {
   readonly ignore: Ignore;
 }
 
+/** The Dockerfile's text, as `readContext` finds it; "" when it finds none. */
+export function dockerfileText({
+  contextPath: root,
+  dockerfile,
+}: Pick<BuildRequest, "contextPath" | "dockerfile">): string {
+  if ("text" in dockerfile) return dockerfile.text;
+  return readText(root, dockerfile.path || "Dockerfile") ?? "";
+}
+
+function readText(root: string, path: string): string | undefined {
+  return (
+    readInside(root, path, dockerfileBytesMax) ??
+    // As in Docker: the default name may be written in lower case.
+    (path === "Dockerfile" ? readInside(root, "dockerfile", dockerfileBytesMax) : undefined)
+  );
+}
+
 /** Reads what a build starts from. @throws Failure "invalid" — no Dockerfile, or mistakes in it */
 export function readContext(request: BuildRequest): Context {
   const root = request.contextPath;
@@ -24,10 +41,7 @@ export function readContext(request: BuildRequest): Context {
   }
   const asked = request.dockerfile.path || "Dockerfile";
   const path = asked.replace(/^\/+/, "");
-  const text =
-    readInside(root, path, dockerfileBytesMax) ??
-    // As in Docker: the default name may be written in lower case.
-    (path === "Dockerfile" ? readInside(root, "dockerfile", dockerfileBytesMax) : undefined);
+  const text = readText(root, path);
   if (text === undefined) {
     const near = nearest(posix.basename(path), namesIn(root, posix.dirname(path)));
     throw new Failure("invalid", `Cannot locate specified Dockerfile: ${asked}`, {
@@ -56,7 +70,8 @@ function namesIn(root: string, folder: string): string[] {
   return tree.names(folder);
 }
 
-function readInside(root: string, path: string, bytesMax: number): string | undefined {
+/** The text of a file in a folder that may be hostile; undefined when there is none. */
+export function readInside(root: string, path: string, bytesMax: number): string | undefined {
   if (posix.normalize(path).startsWith("../")) {
     throw new Failure("invalid", `forbidden path outside the build context: ${path} ()`);
   }

@@ -6,13 +6,14 @@
 
 export { type Attest, parseAttests } from "./attest.ts";
 export { type BuilderOptions, openBuilder } from "./builder.ts";
-export { type CachePlace, parseCachePlace } from "./cache-config.ts";
+export { type CachePlace, type CacheSource, parseCachePlace } from "./cache-config.ts";
 export { applyChanges } from "./change.ts";
+export { dockerfileText, readInside } from "./context.ts";
 export { contextFiles } from "./context-files.ts";
 export type { PastBuild, PastStep } from "./history.ts";
 export { type Ignore, parseIgnore } from "./ignore.ts";
 export { type NamedContext, parseNamedContext } from "./named-context.ts";
-export { type Output, parseOutput } from "./output.ts";
+export { knownAttributes, type Output, parseOutput } from "./output.ts";
 export { secretBytesMax } from "./parts.ts";
 export type { OpenRepository, PushImage } from "./produce.ts";
 export { worthOf } from "./prune.ts";

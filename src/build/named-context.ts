@@ -4,7 +4,7 @@
  * Reference: https://docs.docker.com/reference/cli/docker/buildx/build/#build-context
  */
 import { Failure } from "../base/mod.ts";
-import { familiarReference, parseReference } from "../oci/mod.ts";
+import { familiarReference, type ImageConfig, parseReference } from "../oci/mod.ts";
 import { isUrl } from "./download.ts";
 import { isGit } from "./git-address.ts";
 import { nearest } from "./source.ts";
@@ -18,6 +18,8 @@ export type NamedContext =
   | { readonly kind: "layout"; readonly path: string; readonly version: string }
   /** A git repository, an archive or a file. */
   | { readonly kind: "address"; readonly address: string }
+  /** What another build made, whose layers are here: an image of its platforms each. */
+  | { readonly kind: "result"; readonly images: readonly ImageConfig[] }
   /** An earlier stage of the Dockerfile. */
   | { readonly kind: "stage"; readonly name: string };
 

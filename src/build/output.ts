@@ -77,6 +77,12 @@ const keys: Readonly<Record<string, readonly string[]>> = {
   cacheonly: ["rewrite-timestamp"],
 };
 
+/** What of an output's attributes has a meaning here: BuildKit's clients send more, for BuildKit's use. */
+export function knownAttributes(type: string, given: Attributes): Attributes {
+  const isKnown = (key: string) => keys[type]?.includes(key) || key.startsWith("annotation");
+  return Object.fromEntries(Object.entries(given).filter(([key]) => isKnown(key)));
+}
+
 /**
  * Reads one output. `tags` are the names it has when it says none.
  * @throws Failure "invalid" — a key or value that there is not | "unsupported"

@@ -2,7 +2,16 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
 import type { Image } from "../image/mod.ts";
-import { type Digest, parsePlatform } from "../oci/mod.ts";
+import {
+  type Digest,
+  digestOf,
+  formatImageConfig,
+  formatPlatform,
+  hostPlatform,
+  type ImageConfig,
+  parsePlatform,
+  rankPlatform,
+} from "../oci/mod.ts";
 import { packTar, unpackTar } from "../snapshot/mod.ts";
 import { isTar } from "./archives.ts";
 import type { Build } from "./build.ts";
@@ -74,6 +83,7 @@ export class Places {
   /** The image behind a name. @throws Failure "invalid" — it is no image */
   image(context: NamedContext, platform: string): Promise<Image> {
     if (context.kind === "image") return this.#build.image(context.reference, platform);
+    if (context.kind === "result") return Promise.resolve(this.#result(context.images, platform));
     if (context.kind !== "layout") {
       throw new Failure("invalid", "the context is no image");
     }
@@ -82,6 +92,18 @@ export class Places {
     const loaded = this.#load(context, platform);
     this.#images.set(context, loaded);
     return loaded;
+  }
+
+  #result(images: readonly ImageConfig[], platform: string): Image {
+    const { request } = this.#build;
+    const wanted = parsePlatform(platform || request.platform || formatPlatform(hostPlatform()));
+    const ranked = images.map((config) => ({ config, rank: rankPlatform(wanted, config) }));
+    const [best] = ranked.sort((a, b) => b.rank - a.rank);
+    if (!best) throw new Failure("not_found", "the other build made no image");
+    this.#build.pin(best.config.rootfs.diff_ids);
+    const id = digestOf(formatImageConfig(best.config));
+    const names = { tags: [], repoDigests: [] };
+    return { id, config: best.config, ...names, sizeBytes: 0, lastTaggedMs: 0 };
   }
 
   /** The files behind a name in a folder. */

@@ -140,10 +140,11 @@ class Producer {
     const offered = this.#offer([...files, ...caches.map(({ open }) => ({ output: -1, open }))]);
     return {
       ...{ id, image, exports: offered.slice(0, files.length) },
+      configs: this.#built.map(({ config }) => config),
       caches: caches.map(({ cache }, at) => {
         return { cache, handle: offered[files.length + at]!.handle };
       }),
-      metadata: this.#metadata(tree),
+      metadata: this.#metadata(tree, image),
     };
   }
 
@@ -365,13 +366,15 @@ class Producer {
     }));
   }
 
-  #metadata(tree: ImageTree | undefined): Record<string, unknown> {
+  #metadata(tree: ImageTree | undefined, image: Image | undefined): Record<string, unknown> {
     const names = (this.#request.outputs ?? []).flatMap((output) =>
       "names" in output ? output.names : [],
     );
-    const [first] = this.#built;
+    const [first, ...others] = this.#built;
+    // Of several platforms, the image that is run here.
+    const id = image?.id ?? (others.length === 0 ? first!.id : undefined);
     return {
-      ...(this.#built.length === 1 ? { "containerimage.config.digest": first!.id } : {}),
+      ...(id ? { "containerimage.config.digest": id } : {}),
       ...(tree ? { "containerimage.descriptor": tree.root } : {}),
       "containerimage.digest": tree?.root.digest ?? first!.id,
       ...(names.length > 0 ? { "image.name": [...new Set(names.map(wholeName))].join(",") } : {}),

@@ -1,5 +1,5 @@
 import type { Image, Progress } from "../image/mod.ts";
-import type { Digest } from "../oci/mod.ts";
+import type { Digest, ImageConfig } from "../oci/mod.ts";
 import type { Attest } from "./attest.ts";
 import type { CachePlace } from "./cache-config.ts";
 import type { ImportedCache } from "./cache-import.ts";
@@ -159,6 +159,8 @@ export interface Produced {
   readonly id: Digest;
   /** The image in the store, if one was put there. */
   readonly image: Image | undefined;
+  /** What was made for each platform; its layers are in the cache. */
+  readonly configs: readonly ImageConfig[];
   /** Results that wait to be fetched: by which output, under which handle. */
   readonly exports: readonly { readonly output: number; readonly handle: string }[];
   /** Caches that wait to be fetched: by which of `cacheTo`. */

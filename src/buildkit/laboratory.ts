@@ -10,9 +10,36 @@ import * as messages from "./messages.ts";
 /** Files by their paths: `a/b.txt`; what ends in `/` is a folder. */
 export type Files = ReadonlyMap<string, string>;
 
+/** Blobs by their digests. */
+export type Blobs = Map<string, Buffer>;
+
 export interface Offer {
   readonly folders: ReadonlyMap<string, Files>;
   readonly secrets?: ReadonlyMap<string, string>;
+  /** What builds may read of and write to. */
+  readonly stores?: ReadonlyMap<string, Blobs>;
+  /** What an address of `http://buildkit-session/NAME` uploads. */
+  readonly uploads?: ReadonlyMap<string, Uint8Array>;
+}
+
+type Typed = readonly [type: string, attributes: Readonly<Record<string, string>>];
+
+/** What a build asks for beside its options. */
+export interface More {
+  readonly outputs?: readonly Typed[];
+  readonly cacheTo?: readonly Typed[];
+  readonly inputs?: ReadonlyMap<string, Uint8Array>;
+  /** Rules as [action, identifier]. */
+  readonly policy?: readonly (readonly [action: number, identifier: string])[];
+  /** Runs between the build and its end, with the graph that stands for its result. */
+  readonly before?: (definition: Uint8Array) => Promise<void>;
+}
+
+export interface Outcome {
+  readonly id: string;
+  readonly log: string;
+  readonly answer: string;
+  readonly told: ReadonlyMap<string, string>;
 }
 
 /**
@@ -60,34 +87,40 @@ async function socketPair(): Promise<[Socket, Socket]> {
   return pair;
 }
 
+const controlPath = "/moby.buildkit.v1.Control";
+
 export class Laboratory implements Disposable {
   readonly control: GrpcClient;
   readonly session: string;
-  /** What builds sent to the client's file. */
-  readonly received: Uint8Array[];
+  /** What builds sent to the client's files, by the number of the output. */
+  readonly files: ReadonlyMap<string, Uint8Array[]>;
   readonly #socket: Socket;
 
   private constructor(
     socket: Socket,
     control: GrpcClient,
-    offered: { session: string; received: Uint8Array[] },
+    offered: { session: string; files: ReadonlyMap<string, Uint8Array[]> },
   ) {
     this.#socket = socket;
     this.control = control;
     this.session = offered.session;
-    this.received = offered.received;
+    this.files = offered.files;
+  }
+
+  received(output = "0"): Buffer {
+    return Buffer.concat(this.files.get(output) ?? []);
   }
 
   static async open(socketPath: string, offer: Offer): Promise<Laboratory> {
     const session = `test-${Math.random().toString(36).slice(2)}`;
-    const received: Uint8Array[] = [];
-    const methods = methodsOf(offer, received);
+    const files = new Map<string, Uint8Array[]>();
+    const methods = methodsOf(offer, files);
     const named = [...methods.keys()].map((each) => `X-Docker-Expose-Session-Grpc-Method: ${each}`);
     const headers = [`X-Docker-Expose-Session-Uuid: ${session}`, ...named];
     const socket = await upgrade(socketPath, "/session", headers);
     serveGrpc(socket, methods);
     const control = new GrpcClient(await upgrade(socketPath, "/grpc"));
-    return new Laboratory(socket, control, { session, received });
+    return new Laboratory(socket, control, { session, files });
   }
 
   /** Builds by the gateway, as buildx does, and gives the image's ID and what was told. */
@@ -95,40 +128,75 @@ export class Laboratory implements Disposable {
     options: ReadonlyMap<string, string>,
     name: string,
     exporter = "moby",
-  ): Promise<{ id: string; log: string; answer: string }> {
+    more: More = {},
+  ): Promise<Outcome> {
     const ref = `ref${Math.random().toString(36).slice(2)}`;
-    const control = "/moby.buildkit.v1.Control";
-    const bridge = "/moby.buildkit.v1.frontend.LLBBridge";
+    const { outputs = [[exporter, exporter === "moby" ? { name } : {}]] } = more;
+    const [solving, telling] = this.#begin(ref, outputs, more);
+    const { inputs = new Map() } = more;
+    const request = messages.gatewaySolveRequest;
+    const asked = request.encode({ frontend: "dockerfile.v0", options, inputs });
+    const outcome = await this.#bridge("Solve", ref, asked).catch((error) => error);
+    const failure = outcome instanceof Failure ? outcome : undefined;
+    const { result } = messages.gatewaySolveResponse.decode(failure ? new Uint8Array() : outcome);
+    const found = messages.gatewayResult.decode(result);
+    if (!failure) await more.before?.(messages.gatewayRef.decode(found.ref).definition);
+    await this.#end(ref, failure);
+    const { exporterResponse: told } = messages.solveResponse.decode(await solving);
+    const answer = Buffer.from(found.metadata.get("result.json") ?? []).toString();
+    const id = told.get("containerimage.config.digest") ?? "";
+    return { id, log: await telling, answer, told };
+  }
+
+  /** Looks into a file of a source elsewhere, as clients do for what they are to read before they build. */
+  async look(definition: Uint8Array, path: string): Promise<string> {
+    const ref = `ref${Math.random().toString(36).slice(2)}`;
+    const [solving] = this.#begin(ref, [], {});
+    const asked = messages.gatewaySolveRequest.encode({ definition });
+    try {
+      const { result } = messages.gatewaySolveResponse.decode(
+        await this.#bridge("Solve", ref, asked),
+      );
+      const { id } = messages.gatewayRef.decode(messages.gatewayResult.decode(result).ref);
+      const read = messages.readFileRequest.encode({ ref: id, path });
+      const { data } = messages.readFileAnswer.decode(await this.#bridge("ReadFile", ref, read));
+      return Buffer.from(data).toString();
+    } finally {
+      await this.#end(ref, undefined);
+      await solving;
+    }
+  }
+
+  #begin(ref: string, outputs: readonly Typed[], { cacheTo = [], policy = [] }: More) {
+    const typed = ([type, given]: Typed) =>
+      messages.exporter.encode({ type, attributes: new Map(Object.entries(given)) });
+    const rules = policy.map(([action, identifier]) => {
+      const selector = messages.policySelector.encode({ identifier });
+      return messages.policyRule.encode({ action, selector });
+    });
     const request = messages.solveRequest.encode({
       ref,
       session: this.session,
-      exporter,
-      exporterAttributes: new Map(exporter === "moby" ? [["name", name]] : []),
+      exporters: outputs.map(typed),
+      cache: messages.cacheOptions.encode({ exports: cacheTo.map(typed) }),
+      sourcePolicy: messages.policy.encode({ rules }),
     });
-    const solving = this.control.ask(`${control}/Solve`, request);
-    const telling = this.#log(`${control}/Status`, ref);
-    // Each is awaited below; until then neither may end the test.
+    const solving = this.control.ask(`${controlPath}/Solve`, request);
+    const telling = this.#log(`${controlPath}/Status`, ref);
+    // Each is awaited later; until then neither may end the test.
     for (const each of [solving, telling]) each.catch(() => {});
-    const asked = messages.gatewaySolveRequest.encode({ frontend: "dockerfile.v0", options });
-    const outcome = await this.#bridge(`${bridge}/Solve`, ref, asked).catch((error) => error);
-    const error =
-      outcome instanceof Failure
-        ? messages.rpcStatus.encode({ code: 2, message: outcome.message })
-        : undefined;
-    await this.#bridge(
-      `${bridge}/Return`,
-      ref,
-      messages.returnRequest.encode(error ? { error } : {}),
-    );
-    const { exporterResponse } = messages.solveResponse.decode(await solving);
-    const { result } = messages.gatewaySolveResponse.decode(error ? new Uint8Array() : outcome);
-    const answer = messages.gatewayResult.decode(result).metadata.get("result.json") ?? [];
-    const id = exporterResponse.get("containerimage.config.digest") ?? "";
-    return { id, log: await telling, answer: Buffer.from(answer).toString() };
+    return [solving, telling] as const;
   }
 
-  async #bridge(path: string, ref: string, request: Uint8Array): Promise<Uint8Array> {
-    const call = this.control.open(path, { "buildkit-controlapi-buildid": ref });
+  async #end(ref: string, failure: Failure | undefined): Promise<void> {
+    const error = failure && messages.rpcStatus.encode({ code: 2, message: failure.message });
+    await this.#bridge("Return", ref, messages.returnRequest.encode(error ? { error } : {}));
+  }
+
+  async #bridge(method: string, ref: string, request: Uint8Array): Promise<Uint8Array> {
+    const call = this.control.open(`/moby.buildkit.v1.frontend.LLBBridge/${method}`, {
+      "buildkit-controlapi-buildid": ref,
+    });
     await call.write(request);
     call.end();
     let found = new Uint8Array();
@@ -142,7 +210,10 @@ export class Laboratory implements Disposable {
     call.end();
     let text = "";
     for await (const bytes of call.messages) {
-      const { vertexes, logs } = messages.statusResponse.decode(bytes);
+      const { vertexes, logs, warnings } = messages.statusResponse.decode(bytes);
+      for (const each of warnings) {
+        text += `${Buffer.from(messages.vertexWarning.decode(each).short)}\n`;
+      }
       for (const each of vertexes) {
         const { name, cached, completed } = messages.vertex.decode(each);
         if (completed.length > 0) text += `${name}${cached ? " CACHED" : ""}\n`;
@@ -158,13 +229,23 @@ export class Laboratory implements Disposable {
   }
 }
 
-function methodsOf({ folders, secrets }: Offer, received: Uint8Array[]): Methods {
+function methodsOf(offer: Offer, files: Map<string, Uint8Array[]>): Methods {
+  const { folders, secrets, stores, uploads } = offer;
+  const content = "/containerd.services.content.v1.Content";
+  const storeOf = ({ metadata }: Call): Blobs => {
+    const found = stores?.get(String(metadata["buildkit-attachable-store-id"]));
+    if (found) return found;
+    throw new Failure("not_found", "no such store");
+  };
   return new Map([
     [
       "/moby.filesync.v1.FileSend/DiffCopy",
       async (call: Call) => {
-        for await (const bytes of call.messages)
-          received.push(messages.bytesMessage.decode(bytes).data);
+        const parts: Uint8Array[] = [];
+        files.set(String(call.metadata["buildkit-attachable-exporter-id"]), parts);
+        for await (const bytes of call.messages) {
+          parts.push(messages.bytesMessage.decode(bytes).data);
+        }
       },
     ],
     ["/moby.filesync.v1.FileSync/DiffCopy", (call: Call) => sendFolder(call, folders)],
@@ -176,7 +257,36 @@ function methodsOf({ folders, secrets }: Offer, received: Uint8Array[]): Methods
         return messages.secretResponse.encode({ data: Buffer.from(found) });
       }),
     ],
+    [
+      "/moby.upload.v1.Upload/Pull",
+      async (call: Call) => {
+        const found = uploads?.get(String(call.metadata["urlpath"]).slice(1));
+        if (!found) throw new Failure("not_found", "no such upload");
+        await call.write(messages.bytesMessage.encode({ data: found }));
+      },
+    ],
+    [
+      `${content}/Read`,
+      unary((request, call) => {
+        const data = storeOf(call).get(messages.contentRead.decode(request).digest);
+        if (!data) throw new Failure("not_found", "no such blob");
+        return messages.contentReadAnswer.encode({ data });
+      }),
+    ],
+    [`${content}/Write`, (call: Call) => takeBlob(call, storeOf(call))],
   ]);
+}
+
+/** The store's side of a write: each message is answered, the last one ends it. */
+async function takeBlob(call: Call, store: Blobs): Promise<void> {
+  const parts: Uint8Array[] = [];
+  for await (const bytes of call.messages) {
+    const { action, data, expected } = messages.contentWrite.decode(bytes);
+    if (data.length > 0) parts.push(Buffer.from(data));
+    if (action === 2) store.set(expected, Buffer.concat(parts));
+    await call.write(messages.contentWrite.encode({ action }));
+    if (action === 2) return;
+  }
 }
 
 /** The sender's side of a transfer: all that is there, then what is asked for. */

@@ -22,9 +22,26 @@ export const solveRequest = message({
   session: [5, "text"],
   frontend: [6, "text"],
   frontendAttributes: [7, "map"],
+  cache: [8, "bytes"],
   entitlements: [9, "texts"],
+  sourcePolicy: [12, "bytes"],
   exporters: [13, "blobs"],
 });
+export const cacheOptions = message({ exports: [4, "blobs"], imports: [5, "blobs"] });
+export const cachePlace = message({ type: [1, "text"], attributes: [2, "map"] });
+// moby.buildkit.v1.sourcepolicy
+export const policy = message({ version: [1, "whole"], rules: [2, "blobs"] });
+export const policyRule = message({
+  action: [1, "whole"],
+  selector: [2, "bytes"],
+  updates: [3, "bytes"],
+});
+export const policySelector = message({
+  identifier: [1, "text"],
+  matchType: [2, "whole"],
+  constraints: [3, "blobs"],
+});
+export const policyUpdates = message({ identifier: [1, "text"], attributes: [2, "map"] });
 export const exporter = message({ type: [1, "text"], attributes: [2, "map"] });
 export const solveResponse = message({ exporterResponse: [1, "map"] });
 export const statusRequest = message({ ref: [1, "text"] });
@@ -79,8 +96,11 @@ export const pruneRequest = message({
   filter: [1, "texts"],
   all: [2, "flag"],
   keepDuration: [3, "whole"],
-  keepBytes: [4, "whole"],
+  reservedSpace: [4, "whole"],
+  maxUsedSpace: [5, "whole"],
+  minFreeSpace: [6, "whole"],
 });
+export const diskUsageRequest = message({ filter: [1, "texts"] });
 export const listWorkersResponse = message({ record: [1, "blobs"] });
 export const workerRecord = message({
   id: [1, "text"],
@@ -102,10 +122,31 @@ export const gatewaySolveRequest = message({
   definition: [1, "bytes"],
   frontend: [2, "text"],
   options: [3, "map"],
+  inputs: [13, "blobMap"],
 });
 export const gatewaySolveResponse = message({ result: [3, "bytes"] });
 export const gatewayResult = message({ ref: [3, "bytes"], metadata: [10, "blobMap"] });
-export const gatewayRef = message({ id: [1, "text"] });
+export const gatewayRef = message({ id: [1, "text"], definition: [2, "bytes"] });
+export const readFileRequest = message({
+  ref: [1, "text"],
+  path: [2, "text"],
+  range: [3, "bytes"],
+});
+export const readFileRange = message({ offset: [1, "whole"], length: [2, "whole"] });
+export const readFileAnswer = message({ data: [1, "bytes"] });
+export const statFileRequest = message({ ref: [1, "text"], path: [2, "text"] });
+export const statFileAnswer = message({ stat: [1, "bytes"] });
+// pb: the low-level graph
+export const graph = message({ operations: [1, "blobs"], about: [2, "blobMap"] });
+export const operation = message({
+  inputs: [1, "blobs"],
+  works: [2, "bytes"],
+  source: [3, "bytes"],
+  files: [4, "bytes"],
+  builds: [5, "bytes"],
+});
+export const operationInput = message({ digest: [1, "text"], index: [2, "whole"] });
+export const operationSource = message({ identifier: [1, "text"], attributes: [2, "map"] });
 export const returnRequest = message({ result: [1, "bytes"], error: [2, "bytes"] });
 /** google.rpc.Status. */
 export const rpcStatus = message({ code: [1, "whole"], message: [2, "text"] });
@@ -139,3 +180,19 @@ export const bytesMessage = message({ data: [1, "bytes"] });
 
 /** grpc.health.v1.HealthCheckResponse: 1 is SERVING. */
 export const healthResponse = message({ status: [1, "whole"] });
+
+// containerd.services.content.v1
+export const contentRead = message({
+  digest: [1, "text"],
+  offset: [2, "whole"],
+  size: [3, "whole"],
+});
+export const contentReadAnswer = message({ offset: [1, "whole"], data: [2, "bytes"] });
+export const contentWrite = message({
+  action: [1, "whole"],
+  ref: [2, "text"],
+  total: [3, "whole"],
+  expected: [4, "text"],
+  offset: [5, "whole"],
+  data: [6, "bytes"],
+});

@@ -23,6 +23,9 @@ export class Progress {
   readonly #names = new Map<string, string>();
   readonly #steps = new Map<number, string>();
   #step = "";
+  /** What is built one after the other: each has steps of the same numbers. */
+  platforms: readonly string[] = [];
+  #platform = 0;
 
   constructor(ref: string) {
     this.#ref = ref;
@@ -73,11 +76,16 @@ export class Progress {
 
   report(event: BuildEvent): void {
     if (event.kind === "step") {
-      const key = `step ${event.number}`;
+      if (this.#steps.has(event.number)) {
+        this.#steps.clear();
+        this.#platform += 1;
+      }
+      const key = `step ${this.#platform} ${event.number}`;
       this.#steps.set(event.number, key);
       this.#step = key;
       const stage = /^\d*$/.test(event.stage) ? "" : `${event.stage} `;
-      this.#begin(key, `[${stage}${event.number}/${event.total}] ${event.text}`);
+      const platform = this.platforms.length > 1 ? `${this.platforms[this.#platform]} ` : "";
+      this.#begin(key, `[${platform}${stage}${event.number}/${event.total}] ${event.text}`);
     } else if (event.kind === "settled") {
       const isCached = event.outcome === "cached" || event.outcome === "reused";
       const key = this.#steps.get(event.number) ?? "";

@@ -5,6 +5,7 @@ import {
   type Entitlement,
   entitlements,
   type NamedContext,
+  parseAttests,
   parseNamedContext,
 } from "../build/mod.ts";
 import { parseReference } from "../oci/mod.ts";
@@ -44,16 +45,6 @@ export function readAttributes(
       `Cannot build on network "${attributes.get("force-network-mode")}"`,
     );
   }
-  const platform = attributes.get("platform") ?? "";
-  if (platform.includes(",")) {
-    throw new Failure(
-      "unsupported",
-      "Multi-platform build is not supported for the docker driver",
-      {
-        hint: `Use "lading build --platform ${platform}"`,
-      },
-    );
-  }
   const noCache = attributes.get("no-cache");
   return {
     tags: [],
@@ -64,7 +55,7 @@ export function readAttributes(
     noCache: noCache === "",
     noCacheFilter: listOf(noCache),
     pull: attributes.get("image-resolve-mode") === "pull",
-    platform,
+    platform: attributes.get("platform") ?? "",
     networkMode: network,
     extraHosts: listOf(attributes.get("add-hosts")).map((each) => each.replace("=", ":")),
     shmSizeBytes: Number(attributes.get("shm-size") ?? 0),
@@ -75,8 +66,22 @@ export function readAttributes(
       ulimits: listOf(attributes.get("ulimit")).map(readUlimit),
     },
     allow: allow.filter((each): each is Entitlement => entitlements.includes(each as Entitlement)),
+    attest: parseAttests(below(attributes, "attest:").flatMap(readAttest)),
     isLive: true,
   };
+}
+
+/** `mode=max` of `attest:provenance`. */
+function readAttest([type, text]: [string, string]): Readonly<Record<string, string>>[] {
+  const pairs = listOf(text).map((each): [string, string] => {
+    const [, key = each, value = "true"] = /^([^=]*)=(.*)$/s.exec(each) ?? [];
+    return [key, value];
+  });
+  const { "inline-only": inline, ...given } = Object.fromEntries(pairs);
+  // Nobody asked for it: clients add it to every build by themselves, and the image would be an index
+  // with another ID than the same build has elsewhere.
+  if (inline === "true") return [];
+  return [{ type, ...given }];
 }
 
 /** `nofile=100:200`. */
@@ -89,20 +94,40 @@ function readUlimit(text: string): { name: string; soft: number; hard: number } 
   );
 }
 
-/** Named contexts; `folderOf` brings a folder of the client's. */
+/** Brings what a client keeps, and gives the folder in which it is now. */
+interface Bring {
+  folder(name: string): Promise<string>;
+  /** An OCI layout of what stands under a digest in a store. */
+  layout(store: string, digest: string): Promise<string>;
+}
+
+/** Named contexts. `inputs` are those that the client gives beside the attributes. */
 export async function readContexts(
   attributes: Attributes,
-  folderOf: (name: string) => Promise<string>,
+  inputs: ReadonlyMap<string, NamedContext>,
+  bring: Bring,
 ): Promise<ReadonlyMap<string, NamedContext>> {
   const found = new Map<string, NamedContext>();
-  for (const [name, text] of below(attributes, "context:")) {
+  for (const [written, text] of below(attributes, "context:")) {
+    const name = written.replace(/::.*$/, ""); // one for each platform
+    const input = text.startsWith("input:") ? inputs.get(text.slice("input:".length)) : undefined;
+    if (input) {
+      found.set(name, input);
+      continue;
+    }
     const [, folder] = /^local:(.+)$/.exec(text) ?? [];
-    if (folder === undefined) {
+    const [, store, digest] =
+      /^oci-layout:(?:\/\/)?([^@]+)@(sha256:[0-9a-f]{64})$/.exec(text) ?? [];
+    if (folder !== undefined) found.set(name, { kind: "folder", path: await bring.folder(folder) });
+    else if (store !== undefined && digest !== undefined) {
+      const path = await bring.layout(store.replace(/:[\w.-]*$/, ""), digest);
+      found.set(name, { kind: "layout", path, version: digest });
+    } else {
       const none = (): never => {
         throw new Failure("unsupported", `Cannot use the context "${name}": ${text.slice(0, 200)}`);
       };
       found.set(name, parseNamedContext(text, none));
-    } else found.set(name, { kind: "folder", path: await folderOf(folder) });
+    }
   }
   return found;
 }
@@ -135,9 +160,16 @@ export function needsOf(text: string, args: readonly string[]): Needs {
     ...[...text.matchAll(/^\s*ARG\s+\w+=(\S+)/gim)].map(([, value = ""]) => value),
     ...args,
   ];
+  const isGit = /\.git\b|\bgit[:@]/.test(text);
+  const hosts = [...text.matchAll(/\bhttps?:\/\/(?:[^\s/@]*@)?([^\s/?#]+)/g)].map(
+    ([, host]) => host,
+  );
+  const tokens = ["GIT_AUTH_TOKEN", "GIT_AUTH_HEADER"];
+  const hosted = hosts.flatMap((host) => tokens.map((name) => `${name}.${host}`));
+  const isSsh = isGit && /\bssh:\/\/|\b[\w.-]+@[\w.-]+:/.test(text);
   return {
-    secrets: named("secret"),
-    agents: named("ssh"),
+    secrets: unique([...named("secret"), ...(isGit ? [...tokens, ...hosted] : [])]),
+    agents: unique([...named("ssh"), ...(isSsh ? ["default"] : [])]),
     registries: unique(images.flatMap(domainOf)),
   };
 }

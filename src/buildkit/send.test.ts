@@ -26,7 +26,7 @@ async function sending(take: (call: Call) => Promise<void>): Promise<void> {
   const client = new GrpcClient(socket);
   const session: Session = { client, methods: new Set([method]) };
   try {
-    await sendFolder(session, root);
+    await sendFolder(session, root, 0);
   } finally {
     client.close();
     server.close();

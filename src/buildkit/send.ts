@@ -12,14 +12,20 @@ const method = "/moby.filesync.v1.FileSend/DiffCopy";
 const chunkBytes = 32 << 10;
 const entriesMax = 1_000_000;
 
-function open(session: Session): OpenCall {
-  if (session.methods.has(method)) return session.client.open(method);
+/** `output` is the result's number among all that the client asked for. */
+function open(session: Session, output: number): OpenCall {
+  const metadata = { "buildkit-attachable-exporter-id": String(output) };
+  if (session.methods.has(method)) return session.client.open(method, metadata);
   throw new Failure("invalid", "Cannot send the result: the client takes no files");
 }
 
 /** Writes the file that the client has opened. */
-export async function sendFile(session: Session, bytes: AsyncIterable<Uint8Array>): Promise<void> {
-  const call = open(session);
+export async function sendFile(
+  session: Session,
+  bytes: AsyncIterable<Uint8Array>,
+  output: number,
+): Promise<void> {
+  const call = open(session, output);
   try {
     for await (const data of bytes) {
       for (let at = 0; at < data.length; at += chunkBytes) {
@@ -35,8 +41,8 @@ export async function sendFile(session: Session, bytes: AsyncIterable<Uint8Array
 }
 
 /** Copies a folder of ours, in which nobody else writes, into the client's: as `readFolder`, turned round. */
-export async function sendFolder(session: Session, root: string): Promise<void> {
-  const call = open(session);
+export async function sendFolder(session: Session, root: string, output: number): Promise<void> {
+  const call = open(session, output);
   try {
     /** What the client may ask for, by number: files alone, for what a link leads to is the host's. */
     const files: (string | undefined)[] = [];

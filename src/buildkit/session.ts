@@ -115,3 +115,30 @@ export function agentOf(session: Session, id: string): Agent | undefined {
     },
   };
 }
+
+/** The name of what a client uploads on its session, as a context's address has it. */
+export function uploadOf(address: string): string | undefined {
+  return /^https?:\/\/buildkit-session(\/.+)$/.exec(address)?.[1];
+}
+
+/** What a client uploads: its stdin. @throws Failure "invalid" */
+export async function* readUpload(
+  session: Session,
+  path: string,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void> {
+  const method = "/moby.upload.v1.Upload/Pull";
+  if (!session.methods.has(method)) {
+    throw new Failure("invalid", "Cannot take the context: the client uploads none");
+  }
+  const call = session.client.open(method, { urlpath: path, urlhost: "buildkit-session" });
+  const cancel = () => call.cancel();
+  signal.addEventListener("abort", cancel);
+  try {
+    for await (const message of call.messages) yield bytesMessage.decode(message).data;
+    call.end();
+  } finally {
+    signal.removeEventListener("abort", cancel);
+    call.cancel();
+  }
+}
