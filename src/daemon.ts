@@ -8,7 +8,7 @@ import { version as osVersion, release } from "node:os";
 import { type EngineInfo, type RegistriesInfo, serveApi } from "./api/mod.ts";
 import { audit } from "./audit.ts";
 import { log, toFailure } from "./base/mod.ts";
-import { openBuilder } from "./build/mod.ts";
+import { type Builder, openBuilder } from "./build/mod.ts";
 import { claimRoots } from "./claim.ts";
 import { openContentStore } from "./content/mod.ts";
 import { daemonUsage } from "./daemon-keys.ts";
@@ -114,10 +114,11 @@ async function serve(current: Current, argv: readonly string[]): Promise<void> {
     tell: (next) => tellReload(engine, id, next),
   });
   const measuring = new AbortController();
-  const measured = startMetrics(options, { engine, id, signal: measuring.signal });
+  const measured = startMetrics(options, { engine, builder, id, signal: measuring.signal });
   const api = await serveApi({
     ...stores,
     engine: measured.engine,
+    builder: measured.builder,
     listen: places,
     directory: `${options.dataRoot}/spool`,
     authorization: { plugins: stores.plugins, names: options.authorizationPlugins },
@@ -180,14 +181,19 @@ function infoOf(current: Current, id: string, registries: () => RegistriesInfo):
   };
 }
 
+interface Joined {
+  readonly engine: Engine;
+  readonly builder: Builder;
+}
+
 function startMetrics(
   options: DaemonOptions,
-  { engine, id, signal }: { engine: Engine; id: string; signal: AbortSignal },
-): { engine: Engine; server?: Disposable } {
-  if (!options.metricsAddress) return { engine };
+  { engine, builder, id, signal }: Joined & { id: string; signal: AbortSignal },
+): Joined & { server?: Disposable } {
+  if (!options.metricsAddress) return { engine, builder };
   const labels = { daemon_id: id, version: version(), os_type: "linux", graphdriver: "overlay2" };
-  const metrics = measure(engine, { ...labels, ...hostLabels() }, signal);
-  return { engine: metrics.engine, server: serveMetrics(options.metricsAddress, metrics) };
+  const metrics = measure({ engine, builder }, { ...labels, ...hostLabels() }, signal);
+  return { ...metrics, server: serveMetrics(options.metricsAddress, metrics) };
 }
 
 function hostLabels() {

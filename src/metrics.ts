@@ -5,6 +5,7 @@
 import { readdirSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { Failure, log } from "./base/mod.ts";
+import type { Builder } from "./build/mod.ts";
 import type { Engine } from "./engine/mod.ts";
 
 type Labels = Readonly<Record<string, string>>;
@@ -30,28 +31,92 @@ class Histogram {
   }
 
   lines(name: string): string[] {
-    return [...this.#byAction].flatMap(([action, { counts, sumS, count }]) => [
-      ...boundsS.map((le, at) => line(`${name}_bucket`, counts[at]!, { action, le: String(le) })),
-      line(`${name}_bucket`, count, { action, le: "+Inf" }),
-      line(`${name}_sum`, sumS, { action }),
-      line(`${name}_count`, count, { action }),
-    ]);
+    return [
+      ...head(name, "histogram"),
+      ...[...this.#byAction].flatMap(([action, { counts, sumS, count }]) => {
+        const labels: Labels = action === "" ? {} : { action };
+        return [
+          ...boundsS.map((le, at) =>
+            line(`${name}_bucket`, counts[at]!, { ...labels, le: String(le) }),
+          ),
+          line(`${name}_bucket`, count, { ...labels, le: "+Inf" }),
+          line(`${name}_sum`, sumS, labels),
+          line(`${name}_count`, count, labels),
+        ];
+      }),
+    ];
   }
 }
 
 const timed = ["changes", "commit", "create", "start", "remove"] as const;
 const shownAs: Labels = { remove: "delete" };
 
+/** Builds, and why they failed, by Docker's names of reasons. */
+class Builds {
+  #triggered = 0;
+  readonly #failed = new Map(reasons.map(([reason]) => [reason, 0]));
+
+  /** A builder that counts. */
+  counted(bare: Builder): Builder {
+    const produce: Builder["produce"] = async (request, report) => {
+      this.#triggered++;
+      try {
+        return await bare.produce(request, report);
+      } catch (error) {
+        const said = error instanceof Error ? error.message : "";
+        const isCanceled = request.signal?.aborted ?? false;
+        const found = reasons.find(([, words]) => !isCanceled && words.test(said));
+        const reason = isCanceled
+          ? "build_canceled"
+          : (found?.[0] ?? "error_processing_commands_error");
+        this.#failed.set(reason, (this.#failed.get(reason) ?? 0) + 1);
+        throw error;
+      }
+    };
+    return { ...bare, produce };
+  }
+
+  lines(): string[] {
+    const failed = [...this.#failed].map(([reason, count]) => [count, { reason }] as const);
+    return [
+      ...describe("builder_builds_triggered_total", "counter", [[this.#triggered]]),
+      ...describe("builder_builds_failed_total", "counter", failed),
+    ];
+  }
+}
+
+const reasons: readonly (readonly [reason: string, words: RegExp])[] = [
+  ["build_canceled", /^$a/],
+  ["build_target_not_reachable_error", /^target stage /],
+  ["dockerfile_empty_error", /file with no instructions/],
+  ["unknown_instruction_error", /unknown instruction/],
+  ["dockerfile_syntax_error", /dockerfile parse error/],
+  ["error_processing_commands_error", /^/],
+];
+
 /** A running count of what an engine does. */
 export interface Metrics {
-  /** The engine to serve in place of the bare one: its slower actions are timed. */
+  /** The engine and the builder to serve in place of the bare ones: they are timed and counted. */
   readonly engine: Engine;
+  readonly builder: Builder;
   text(): string;
 }
 
 /** Counts until `signal` is aborted. `info` are the labels of `engine_daemon_engine_info`. */
-export function measure(bare: Engine, info: Labels, signal: AbortSignal): Metrics {
+export function measure(
+  { engine: bare, builder }: { readonly engine: Engine; readonly builder: Builder },
+  info: Labels,
+  signal: AbortSignal,
+): Metrics {
   const actions = new Histogram(timed.map((name) => shownAs[name] ?? name));
+  const network = new Histogram(["allocate", "release"]);
+  const healthStart = new Histogram([""]);
+  const builds = new Builds();
+  const { tally } = bare;
+  tally.onDuration = (subject, action, seconds) => {
+    if (subject === "network") network.observe(action, seconds);
+    else healthStart.observe("", seconds);
+  };
   let events = 0;
   const count = async () => {
     for await (const _ of bare.events({ signal })) events++;
@@ -59,15 +124,26 @@ export function measure(bare: Engine, info: Labels, signal: AbortSignal): Metric
   void count().catch((error: unknown) => log("warn", "Cannot count events", { error }));
   return {
     engine: { ...bare, ...timedActions(bare, actions) },
+    builder: builds.counted(builder),
     text: () =>
       [
         ...describe("engine_daemon_engine_info", "gauge", [[1, info]]),
         ...describe("engine_daemon_engine_cpus_cpus", "gauge", [[cpus().length]]),
         ...describe("engine_daemon_engine_memory_bytes", "gauge", [[totalmem()]]),
         ...describe("engine_daemon_events_total", "counter", [[events]]),
+        // Our own reader is none.
+        ...describe("engine_daemon_events_subscribers_total", "gauge", [
+          [tally.eventReaders() - 1],
+        ]),
         ...containerStates(bare),
-        "# TYPE engine_daemon_container_actions_seconds histogram",
         ...actions.lines("engine_daemon_container_actions_seconds"),
+        ...network.lines("engine_daemon_network_actions_seconds"),
+        ...describe("engine_daemon_health_checks_total", "counter", [[tally.healthChecks]]),
+        ...describe("engine_daemon_health_checks_failed_total", "counter", [
+          [tally.failedHealthChecks],
+        ]),
+        ...healthStart.lines("engine_daemon_health_check_start_duration_seconds"),
+        ...builds.lines(),
         ...processLines(),
       ].join("\n") + "\n",
   };
@@ -121,8 +197,33 @@ function describe(
   type: "gauge" | "counter",
   rows: readonly (readonly [number, Labels?])[],
 ): string[] {
-  return [`# TYPE ${name} ${type}`, ...rows.map(([value, labels]) => line(name, value, labels))];
+  return [...head(name, type), ...rows.map(([value, labels]) => line(name, value, labels))];
 }
+
+function head(name: string, type: string): string[] {
+  return [`# HELP ${name} ${help[name]}`, `# TYPE ${name} ${type}`];
+}
+
+const help: Labels = {
+  engine_daemon_engine_info: "What engine this is, and on what host",
+  engine_daemon_engine_cpus_cpus: "Processors of the host",
+  engine_daemon_engine_memory_bytes: "Memory of the host",
+  engine_daemon_events_total: "Events so far",
+  engine_daemon_events_subscribers_total: "Clients that read events now",
+  engine_daemon_container_states_containers: "Containers by state",
+  engine_daemon_container_actions_seconds: "What actions on containers took",
+  engine_daemon_network_actions_seconds: "What it took to give and take a container's networks",
+  engine_daemon_health_checks_total: "Health checks so far",
+  engine_daemon_health_checks_failed_total: "Health checks that could not be run",
+  engine_daemon_health_check_start_duration_seconds: "What it took to start a health check",
+  builder_builds_triggered_total: "Builds so far",
+  builder_builds_failed_total: "Builds that failed, by reason",
+  lading_container_health_containers: "Running containers with a health check, by its result",
+  process_cpu_seconds_total: "Processor time of the engine",
+  process_resident_memory_bytes: "Memory of the engine",
+  process_start_time_seconds: "When the engine started",
+  process_open_fds: "Open files of the engine",
+};
 
 const escapes: Labels = { "\\": "\\\\", '"': '\\"', "\n": "\\n" };
 

@@ -149,6 +149,14 @@ describe.skipIf(whyNot !== undefined)(`host${whyNot ? ` (skipped: ${whyNot})` : 
 
   test("metrics: Prometheus reads Docker's names, and what was done is counted", async () => {
     await engine.ok(["run", "--rm", "busybox", "true"]);
+    const check = ["--health-cmd", "true", "--health-interval", "100ms"];
+    await engine.ok(["run", "-d", "--name", "checked", ...check, "busybox", "sleep", "1000"]);
+    const health = ["inspect", "-f", "{{.State.Health.Status}}", "checked"];
+    while ((await engine.ok(health)) !== "healthy") await Bun.sleep(20);
+    await engine.ok(["rm", "-f", "checked"]);
+    const build = (dockerfile: string) => engine.docker(["build", "-"], { input: dockerfile });
+    expect((await build("FROM scratch\nLABEL a=b\n")).code).toBe(0);
+    expect((await build("FROM scratch\nNONSENSE\n")).code).toBe(1);
     const text = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
     const value = (name: string) =>
       Number(new RegExp(`^${name.replace(/[{}]/g, "\\$&")} (.*)$`, "m").exec(text)?.[1]);
@@ -157,8 +165,20 @@ describe.skipIf(whyNot !== undefined)(`host${whyNot ? ` (skipped: ${whyNot})` : 
       0,
     );
     expect(value("engine_daemon_events_total")).toBeGreaterThan(0);
+    expect(value("engine_daemon_events_subscribers_total")).toBe(0);
+    expect(value("engine_daemon_health_checks_total")).toBeGreaterThan(0);
+    expect(value("engine_daemon_health_checks_failed_total")).toBe(0);
+    expect(value("engine_daemon_health_check_start_duration_seconds_count")).toBeGreaterThan(0);
+    const networks = "engine_daemon_network_actions_seconds_count";
+    expect(value(`${networks}{action="allocate"}`)).toBeGreaterThan(1);
+    expect(value(`${networks}{action="release"}`)).toBeGreaterThan(1);
+    expect(value("builder_builds_triggered_total")).toBe(2);
+    const reason = 'builder_builds_failed_total{reason="unknown_instruction_error"}';
+    expect(value(reason)).toBe(1);
     for (const line of text.trimEnd().split("\n")) {
-      expect(line).toMatch(/^(# TYPE \w+ (gauge|counter|histogram)|\w+(\{.*\})? [\d.e+-]+)$/);
+      expect(line).toMatch(
+        /^(# HELP \w+ \w.*|# TYPE \w+ (gauge|counter|histogram)|\w+(\{.*\})? [\d.e+-]+)$/,
+      );
     }
   });
 

@@ -14,6 +14,7 @@ import type { Events } from "./events.ts";
 import type { Execs } from "./exec-table.ts";
 import type { HealthMonitor } from "./health.ts";
 import type { Records } from "./records.ts";
+import type { Tally } from "./tally.ts";
 import type { Users } from "./users.ts";
 import type { Waiters } from "./waiters.ts";
 
@@ -52,6 +53,7 @@ export interface Core extends Stores {
   readonly users: Users;
   readonly records: Records;
   readonly events: Events;
+  readonly tally: Tally;
   readonly waiters: Waiters;
   readonly attachers: Attachers;
   readonly execs: Execs;

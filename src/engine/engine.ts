@@ -23,6 +23,7 @@ import { connect, disconnect, endpointsOf } from "./sandbox.ts";
 import { start } from "./start.ts";
 import { stats } from "./stats.ts";
 import { kill, pause, requireLive, restart, stop, unpause } from "./stop.ts";
+import { Tally } from "./tally.ts";
 import { top } from "./top.ts";
 import type { Engine } from "./types.ts";
 import { update } from "./update.ts";
@@ -56,6 +57,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     users: options.users ?? hostUsers,
     records: new Records(database, options.directory),
     events: new Events(new EventJournal(`${options.directory}/events`)),
+    tally: new Tally(),
     waiters: new Waiters(),
     attachers: new Attachers(),
     execs: new Execs(database),
@@ -71,7 +73,9 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     const labels = core.images.find(id)?.config.config?.Labels;
     core.events.emit({ type: "image", action, actor: { id, attributes: { ...labels, name } } });
   });
-  return { ...lifecycle(core), ...streams(core), ...stock(core) };
+  const { tally } = core;
+  tally.eventReaders = () => core.events.readers;
+  return { tally, ...lifecycle(core), ...streams(core), ...stock(core) };
 }
 
 function lifecycle(core: Core) {

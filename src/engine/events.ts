@@ -30,6 +30,10 @@ export class Events {
     this.#journal?.add(full);
   }
 
+  get readers(): number {
+    return this.#listeners.size;
+  }
+
   close(): void {
     this.#journal?.close();
   }

@@ -152,9 +152,13 @@ async function probe(
   try {
     const entry = core.execs.add(makeId(), container.id, request);
     core.events.container(container, `exec_create: ${command.join(" ")}`, { execID: entry.id });
-    const process = await launchExec(core, container, { entry, stdin: false });
+    core.tally.healthChecks++;
+    const process = await core.tally.timed("health", "start", () =>
+      launchExec(core, container, { entry, stdin: false }),
+    );
     return await observe(process, timing.timeoutMs);
   } catch (error) {
+    core.tally.failedHealthChecks++;
     log("debug", "Cannot run a health check", { id: container.id, error });
     const Output = error instanceof Error ? error.message : String(error);
     return { ExitCode: -1, Output: Output.slice(0, outputBytesMax) };

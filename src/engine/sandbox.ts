@@ -107,7 +107,9 @@ export async function openPlace(
   if (mode === "host") {
     return { netnsPath: undefined, files: await core.networks.files(sandboxSpec(core, container)) };
   }
-  const sandbox = await core.networks.open(sandboxSpec(core, container), takeNetwork);
+  const sandbox = await core.tally.timed("network", "allocate", () =>
+    core.networks.open(sandboxSpec(core, container), takeNetwork),
+  );
   tell(core, container, sandbox.endpoints, "connect");
   return { netnsPath: sandbox.netnsPath, files: sandbox };
 }
@@ -129,7 +131,7 @@ async function borrowPlace(core: Core, container: Container, donor: Container): 
 /** Takes a container off its networks; absent is fine. */
 export async function closePlace(core: Core, container: Container): Promise<void> {
   const endpoints = core.networks.sandbox(container.id)?.endpoints ?? [];
-  await core.networks.close(container.id);
+  await core.tally.timed("network", "release", () => core.networks.close(container.id));
   tell(core, container, endpoints, "disconnect");
 }
 

@@ -5,6 +5,7 @@ import type { Endpoint, EndpointSpec, Sandbox, WhyStep } from "../network/mod.ts
 import type { Digest, RunConfig } from "../oci/mod.ts";
 import type { Chunk, OutputQuery, Usage } from "../runtime/mod.ts";
 import type { PortChange } from "./publish.ts";
+import type { Tally } from "./tally.ts";
 
 /** `ContainerConfig` of the Engine API, in its spelling; all fields there after `api/` parsed it. */
 export interface ContainerConfig extends RunConfig {
@@ -298,6 +299,7 @@ export interface PathStat {
 
 /** Containers: the state machine that joins everything below. Errors are `Failure`s with Docker's words. */
 export interface Engine {
+  readonly tally: Tally;
   /** A client has come and may soon want a process started: as `Runtime.expect`. */
   expect(): void;
   list(): readonly Container[];
