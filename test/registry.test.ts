@@ -168,6 +168,36 @@ describe.skipIf(whyNot !== undefined)(
       await ok("rmi", "-f", name, copy);
     });
 
+    test("platforms that were built here and joined leave for another registry as one index", async () => {
+      const other = await PeerRegistry.open();
+      try {
+        const name = `${at}/joined`;
+        for (const platform of ["amd64", "arm64"]) {
+          const context = join(engine.folder, `joined-${platform}`);
+          mkdirSync(context);
+          writeFileSync(join(context, "platform"), platform);
+          writeFileSync(join(context, "Dockerfile"), "FROM scratch\nCOPY platform /\n");
+          const tag = `${name}:${platform}`;
+          await ok("build", "-q", "--platform", `linux/${platform}`, "-t", tag, context);
+          await ok("push", "-q", tag);
+        }
+        const lading = (...args: string[]) => engine.lading(["manifest", ...args]);
+        await lading("create", `${name}:1`, `${name}:amd64`, `${name}:arm64`);
+        const digest = (await lading("push", "--purge", `${name}:1`)).stdout
+          .trim()
+          .split("\n")
+          .at(-1);
+        await ok("pull", `${name}:1`);
+        const copy = `${other.address}/joined:1`;
+        await ok("tag", `${name}:1`, copy);
+        await ok("push", copy);
+        expect(digestOf(await rawManifest(copy))).toBe(digest!);
+        await ok("rmi", "-f", copy, `${name}:1`, `${name}:amd64`, `${name}:arm64`);
+      } finally {
+        await other.close();
+      }
+    });
+
     test("registry copy brings all platforms to another registry by digest; rm removes it", async () => {
       const other = await PeerRegistry.open();
       try {

@@ -236,13 +236,22 @@ async function pushSiblings(work: PushWork, id: Digest, own: Ready): Promise<Rea
   return kept;
 }
 
+/** True when the layers' files, which are not kept of what was built here, come out the same once more. */
+function isRemade({ origins }: Transfer, { config, manifestLayers }: ImageRow): boolean {
+  const diffIds = config.rootfs.diff_ids;
+  return (
+    manifestLayers.length === diffIds.length &&
+    manifestLayers.every(({ digest }, at) => origins.compressed(diffIds[at]!)?.digest === digest)
+  );
+}
+
 async function pushSibling(work: PushWork, id: Digest, descriptor: Descriptor): Promise<boolean> {
   const { transfer, repository, signal } = work;
   if ((await repository.head(descriptor.digest, signal)) === descriptor.digest) return true;
   if (await pushAttached(work, id, descriptor.digest)) return true;
   const { records } = transfer.store.inner;
   const row = [...records.rows()].find(({ manifest }) => manifest?.digest === descriptor.digest);
-  if (!row || !(await keptLayers(work, row))) return false;
+  if (!row || !(isRemade(transfer, row) || (await keptLayers(work, row)))) return false;
   const ready = await pushImage(work, row.id, undefined);
   if (ready.digest !== descriptor.digest) return false;
   await repository.putManifest(ready.digest, ready, signal);
