@@ -324,7 +324,9 @@ class S3Store implements BlobStore {
       // Later it is the registry's own trouble, and no answer to whoever asks it for a blob.
       const isDenied =
         verb === "list" && /AccessDenied|InvalidAccessKey|SignatureDoesNotMatch/.test(code);
-      const why = `${code}${message ? `: ${message}` : ""}`.slice(0, 300);
+      const isSilent = message === "an unexpected error has occurred"; // of the connection
+      const said = isSilent ? ": the service cannot be reached" : message && `: ${message}`;
+      const why = `${code}${said}`.slice(0, 300);
       throw new Failure(
         isDenied ? "denied" : "unavailable",
         `Cannot ${verb} ${what} in "${this.#bucket}": ${why}`,
