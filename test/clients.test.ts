@@ -46,6 +46,46 @@ describe.skipIf(whyNot !== undefined)(`client libraries${because(whyNot)}`, () =
     });
   });
 
+  test.skipIf(noNode !== undefined)(
+    `dockerode makes, joins and removes networks and volumes${because(noNode)}`,
+    async () => {
+      const socket = engine.host.replace("unix://", "");
+      expect(await seenBy(["node", "dockerode_networks.mjs", socket])).toEqual({
+        taken: 409,
+        listed: ["dn"],
+        subnet: "10.216.7.64",
+        absent: 404,
+        volume: ["dv", "one"],
+        volumes: 1,
+        noVolume: 404,
+        inUse: 409,
+        address: "10.216.7.9",
+        there: 1,
+        busy: 403,
+        gone: 0,
+        hostRefused: 403,
+        df: 1,
+        kept: [],
+        pruned: ["dn"],
+        volumesPruned: ["dv"],
+        info: ["linux", "linux"],
+        events: [
+          "network create",
+          "volume create",
+          "volume mount",
+          "network connect",
+          "network disconnect",
+          "volume unmount",
+          "network prune",
+          "network destroy",
+          "network prune",
+          "volume destroy",
+          "volume prune",
+        ],
+      });
+    },
+  );
+
   test.skipIf(noPython !== undefined)(
     `docker-py does the main job${because(noPython)}`,
     async () => {
