@@ -32,10 +32,10 @@ export async function until(engine: TestEngine, step: Step): Promise<void> {
   }
 }
 
-/** Flags of a docker command, as its help lists them, that a test file never names. */
-export async function forgotten(engine: TestEngine, words: string, file: string) {
+/** Flags of a docker command, as its help lists them, that none of the test files names. */
+export async function forgotten(engine: TestEngine, words: string, ...files: string[]) {
   const help = await engine.ok([...words.split(" "), "--help"]);
-  const text = readFileSync(file, "utf8");
+  const text = files.map((file) => readFileSync(file, "utf8")).join("\n");
   const flags = [...help.matchAll(/^ +(?:(-\w), )?(--[a-z0-9-]+)/gm)];
   return flags.flatMap(([, short, long]) => {
     const isNamed = [short, long].some(
