@@ -7,6 +7,7 @@ import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Ran, TestEngine } from "../test/engine.ts";
+import { disagreements, linksOf, readRecords } from "./soak-network.ts";
 
 const clients = 8;
 const commandMs = 60_000;
@@ -34,6 +35,8 @@ class Soak {
   readonly problems: string[] = [];
   readonly promised: Promised[] = [];
   readonly counts = new Map<string, number>();
+  /** Links that the engine had: all must be gone with it. */
+  readonly links = new Set<string>();
   untilMs = 0;
   kills = 0;
 
@@ -170,6 +173,14 @@ class Soak {
     }
     const disk = await this.engine.lading(["system", "fsck"]);
     if (disk.code !== 0) this.problems.push(`${when}: ${disk.stdout}${disk.stderr}`);
+    for (const link of linksOf(readRecords(this.engine))) this.links.add(link);
+    // Containers end and begin while we look: what is wrong stays wrong.
+    let network = await disagreements(this.engine);
+    for (let tries = 0; tries < 10 && network.length > 0; tries++) {
+      await Bun.sleep(500);
+      network = await disagreements(this.engine);
+    }
+    for (const line of network) this.problems.push(`${when}: ${line}`);
     const states = await this.engine.ok([
       "ps",
       "-a",
@@ -193,6 +204,16 @@ class Soak {
     return isRunning === "true" && isRestarting !== "true" && !alive(Number(pid));
   }
 
+  /** No sandbox, address, port, namespace or link is left, but for what the default bridge is. */
+  async checkNetworkEmpty(): Promise<void> {
+    const { sandboxes, addresses } = readRecords(this.engine);
+    if (sandboxes.length > 0) this.problems.push(`${sandboxes.length} sandboxes left`);
+    if (addresses.length > 0) this.problems.push(`addresses left: ${addresses.join(", ")}`);
+    for (const line of await disagreements(this.engine)) this.problems.push(`at the end: ${line}`);
+    const left = list("/sys/class/net").filter((name) => this.links.has(name));
+    if (left.length > 0) this.problems.push(`links left: ${left.join(", ")}`);
+  }
+
   /** When all is removed, nothing may be left that bears the engine's name. */
   async checkEmpty(): Promise<void> {
     const ids = (await this.engine.ok(["ps", "-aq"])).split("\n").filter(Boolean);
@@ -202,9 +223,8 @@ class Soak {
     }
     await this.engine.docker(["network", "prune", "-f"]);
     await Bun.sleep(1_000);
-    const { bridge, folder } = this.engine;
-    const ports = list(`/sys/class/net/${bridge}/brif`);
-    if (ports.length > 1) this.problems.push(`links left on ${bridge}: ${ports.join(", ")}`);
+    const { folder } = this.engine;
+    await this.checkNetworkEmpty();
     const overlays = readFileSync(`/proc/${this.engine.pid}/mountinfo`, "utf8")
       .split("\n")
       .filter((line) => line.includes(folder) && line.includes(" - overlay "));
