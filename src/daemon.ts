@@ -86,6 +86,7 @@ function openDatabase(path: string): Database {
 
 async function serve(current: Current, argv: readonly string[]): Promise<void> {
   const { options } = current;
+  using _awake = stayAwake();
   applySettings(options);
   for (const warning of options.warnings) log("warn", warning);
   const places = listenPlaces(options);
@@ -320,6 +321,15 @@ async function stopAll(engine: Engine, timeoutS: number): Promise<void> {
 }
 
 /** Settles with the name of the signal that asks this process to end. */
+/**
+ * Before and after the API, what the daemon waits for comes from threads and pipes that keep no process
+ * alive: without this it would end in the middle of its start, as if all were well.
+ */
+function stayAwake(): Disposable {
+  const timer = setInterval(() => {}, 2 ** 30);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
 function endSignal(): Promise<string> {
   return new Promise((resolve) => {
     for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => resolve(name));

@@ -101,6 +101,30 @@ describe.skipIf(whyNot !== undefined)(`faults${whyNot ? ` (skipped: ${whyNot})` 
     rmSync(context, { recursive: true });
   }, 120_000);
 
+  test("kill -9 while an OCI runtime is at work: the next daemon waits for it", async () => {
+    const [program, gate] = [join(engine.folder, "slow"), join(engine.folder, "gate")];
+    const wait = `case " $* " in *" run "*) : < ${gate} ;; esac`; // until somebody opens it to write
+    writeFileSync(program, `#!/bin/sh\n${wait}\nexec crun "$@"\n`, { mode: 0o755 });
+    await command(["mkfifo", gate]);
+    await engine.end();
+    engine.extra = ["--add-runtime", `slow=${program}`];
+    await engine.start();
+    const slow = ["--name", "late", "--network", "host", "--runtime", "slow"];
+    const ran = engine.docker(["run", "-d", ...slow, "busybox", "sleep", "1000"]);
+    const isAtWork = async () =>
+      (await command(["pgrep", "-f", `sh ${program} .* run `])).code === 0;
+    while (!(await isAtWork())) await Bun.sleep(20);
+    const started = engine.crash();
+    // There is nothing else for it to do: it must not take that for its end.
+    await Promise.race([started, Bun.sleep(3_000)]);
+    await command(["sh", "-c", `: > ${gate}`]);
+    await started;
+    await ran;
+    expect(await ok("exec", "late", "echo", "here")).toBe("here");
+    await ok("rm", "-f", "late");
+    engine.extra = [];
+  });
+
   test("--rm and restart policies are kept over a crash", async () => {
     await ok("run", "-d", "--rm", "--name", "gone", "busybox", "sleep", "0.5");
     await ok(
