@@ -10,7 +10,7 @@ RUN echo a tool > /tool; echo > /other
 FROM busybox
 WORKDIR /work
 COPY src /src
-RUN --mount=type=cache,target=/kept,id=test-kept echo kept > /kept/file; rm /bin/nc; date > made
+RUN --mount=type=cache,target=/kept,id=test-kept echo kept > /kept/file; rm /bin/nc; date > made; rm -r /var; mkdir /var; touch "/var/ new"
 RUN --mount=type=cache,target=/kept,id=test-kept cat /kept/file > /from-cache
 COPY --from=tools /tool /tool`;
 
@@ -58,6 +58,8 @@ describe.skipIf(whyNot !== undefined)(`cache${whyNot ? ` (skipped: ${whyNot})` :
       "contentkept\na tool",
     );
     expect((await engine.docker([...run, "ls", "/bin/nc"])).code).not.toBe(0);
+    // The base has more in the folder that was replaced.
+    expect(await engine.ok([...run, "ls", "-A", "/var"])).toBe("new");
   });
 
   test("mode=min has the layers of the result alone", async () => {

@@ -21,7 +21,7 @@ import {
 import type { OpenRepository } from "./produce.ts";
 import { Root } from "./rooted.ts";
 import type { StepScope } from "./scope.ts";
-import { commitStep, type LayerStep, openScratch, type Tools } from "./tools.ts";
+import { type LayerStep, newId, type Tools } from "./tools.ts";
 import type { BuildRequest } from "./types.ts";
 
 const configBytesMax = 16 << 20;
@@ -136,13 +136,14 @@ export class ImportedCache {
 
   async #fetch(scope: StepScope, { step, descriptor, source }: Found): Promise<void> {
     const { build, state } = scope;
-    await using scratch = await openScratch(build.tools, state.layers);
-    await unpackTar(await source.blob(descriptor), scratch.root, {
-      ...{ signal: build.signal, whiteouts: "apply", devices: true },
-    });
-    const { diffId } = await commitStep(build.tools, scratch, { timeMax: undefined });
+    const { snapshots } = build.tools;
+    const scratch = `build-${newId()}`;
+    await snapshots.prepare(scratch, state.layers, { volatile: true });
+    await using _ = { [Symbol.asyncDispose]: () => snapshots.remove(scratch) };
+    await snapshots.lay(scratch, await source.blob(descriptor), build.signal);
+    const { diffId } = await snapshots.commit(scratch, { how: "move" });
     if (diffId === step.diffId) return;
-    await build.tools.snapshots.removeLayer(diffId);
+    await snapshots.removeLayer(diffId);
     throw new Failure("corrupt", `A layer of the cache is ${diffId}, and was to be ${step.diffId}`);
   }
 }

@@ -8,6 +8,7 @@ import { Layers } from "./layers.ts";
 import { Layout, type SnapshotPaths } from "./layout.ts";
 import { Mounts } from "./mounts.ts";
 import { Rows, type SnapshotRow } from "./rows.ts";
+import { unpackTar } from "./tar.ts";
 import { Trash } from "./trash.ts";
 import type {
   CommitOptions,
@@ -178,6 +179,15 @@ class OverlayStore implements SnapshotStore {
       const { rules } = this.#packRules(snapshot, timeMax);
       const bounds = { sizeBytesMax: limits.layerBytesMax, end: "optional" } as const;
       return await runInWorker({ kind: "fill", upper, fill, rules, bounds }, { source, signal });
+    });
+  }
+
+  async lay(key: string, tar: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+    await this.#lock.run(key, async () => {
+      const { root, files } = this.#layout.snapshot(this.#find(key).id);
+      assert(!this.#mounts.has(root), "what is mounted is changed through its mount");
+      const rules = { whiteouts: "overlay", devices: true, setRoot: true } as const;
+      await unpackTar(tar, files, { ...rules, sizeBytesMax: limits.layerBytesMax, signal });
     });
   }
 

@@ -74,6 +74,12 @@ export interface SnapshotStore {
    */
   fill(key: string, tar: AsyncIterable<Uint8Array>, options: FillOptions): Promise<Filled>;
   /**
+   * Unpacks a layer's tar into the writable directory of a snapshot that is not mounted, its marks for
+   * what is gone or replaced as they are: a canonical tar commits to its own DiffID.
+   * @throws "invalid" (hostile entry) | "corrupt" | "exhausted"
+   */
+  lay(key: string, tar: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
+  /**
    * Mounts the snapshot (if it is not) and returns the path of its root. With `owners` all in there
    * belongs to them, and so does what they make; on the disk it is as in an image. A mount that shows
    * others is replaced: no process may be in it. "any": whatever a mount shows that is there.
