@@ -23,6 +23,7 @@ import {
   guardHostMounts,
   requireHost,
 } from "./host.ts";
+import { restWhenIdle } from "./idle.ts";
 import { openImages } from "./image/mod.ts";
 import { measure, serveMetrics } from "./metrics.ts";
 import { openNetworkStore } from "./network/mod.ts";
@@ -132,6 +133,7 @@ async function serve(current: Current, argv: readonly string[]): Promise<void> {
   process.stdout.write(`lading ${version()} accepts requests on ${addresses.join(", ")}\n`);
   notifySupervisor(`READY=1\nMAINPID=${process.pid}\n`);
 
+  using _rests = restWhenIdle();
   log("info", `Ending on ${await ending}`);
   notifySupervisor("STOPPING=1\n");
   measuring.abort();

@@ -16,6 +16,7 @@ export {
 } from "./cgroup.ts";
 export { GroupMoves } from "./cgroup-move.ts";
 export { realTimeNs } from "./clock.ts";
+export { dropCode } from "./code.ts";
 export { forgetFlows } from "./conntrack.ts";
 export { armEpoll, createEpoll, disarmEpoll, epollEvent, waitEpoll } from "./epoll.ts";
 export { createEvent } from "./eventfd.ts";
