@@ -351,6 +351,5 @@ function engineId(dataRoot: string): string {
 }
 
 function version(): string {
-  const file = new URL("../package.json", import.meta.url);
-  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+  return (require("../package.json") as { version: string }).version;
 }

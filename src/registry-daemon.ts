@@ -1,5 +1,5 @@
 /** `lading registry serve`: a registry in a process of its own. */
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { log, setLogLevel, toFailure } from "./base/mod.ts";
 import { parseRegistryOptions, type RegistryOptions, registryUsage } from "./registry-options.ts";
 import { openRegistryRoot, startRegistry } from "./registry-root.ts";
@@ -42,6 +42,5 @@ function endSignal(): Promise<string> {
 }
 
 function version(): string {
-  const file = new URL("../package.json", import.meta.url);
-  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+  return (require("../package.json") as { version: string }).version;
 }

@@ -131,7 +131,7 @@ describe.skipIf(why !== undefined)(`without root${why ? ` (skipped: ${why})` : "
   });
 
   test("kill -9 leaves containers and ports as they are; SIGTERM without containers leaves nothing", async () => {
-    await sh(`pkill -KILL -u ${user} -f "main.ts daemon"`);
+    await sh(`pkill -KILL -u ${user} -f "main.[tj]s daemon"`);
     await engine?.exited;
     const page = await command(["curl", "-s", "http://127.0.0.1:18641/page"]);
     expect(page.stdout).toBe("of the user\n");

@@ -3,17 +3,19 @@ import {
   copyFileSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { bundleCli, quickWords } from "./bundle.ts";
+import { bundleAll, quickWords } from "./bundle.ts";
 
 const root = new URL("..", import.meta.url).pathname;
 
-beforeAll(bundleCli);
+beforeAll(bundleAll);
 
 /** What `bin/lading` of the checkout at `from` prints. */
 async function lading(argv: readonly string[], { from = root, cwd = root, env = {} } = {}) {
@@ -67,6 +69,22 @@ test("what is not quick is in the whole bundle, also behind global flags", async
   }
 });
 
+test("the daemon's bundle has a file for each thread that it starts", async () => {
+  const { out } = await lading(["help", "daemon"]);
+  expect(out).toStartWith("Usage:  lading daemon");
+  const folder = `${root}/.cache/daemon`;
+  const [newest] = readdirSync(folder).sort().slice(-1);
+  const names = readdirSync(`${folder}/${newest}`);
+  const texts = names.filter((name) => name.endsWith(".js"));
+  const started = texts.flatMap((name) => {
+    const text = readFileSync(`${folder}/${newest}/${name}`, "utf8");
+    expect(text).not.toMatch(/new Worker\(new URL\("[^"]*\.ts"/);
+    return [...text.matchAll(/new Worker\(new URL\("\.\/([^"]*)"/g)].map(([, file]) => file!);
+  });
+  expect(started.length).toBeGreaterThan(5);
+  for (const file of started) expect(names).toContain(file);
+});
+
 test("files of the folder that a command is called in have no say", async () => {
   const evil = {
     "bunfig.toml": `preload = ["./evil.ts"]\n`,
@@ -91,7 +109,7 @@ test("files of the folder that a command is called in have no say", async () => 
 
 test("a bundle serves until one of its sources is newer", async () => {
   const files = {
-    ".cache/cli/choose": `case $word in "ps") bundle=a sources="src/x.ts src/y.ts";; *) bundle=b sources="src/x.ts"; esac\n`,
+    ".cache/cli/choose": `case $word in "ps") file=.cache/cli/a.mjs sources="src/x.ts src/y.ts";; gone) file=gone.js sources=src/x.ts;; *) file=.cache/cli/b.mjs sources="src/x.ts"; esac\n`,
     ".cache/cli/a.mjs": `console.log("a")\n`,
     ".cache/cli/b.mjs": `console.log("b")\n`,
     "src/main.ts": `console.log("sources")\n`,
@@ -114,6 +132,6 @@ test("a bundle serves until one of its sources is newer", async () => {
     at("src/y.ts", 1001);
     expect(await ran("ps")).toBe("sources");
     expect(await ran("info")).toBe("b");
-    expect(await ran("daemon")).toBe("sources");
+    expect(await ran("gone")).toBe("sources");
   });
 });

@@ -1,11 +1,12 @@
 /**
  * Makes bundles with bytecode of the command line in `.cache/cli`: a command starts in half the time that its
  * modules take one by one. There are two, because a bundle takes time by its size: `quick` has the commands
- * that people wait for, `whole` has all. `bin/lading` lets `choose` name the one and its sources, and runs it
- * as long as none of them is newer.
+ * that people wait for, `whole` has all. Another one, in `.cache/daemon`, has the daemon. `bin/lading` lets
+ * `choose` name the one and its sources, and runs it as long as none of them is newer.
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { basename, relative, resolve } from "node:path";
+import { type Bundle, bundleDaemon, removeOlder } from "./bundle-daemon.ts";
 
 const root = new URL("..", import.meta.url).pathname;
 const folder = `${root}.cache/cli`;
@@ -32,24 +33,39 @@ export const quickWords: readonly string[] = [
   "-v",
 ];
 
+/** What `main.ts` runs itself. */
+const outside = ["daemon", "doctor", "registry", "manifest"];
+const daemonWords = outside.flatMap((word) => [word, `help ${word}`]);
+
 /** Bundles into a fresh folder; then each file takes its old one's place, so that none is ever absent. */
-export async function bundleCli(): Promise<void> {
+export async function bundleAll(): Promise<void> {
   const began = new Date();
   const fresh = `${folder}.${process.pid}`;
   mkdirSync(folder, { recursive: true });
   const quick = await bundle(fresh, "quick", Object.keys(quickCommands));
   const whole = await bundle(fresh, "whole");
-  writeFileSync(`${fresh}/choose`, chooser({ quick, whole }));
+  const daemon = await bundleDaemon(`${root}.cache/daemon`);
+  writeFileSync(
+    `${fresh}/choose`,
+    chooser(
+      [
+        [quickWords, quick],
+        [daemonWords, daemon],
+      ],
+      whole,
+    ),
+  );
   for (const name of readdirSync(fresh)) {
     // What was changed while we read is newer than the bundle.
     utimesSync(`${fresh}/${name}`, began, began);
     renameSync(`${fresh}/${name}`, `${folder}/${name}`);
   }
   rmSync(fresh, { recursive: true });
+  removeOlder(`${root}.cache/daemon`, daemon);
 }
 
-/** Returns what it was made of. With `commands`, files of other commands are left out. */
-async function bundle(outdir: string, name: string, commands?: string[]): Promise<string[]> {
+/** With `commands`, files of other commands are left out. */
+async function bundle(outdir: string, name: string, commands?: string[]): Promise<Bundle> {
   const result = await Bun.build({
     entrypoints: [`${root}src/cli/bundle-entry.ts`],
     outdir,
@@ -66,7 +82,8 @@ async function bundle(outdir: string, name: string, commands?: string[]): Promis
   // Bun collects garbage, for 2 ms, when its first module has been run: not as long as that one awaits.
   writeFileSync(`${outdir}/${name}.mjs`, `await require("./${name}.js").done;\n`);
   // They are told from the folder that we are called in.
-  return Object.keys(result.metafile!.inputs).map((path) => relative(root, resolve(path)));
+  const inputs = Object.keys(result.metafile!.inputs).map((path) => resolve(path));
+  return { path: `${folder}/${name}.mjs`, inputs };
 }
 
 /** Leaves files of commands out, which `choose` makes sure that nobody asks for. */
@@ -85,14 +102,13 @@ function leaveOut(isLeftOut: (file: string) => boolean): Bun.BunPlugin {
   };
 }
 
-/** The part of `bin/lading` that sets `bundle` and `sources` for the command `word`. */
-function chooser(of: { quick: string[]; whole: string[] }): string {
-  const set = (name: "quick" | "whole") => `bundle=${name} sources="${of[name].join(" ")}"`;
-  return `case $word in
-${quickWords.map((word) => `"${word}"`).join(" | ")}) ${set("quick")} ;;
-*) ${set("whole")} ;;
-esac
-`;
+/** The part of `bin/lading` that sets `file` and `sources` for the command `word`. */
+function chooser(of: [words: readonly string[], Bundle][], rest: Bundle): string {
+  const inRoot = (path: string) => relative(root, path);
+  const set = ({ path, inputs }: Bundle) =>
+    `file=${inRoot(path)} sources="${inputs.map(inRoot).join(" ")}" ;;`;
+  const cases = of.map(([words, bundle]) => `"${words.join('" | "')}") ${set(bundle)}`);
+  return `case $word in\n${[...cases, `*) ${set(rest)}`].join("\n")}\nesac\n`;
 }
 
-if (import.meta.main) await bundleCli();
+if (import.meta.main) await bundleAll();
