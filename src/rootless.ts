@@ -4,10 +4,25 @@
  * daemon finds them again; slirp4netns(1) joins their network to the host's, without rights.
  * user_namespaces(7), unshare(1), nsenter(1)
  */
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir, userInfo } from "node:os";
-import { Failure, isFailure } from "./base/mod.ts";
-import { isNamespaced, lockFile, replaceProcess } from "./sys/mod.ts";
+import { Failure, isFailure, log } from "./base/mod.ts";
+import {
+  dividableGroup,
+  engineGroup,
+  groupDirectory,
+  isNamespaced,
+  lockFile,
+  replaceProcess,
+} from "./sys/mod.ts";
 
 const waitMs = 15_000;
 const stepMs = 20;
@@ -54,10 +69,13 @@ export async function enterNamespaces(execRoot: string, argv: readonly string[])
     throw new Failure("denied", `Cannot start an engine: "${folder}" belongs to another user`);
   }
   // Until this process is another program: two daemons at once would each make a keeper.
+  const group = dividableGroup();
   using _lock = await waitForLock(`${execRoot}/rootless.lock`);
-  const keeper = keeperOf(folder) ?? (await startKeeper(folder));
+  const keeper = keeperOf(folder) ?? (await startKeeper(folder, group !== undefined));
+  joinGroup(keeper);
   const nsenter = requireProgram("nsenter", programs.nsenter);
-  const spaces = ["--user", "--net", "--mount", "--preserve-credentials"];
+  const groups = sharesGroups(keeper) ? [] : ["--cgroup"];
+  const spaces = ["--user", "--net", "--mount", ...groups, "--preserve-credentials"];
   replaceProcess(
     [
       nsenter,
@@ -131,12 +149,38 @@ function keeperOf(folder: string): number | undefined {
   return undefined;
 }
 
-async function startKeeper(folder: string): Promise<number> {
+function sharesGroups(keeper: number): boolean {
+  const link = (pid: number | "self") => readlinkSync(`/proc/${pid}/ns/cgroup`);
+  return link("self") === link(keeper);
+}
+
+/** Goes where the keeper is: an engine divides the groups that it is in. What is refused costs limits alone. */
+function joinGroup(keeper: number): void {
+  if (sharesGroups(keeper)) return;
+  const path = /^0::(\/.*)$/m.exec(readFileSync(`/proc/${keeper}/cgroup`, "utf8"))?.[1] ?? "";
+  try {
+    writeFileSync(`${groupDirectory(path)}/cgroup.procs`, `${process.pid}`);
+  } catch (error) {
+    log("warn", "Cannot join the engine's control group: limits have no effect", { error });
+  }
+}
+
+/**
+ * Shows a group that was delegated as the root of all. The processes in it go into a group of their own:
+ * one that has some gives no controllers to those below it. Each step that fails leaves less to limit.
+ */
+const divide = `(mount -t cgroup2 none /sys/fs/cgroup && cd /sys/fs/cgroup && mkdir -p ${engineGroup} && {
+    for p in $(cat cgroup.procs); do echo $p >${engineGroup}/cgroup.procs; done
+    for c in $(cat cgroup.controllers); do echo +$c >cgroup.subtree_control; done; true; }) 2>/dev/null`;
+
+async function startKeeper(folder: string, isDelegated: boolean): Promise<number> {
   for (const name of ["keeper", "slirp", "slirp.sock", "ready"]) {
     rmSync(`${folder}/${name}`, { force: true });
   }
   // crun looks at the host's control groups, which a user may not write: an empty folder hides them.
-  const script = `ip link set lo up && mount -t tmpfs -o mode=755 none /sys/fs/cgroup &&
+  const hide = "mount -t tmpfs -o mode=755 none /sys/fs/cgroup";
+  const groups = isDelegated ? `${divide} || ${hide}` : hide;
+  const script = `ip link set lo up && { ${groups}; } &&
     echo $$ >keeper.new && mv keeper.new keeper && exec tail -f ${folder}/keeper`;
   const map = ["--user", "--map-root-user", "--map-auto"];
   const unshare = [
@@ -144,6 +188,7 @@ async function startKeeper(folder: string): Promise<number> {
     ...map,
     "--net",
     "--mount",
+    ...(isDelegated ? ["--cgroup"] : []),
     "--propagation=slave",
     "sh",
     "-c",

@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { cpus, hostname, release, totalmem } from "node:os";
 import { logDrivers, logPlugins } from "../logging/mod.ts";
-import { isNamespaced } from "../sys/mod.ts";
+import { delegatedCgroups, isNamespaced } from "../sys/mod.ts";
 import type { Context, RegistriesInfo } from "./context.ts";
 import type { SystemInfo } from "./schema.ts";
 import { storageDriver } from "./wire-container.ts";
@@ -96,8 +96,8 @@ export function systemInfo(context: Context): SystemInfo {
     NEventsListener: 0,
     SystemTime: new Date().toISOString().replace("Z", "000000Z"),
     LoggingDriver: settings?.logDriver ?? "json-file",
-    CgroupDriver: isNamespaced ? "none" : "cgroupfs",
-    CgroupVersion: host.cgroupVersion,
+    CgroupDriver: isNamespaced && !delegatedCgroups() ? "none" : "cgroupfs",
+    CgroupVersion: isNamespaced && delegatedCgroups() ? "2" : host.cgroupVersion,
     IndexServerAddress: "https://index.docker.io/v1/",
     RegistryConfig: registryConfig(info.registries?.()),
     GenericResources: null,

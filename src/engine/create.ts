@@ -1,7 +1,6 @@
 import { Failure, isFailure, toFailure } from "../base/mod.ts";
 import type { Image } from "../image/mod.ts";
 import { mergeRunConfig } from "../oci/mod.ts";
-import { isNamespaced } from "../sys/mod.ts";
 import { cleanPath } from "./binds.ts";
 import type { Core } from "./core.ts";
 import { withDefaults } from "./defaults.ts";
@@ -70,7 +69,7 @@ async function createFrom(
     throw error;
   }
   core.events.container(core.records.get(id), "create");
-  return { id, warnings: warningsOf(request.hostConfig) };
+  return { id, warnings: warningsOf(core, request.hostConfig) };
 }
 
 async function discard(
@@ -200,13 +199,10 @@ function compose(core: Core, { image, ...parts }: Parts): Container {
   };
 }
 
-function warningsOf(host: HostConfig): string[] {
+function warningsOf(core: Core, host: HostConfig): string[] {
   const hasPorts = Object.keys(host.PortBindings ?? {}).length > 0 || host.PublishAllPorts;
-  const isLimited = host.Memory > 0 || host.NanoCpus > 0 || (host.PidsLimit ?? 0) > 0;
   return [
-    ...(isNamespaced && isLimited
-      ? ["Limits are discarded: an engine without root has no control groups here"]
-      : []),
+    ...discarded(core.runtime.controllers, host),
     ...(hasPorts && host.NetworkMode === "host"
       ? ["Published ports are discarded when using host network mode"]
       : []),
@@ -223,4 +219,19 @@ function warningsOf(host: HostConfig): string[] {
         ]
       : []),
   ];
+}
+
+/** Limits that this engine has no controllers for: that of a user has those that were delegated to it. */
+function discarded(controllers: ReadonlySet<string> | undefined, host: HostConfig): string[] {
+  if (!controllers) return [];
+  const asked: Readonly<Record<string, boolean>> = {
+    memory: host.Memory > 0 || host.MemoryReservation > 0,
+    cpu: host.NanoCpus > 0 || host.CpuQuota > 0 || host.CpuShares > 0,
+    cpuset: host.CpusetCpus !== "" || host.CpusetMems !== "",
+    pids: (host.PidsLimit ?? 0) > 0,
+  };
+  const missing = Object.keys(asked).filter((name) => asked[name] && !controllers.has(name));
+  if (missing.length === 0) return [];
+  const why = "an engine without root has no such control groups here";
+  return [`Limits of ${missing.join(", ")} are discarded: ${why}`];
 }

@@ -11,6 +11,7 @@ import {
   removeCgroup,
   writeCgroup,
 } from "../sys/mod.ts";
+import type { Resources } from "./types.ts";
 
 const freezeTimeoutMs = 10_000;
 const depthMax = 32;
@@ -27,6 +28,26 @@ export function groupPath(cgroups: Cgroups, parent: string, id: string): string 
   }
   const path = `/${[...parts, id].join("/")}`;
   return cgroups.version === 2 ? `${path}/container` : path;
+}
+
+/** The limits that there are controllers for: a user's engine has those that were delegated to it. */
+export function withinReach(resources: Resources, { controllers }: Cgroups): Resources {
+  if (!controllers) return resources;
+  const { memory, cpu, pids, blockIO, hugepageLimits, devices } = resources;
+  const { cpus, mems, ...time } = cpu ?? {};
+  const sets = { ...(cpus ? { cpus } : {}), ...(mems ? { mems } : {}) };
+  const kept = {
+    ...(controllers.has("cpu") ? time : {}),
+    ...(controllers.has("cpuset") ? sets : {}),
+  };
+  return {
+    ...(memory && controllers.has("memory") ? { memory } : {}),
+    ...(Object.keys(kept).length > 0 ? { cpu: kept } : {}),
+    ...(pids && controllers.has("pids") ? { pids } : {}),
+    ...(blockIO && controllers.has("io") ? { blockIO } : {}),
+    ...(hugepageLimits && controllers.has("hugetlb") ? { hugepageLimits } : {}),
+    ...(devices ? { devices } : {}),
+  };
 }
 
 /** Stops or lets go all processes of a group. @throws "timeout" | "not_found" */

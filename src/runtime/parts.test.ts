@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { bundleConfig } from "./bundle.ts";
-import { groupPath } from "./groups.ts";
+import { groupPath, withinReach } from "./groups.ts";
 import { bundleSpec, processSpec } from "./laboratory.ts";
 import { parseOomKills } from "./oom.ts";
 import { refusal } from "./refusal.ts";
@@ -257,4 +257,24 @@ test("parseOomKills() finds the count in either version's file", () => {
   expect(parseOomKills(v1Files["memory.oom_control"]!)).toBe(8);
   expect(parseOomKills(v2Files["memory.events"]!)).toBe(2);
   expect(parseOomKills("")).toBe(0);
+});
+
+test("withinReach() keeps the limits that there are controllers for", () => {
+  const all = {
+    memory: { limit: 5 },
+    cpu: { shares: 3, cpus: "0" },
+    pids: { limit: 7 },
+    devices: [{ allow: true, type: "a", access: "rwm" } as const],
+  };
+  const reach = (...names: string[]) => {
+    return withinReach(all, { version: 2, roots: new Map(), controllers: new Set(names) });
+  };
+  expect(withinReach(all, { version: 2, roots: new Map() })).toBe(all);
+  expect(reach()).toEqual({ devices: all.devices });
+  expect(reach("cpu", "pids")).toEqual({
+    cpu: { shares: 3 },
+    pids: all.pids,
+    devices: all.devices,
+  });
+  expect(reach("memory", "cpuset").cpu).toEqual({ cpus: "0" });
 });

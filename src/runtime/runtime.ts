@@ -2,6 +2,7 @@ import { chmod, mkdir } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
 import {
   cgroupDirectory,
+  delegatedCgroups,
   findCgroups,
   GroupMoves,
   isNamespaced,
@@ -12,7 +13,7 @@ import {
 import { adopt, adoptExec } from "./adopt.ts";
 import { processesBeside } from "./beside.ts";
 import { debianProfile, Filters } from "./filters.ts";
-import { listProcesses, setFrozen } from "./groups.ts";
+import { listProcesses, setFrozen, withinReach } from "./groups.ts";
 import { containerDirectory, type Host, runCommand, runtimeCommand } from "./host.ts";
 import { readLog } from "./log-read.ts";
 import { isBuiltIn, type Program, Programs } from "./programs.ts";
@@ -49,7 +50,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { directory, program = "crun", seccompProfile = debianProfile } = options;
   const programs = new Programs(options.programs ?? {});
   const usual = await programs.get(program);
-  const cgroups = isNamespaced ? noCgroups : findCgroups();
+  const cgroups = isNamespaced ? (delegatedCgroups() ?? noCgroups) : findCgroups();
   if (!cgroups) {
     throw new Failure("unsupported", "Cannot run containers: no control groups are mounted");
   }
@@ -92,6 +93,7 @@ function runtimeOf(host: Host, program: string): Runtime {
     throw new Failure("not_found", `Cannot find container "${id}": it does not run`);
   };
   return {
+    controllers: cgroups.controllers,
     expect: () => host.moves.expect(),
     start: (spec, startOptions) => start(host, { runtime: program, ...spec }, startOptions),
     adopt: (id, { logging }) => adopt(host, id, logging),
@@ -126,7 +128,7 @@ async function update(
   { id, path }: { readonly id: string; readonly path: string },
   resources: Resources,
 ): Promise<void> {
-  const { devices: _, pids, ...others } = resources;
+  const { devices: _, pids, ...others } = withinReach(resources, host.cgroups);
   // "No limit" is a word here that the OCI runtime does not write on every kernel.
   const isUnlimited = pids !== undefined && pids.limit < 0;
   const limits = pids && !isUnlimited ? { ...others, pids } : others;

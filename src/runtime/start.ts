@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
 import { type IdMap, ownerOutside } from "../sys/mod.ts";
 import { bundleConfig, processConfig } from "./bundle.ts";
-import { groupPath } from "./groups.ts";
+import { groupPath, withinReach } from "./groups.ts";
 import {
   containerDirectory,
   execDirectory,
@@ -46,8 +46,10 @@ export async function start(
   // crun goes elsewhere to make device nodes for a user namespace; a spare one's paths are relative.
   const losesPlace = spec.userNamespace !== undefined && spec.devices.length > 0;
   const path = groupPath(host.cgroups, spec.cgroupParent, spec.id);
-  const config = await configText(host, spec, { path, runtime, size: options.size });
-  const isLimited = (spec.resources.memory?.limit ?? 0) > 0;
+  const resources = withinReach(spec.resources, host.cgroups);
+  const reached = { ...spec, resources };
+  const config = await configText(host, reached, { path, runtime, size: options.size });
+  const isLimited = (resources.memory?.limit ?? 0) > 0;
   const oom = isLimited ? watchOom(host.pump, host.cgroups, { path }) : undefined;
   return await launch(host, {
     directory,

@@ -196,6 +196,8 @@ export interface StartOptions {
 }
 
 export interface Runtime {
+  /** What can be limited, by the kernel's names of controllers; undefined: all that it has. */
+  readonly controllers?: ReadonlySet<string> | undefined;
   /** A start or an `exec` will follow: begins what the kernel would make it wait for. Returns at once. */
   expect(): void;
   /**

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { accessSync, constants, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { errnoOf, failureOf } from "./libc.ts";
 import { listMounts, type MountPoint } from "./mount.ts";
 
@@ -10,6 +10,8 @@ export interface Cgroups {
   readonly version: 1 | 2;
   /** Mount point by controller; of version 2 all are at "". */
   readonly roots: ReadonlyMap<string, string>;
+  /** What a user's engine can limit; absent: all that the kernel has. */
+  readonly controllers?: ReadonlySet<string>;
 }
 
 /** The trees that are mounted, or undefined where there is none. */
@@ -28,7 +30,49 @@ export function findCgroups(mounts: readonly MountPoint[] = listMounts()): Cgrou
 }
 
 /** Trees of nothing: there is no limit, no figure and no freezer. */
-export const noCgroups: Cgroups = { version: 1, roots: new Map() };
+export const noCgroups: Cgroups = { version: 1, roots: new Map(), controllers: new Set() };
+
+/** The group of a delegated tree in which the engine itself is: with processes in it, none can be divided. */
+export const engineGroup = "engine";
+
+/**
+ * The version 2 tree that this process's group is the root of, with the controllers that are open to the
+ * groups in it: a user's engine has one that was delegated to it. Undefined where it has none.
+ */
+export function delegatedCgroups(root = "/sys/fs/cgroup"): Cgroups | undefined {
+  const own = readCgroup("/proc/self", "cgroup") ?? "";
+  if (!new RegExp(`^0::/${engineGroup}$`, "m").test(own)) return undefined;
+  const open = readCgroup(root, "cgroup.subtree_control");
+  if (open === undefined || readCgroup(`${root}/${engineGroup}`, "cgroup.procs") === undefined)
+    return undefined;
+  const controllers = new Set(open.trim().split(/\s+/).filter(Boolean));
+  return { version: 2, roots: new Map([["", root]]), controllers };
+}
+
+/**
+ * The directory of this process's group of version 2, if this user may divide it: it was delegated.
+ * cgroups(7), "Delegation". Not root's own, which needs nobody's leave.
+ */
+export function dividableGroup(): string | undefined {
+  const path = /^0::(\/.+)$/m.exec(readCgroup("/proc/self", "cgroup") ?? "")?.[1];
+  return path && isDividable(groupDirectory(path));
+}
+
+/** The directory of a group of version 2 by its path, wherever the tree is mounted. */
+export function groupDirectory(path: string): string | undefined {
+  const tree = listMounts().findLast(({ type }) => type === "cgroup2");
+  return tree && `${tree.target}${path}`;
+}
+
+function isDividable(directory: string | undefined): string | undefined {
+  try {
+    for (const name of ["", "/cgroup.procs", "/cgroup.subtree_control"])
+      accessSync(`${directory}${name}`, constants.W_OK);
+    return directory;
+  } catch {
+    return undefined; // another user's, or not there
+  }
+}
 
 /** The directory of a group for a controller, or undefined where the host lacks the controller. */
 export function cgroupDirectory(
