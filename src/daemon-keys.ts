@@ -60,6 +60,25 @@ const used: readonly DaemonKey[] = [
   { flag: "icc", kind: "switch", about: "Its containers reach each other (default true)" },
   { flag: "ip", kind: "text", about: "The host's address that it publishes ports on" },
   { flag: "ip-masq", kind: "switch", about: "Its containers leave by the host's address" },
+  { flag: "default-gateway", kind: "text", about: "Its containers' way out, if not the bridge" },
+  { flag: "default-gateway-v6", kind: "text", about: "The same for IPv6" },
+  {
+    flag: "allow-direct-routing",
+    kind: "switch",
+    about: "Published ports are reached by a route to the container's address, too",
+  },
+  {
+    flag: "host-gateway-ip",
+    key: "host-gateway-ips",
+    kind: "list",
+    about: 'What "host-gateway" stands for in --add-host (default the bridge\'s address)',
+  },
+  {
+    flag: "cdi-spec-dir",
+    key: "cdi-spec-dirs",
+    kind: "list",
+    about: "Folders that describe devices (default /etc/cdi, /var/run/cdi)",
+  },
   { flag: "mtu", kind: "count", about: "Largest packet on the default network (default 1500)" },
   {
     flag: "default-address-pool",
@@ -281,14 +300,9 @@ const refused: readonly DaemonKey[] = (
     ["selinux-enabled", "switch", "Lading does not label files for SELinux"],
     ["cpu-rt-period", "count", "give it to each container"],
     ["cpu-rt-runtime", "count", "give it to each container"],
-    ["default-gateway", "text", "the gateway of the default network is its bridge"],
-    ["default-gateway-v6", "text", "the gateway of the default network is its bridge"],
-    ["host-gateway-ips", "list", "host-gateway is the bridge's address", "host-gateway-ip"],
-    ["cdi-spec-dirs", "list", "specifications are read from /etc/cdi and /run/cdi", "cdi-spec-dir"],
     ["rootless", "switch", "this daemon takes root"],
     ["exec-opts", "list", "control groups are always managed by cgroupfs", "exec-opt"],
     ["storage-opts", "list", "the storage driver has no options", "storage-opt"],
-    ["allow-direct-routing", "switch", "make a network with gateway mode routed"],
   ] as const
 ).map(([key, kind, why, flag = key]) => ({ flag, key, kind, about: "", refused: why }));
 

@@ -38,7 +38,7 @@ import {
   portSocket,
   rootlessDns,
 } from "./rootless.ts";
-import { openRuntime } from "./runtime/mod.ts";
+import { openRuntime, useCdiFolders } from "./runtime/mod.ts";
 import { openSnapshotStore } from "./snapshot/mod.ts";
 import { isNamespaced } from "./sys/mod.ts";
 import { openUsers } from "./userns.ts";
@@ -92,6 +92,7 @@ async function serve(current: Current, argv: readonly string[]): Promise<void> {
   for (const warning of options.warnings) log("warn", warning);
   const places = listenPlaces(options);
   useProxies(options);
+  useCdiFolders(options.cdiFolders);
   using _claim = isNamespaced
     ? claimRoots(options, `${options.execRoot}/bridges`)
     : claimRoots(options);
@@ -171,6 +172,7 @@ function infoOf(current: Current, id: string, registries: () => RegistriesInfo):
     id,
     dataRoot: options.dataRoot,
     defaultRuntime: options.runtime,
+    cdiFolders: options.cdiFolders,
     runtimes: options.runtimes,
     proxies: options.proxies,
     registries,
@@ -248,6 +250,8 @@ async function openStores(
       hostSocket: portSocket(),
       ...(options.addressPools ? { pools: options.addressPools } : {}),
       defaultBridge: options.defaultBridge,
+      hostGateways: options.hostGateways,
+      directRouting: options.directRouting,
     }),
   ]);
   const users = await openUsers(options.usernsRemap, options);

@@ -6,12 +6,14 @@ import { readSettings, type Settings } from "./daemon-file.ts";
 import type { ContainerDefaults } from "./engine/mod.ts";
 import {
   type AddressPool,
+  checkAddress,
   type DefaultBridge,
   defineDefaultBridge,
   parseAddressPool,
 } from "./network/mod.ts";
 import { parseAddress } from "./registry-options.ts";
 import { isRootless, rootlessPlaces } from "./rootless.ts";
+import { cdiFolders } from "./runtime/mod.ts";
 
 export interface DaemonOptions {
   /** `unix:///path`, `tcp://host:port` or `fd://`. */
@@ -48,6 +50,12 @@ export interface DaemonOptions {
   readonly registryMirrors: readonly string[];
   /** The table of registries; undefined where it is the default one, which may be absent. */
   readonly registriesFile: string | undefined;
+  /** Where devices are described. */
+  readonly cdiFolders: readonly string[];
+  /** What "host-gateway" stands for; none for the default bridge's address. */
+  readonly hostGateways: readonly string[];
+  /** Published ports are reached by a route to the container's address, too. */
+  readonly directRouting: boolean;
   readonly proxies: { readonly http: string; readonly https: string; readonly none: string };
   readonly downloadsAtOnce: number;
   readonly uploadsAtOnce: number;
@@ -128,6 +136,9 @@ export function parseDaemonOptions(argv: readonly string[]): DaemonOptions | "he
   return {
     ...parsePlaces(values),
     ...parseRuntimes(values),
+    cdiFolders: parseFolders(values),
+    hostGateways: parseHostGateways(values),
+    directRouting: values.is("allow-direct-routing") ?? false,
     ...parseRegistries(values),
     logLevel: parseLevel(values),
     logFormat: values.word("log-format", ["text", "json"]) ?? "text",
@@ -191,7 +202,26 @@ function parseBridge(values: Values): DefaultBridge {
     masquerade: values.is("ip-masq"),
     hostAddress: values.text("ip"),
     mtu: mtu === 0 ? undefined : mtu,
+    gateway: values.text("default-gateway"),
+    gateway6: values.text("default-gateway-v6"),
   });
+}
+
+/** An empty name is no folder: alone, it switches the devices off, as in dockerd. */
+function parseFolders(values: Values): readonly string[] {
+  const asked = values.list("cdi-spec-dir");
+  if (asked.length === 0) return cdiFolders;
+  return asked.filter((folder) => folder !== "").map((folder) => resolve(folder));
+}
+
+function parseHostGateways(values: Values): readonly string[] {
+  const asked = values.list("host-gateway-ip").filter((text) => text !== "");
+  const families = asked.map((text) => checkAddress(text, "host-gateway-ips"));
+  if (families.length === new Set(families).size) return asked;
+  throw new Failure(
+    "invalid",
+    "only one IPv4 and one IPv6 host gateway IP address can be specified",
+  );
 }
 
 function parseTls(values: Values): TlsFiles | undefined {

@@ -1,5 +1,7 @@
 /** What a container asks for beside its image: addresses, links, mounts that are not there yet, space. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { command, TestEngine, whyNot } from "./engine.ts";
 
@@ -7,13 +9,41 @@ const image = "busybox:latest";
 
 describe.skipIf(whyNot !== undefined)(`wishes${whyNot ? ` (skipped: ${whyNot})` : ""}`, () => {
   let engine: TestEngine;
+  let devices: string;
 
   beforeAll(async () => {
-    engine = await TestEngine.open("wishes");
+    devices = mkdtempSync(join(tmpdir(), "lading-devices-"));
+    engine = await TestEngine.open("wishes", [
+      "--host-gateway-ip=203.0.113.9",
+      "--host-gateway-ip=2001:db8::9",
+      "--bip=10.123.77.1/24",
+      "--default-gateway=10.123.77.9",
+      `--cdi-spec-dir=${devices}`,
+    ]);
     await engine.importBusybox();
   });
   afterAll(async () => {
+    rmSync(devices, { recursive: true });
     expect(await engine.close()).toEqual([]);
+  });
+
+  test("the daemon's settings say the way out, the host's address and where devices are", async () => {
+    expect(await engine.ok(["run", "--rm", image, "ip", "route"])).toContain(
+      "default via 10.123.77.9",
+    );
+    const hosts = ["--add-host", "me:host-gateway", image, "grep", "me$", "/etc/hosts"];
+    const lines = "203.0.113.9\tme\n2001:db8::9\tme";
+    expect(await engine.ok(["run", "--rm", ...hosts])).toBe(lines);
+    const dockerfile = "FROM busybox\nRUN grep me$ /etc/hosts > /me\nCMD cat /me\n";
+    const build = ["build", "-q", "--add-host", "me:host-gateway", "-t", "me", "-"];
+    await engine.ok(build, { input: dockerfile });
+    expect(await engine.ok(["run", "--rm", "me"])).toBe(lines);
+    const device = { name: "one", containerEdits: { env: ["DEVICE=one"] } };
+    const spec = { cdiVersion: "0.6.0", kind: "test.example/thing", devices: [device] };
+    writeFileSync(join(devices, "thing.json"), JSON.stringify(spec));
+    const run = ["run", "--rm", "--device", "test.example/thing=one", image];
+    expect(await engine.ok([...run, "sh", "-c", "echo $DEVICE"])).toBe("one");
+    expect(await engine.ok(["info", "-f", "{{.CDISpecDirs}}"])).toBe(`[${devices}]`);
   });
 
   test("link-local addresses are on the link, from run and from connect, and no others", async () => {

@@ -24,6 +24,7 @@ export interface EngineInfo {
   readonly id?: string;
   readonly dataRoot: string;
   readonly defaultRuntime?: string;
+  readonly cdiFolders?: readonly string[];
   readonly runtimes?: Readonly<
     Record<string, { readonly path: string; readonly runtimeArgs?: readonly string[] }>
   >;

@@ -124,7 +124,7 @@ export function systemInfo(context: Context): SystemInfo {
       ...(isNamespaced ? ["name=rootless"] : []),
       "name=cgroupns",
     ],
-    CDISpecDirs: ["/etc/cdi", "/var/run/cdi"],
+    CDISpecDirs: info.cdiFolders ?? [],
     Warnings: warningsOf(host),
   };
 }

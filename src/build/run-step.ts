@@ -160,11 +160,11 @@ async function openNetwork(
     how === "host"
       ? await networks.files(hostSandbox(id))
       : await networks.openForBuild(id, how, users && (() => users.takeNetwork()));
-  const gateway = files.endpoints?.[0]?.gateway || "127.0.0.1";
   const lines = scope.build.request.extraHosts.map((entry) => {
     const [, name = "", address = ""] = /^([^:=]+)[:=](.+)$/.exec(entry) ?? [];
     const plain = address.replace(/^\[(.*)\]$/, "$1");
-    return `${plain === "host-gateway" ? gateway : plain}\t${name}\n`;
+    const addresses = plain === "host-gateway" ? networks.hostGateways() : [plain];
+    return addresses.map((one) => `${one}\t${name}\n`).join("");
   });
   if (lines.length > 0) await appendFile(files.hostsPath, lines.join(""));
   return {

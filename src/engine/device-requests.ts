@@ -32,7 +32,7 @@ export async function findRequested(requests: readonly Request[] | null): Promis
   if (absent.length > 0) {
     const list = absent.join(", ").slice(0, 500);
     throw new Failure("invalid", `CDI device injection failed: unresolvable CDI devices ${list}`, {
-      hint: "Devices are described below /etc/cdi and /var/run/cdi",
+      hint: "Devices are described below /etc/cdi and /var/run/cdi, or where cdi-spec-dirs says",
     });
   }
   return found.flatMap((edits) => edits ?? []);

@@ -113,3 +113,8 @@ export function macOf(address: Address): string {
   const last = Buffer.from(toBytes(address)).subarray(-4).toString("hex");
   return `02:42:${last.match(/../g)!.join(":")}`;
 }
+
+/** The family of an address. @throws Failure "invalid" — it is none; `name` says of what */
+export function checkAddress(text: string, name: string): 4 | 6 {
+  return parseAddress(text, `value for "${name}"`).family;
+}

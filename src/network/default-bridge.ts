@@ -1,6 +1,7 @@
 /** What the daemon's settings ask of the default network; pure. */
 import { Failure } from "../base/mod.ts";
 import { contains, formatAddress, formatCidr, parseAddress, parseCidr } from "./address.ts";
+import { gatewayNames } from "./define.ts";
 import type { Network, Subnet } from "./types.ts";
 
 /** By dockerd's names; absent where the engine shall choose. */
@@ -15,6 +16,9 @@ export interface DefaultBridgeSettings {
   /** The host's address that ports are published on. */
   readonly hostAddress?: string | undefined;
   readonly mtu?: number | undefined;
+  /** Its containers' way out, where that is not the bridge. */
+  readonly gateway?: string | undefined;
+  readonly gateway6?: string | undefined;
 }
 
 /** What is settled of the default network. */
@@ -40,8 +44,8 @@ export function defineDefaultBridge(settings: DefaultBridgeSettings): DefaultBri
     throw new Failure("invalid", `Cannot use "mtu" ${mtu}: 68 to 65535`);
   }
   return {
-    ipv4: subnetOf({ bip, range: fixedCidr, family: 4 }),
-    ipv6: ipv6 ? six : undefined,
+    ipv4: withGateway(subnetOf({ bip, range: fixedCidr, family: 4 }), settings.gateway, 4),
+    ipv6: withGateway(ipv6 ? six : undefined, settings.gateway6, 6),
     options: {
       ...(icc === undefined ? {} : { [`${prefix}enable_icc`]: String(icc) }),
       ...(masquerade === undefined
@@ -51,6 +55,24 @@ export function defineDefaultBridge(settings: DefaultBridgeSettings): DefaultBri
       ...(mtu === undefined ? {} : { "com.docker.network.driver.mtu": String(mtu) }),
     },
   };
+}
+
+/** @throws Failure "invalid" — the subnet is not settled, or does not have the address */
+function withGateway(
+  subnet: Subnet | undefined,
+  gateway: string | undefined,
+  family: 4 | 6,
+): Subnet | undefined {
+  if (gateway === undefined) return subnet;
+  const [name, first] = family === 4 ? ["default-gateway", "bip"] : ["default-gateway-v6", "ipv6"];
+  const address = parseAddress(gateway, `value for "${name}"`);
+  if (subnet && contains(parseCidr(subnet.subnet), address)) {
+    return { ...subnet, auxAddresses: { [gatewayNames[family]]: formatAddress(address) } };
+  }
+  const why = subnet ? `it is not in ${subnet.subnet}` : "the default network's subnet is open";
+  throw new Failure("invalid", `Cannot use "${name}" ${gateway}: ${why}`, {
+    hint: `Say the subnet by "${first}" and its like`,
+  });
 }
 
 /** The bridge's own address with its prefix says subnet and gateway; `range` is where to take from. */

@@ -94,6 +94,7 @@ test.each(refused)("checkSpec() refuses %p", (changes, message) => {
 
 const plain = {
   inhibitIPv4: false,
+  trusted: [],
   modes: { 4: "nat", 6: "nat" },
   sources: { 4: undefined, 6: undefined },
 } as const;

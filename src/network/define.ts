@@ -28,7 +28,11 @@ const optionNames = {
   gatewayMode6: `${prefix}gateway_mode_ipv6`,
   source4: "com.docker.network.host_ipv4",
   source6: "com.docker.network.host_ipv6",
+  trusted: `${prefix}trusted_host_interfaces`,
 } as const;
+
+/** Auxiliary addresses of these names are where containers' packets go, as in Docker's bridge driver. */
+export const gatewayNames = { 4: "DefaultGatewayIPv4", 6: "DefaultGatewayIPv6" } as const;
 
 /** How a bridge network is reached from outside, and leaves, in one family. */
 export type GatewayMode = "nat" | "nat-unprotected" | "routed" | "isolated";
@@ -38,6 +42,8 @@ const gatewayModes: readonly string[] = ["nat", "nat-unprotected", "routed", "is
 export interface Plan {
   readonly subnet: Cidr;
   readonly gateway: Address;
+  /** Containers' way out, which is the gateway unless another is named. */
+  readonly way: Address;
   /** Where addresses are taken from when none is asked for. */
   readonly range: Cidr;
   readonly reserved: readonly Address[];
@@ -52,6 +58,8 @@ export interface BridgeOptions {
   readonly modes: Readonly<Record<4 | 6, GatewayMode>>;
   /** The host's address that containers leave by; undefined for that of the way out. */
   readonly sources: Readonly<Record<4 | 6, Address | undefined>>;
+  /** Links of the host through which containers' published ports are reached by a route. */
+  readonly trusted: readonly string[];
   /** The bridge gets no IPv4 address: somebody else is the gateway. */
   readonly inhibitIPv4: boolean;
 }
@@ -82,6 +90,7 @@ export function bridgeOptions(
       4: readMode(optionNames.gatewayMode4, network),
       6: readMode(optionNames.gatewayMode6, network),
     },
+    trusted: readLinks(options),
     sources: { 4: readSource(options, 4), 6: readSource(options, 6) },
   };
 }
@@ -101,6 +110,16 @@ function readMode(
     throw new Failure("invalid", reason, { hint: "Create the network with --internal" });
   }
   return mode as GatewayMode;
+}
+
+function readLinks(options: Network["options"]): readonly string[] {
+  const names = (options[optionNames.trusted] ?? "").split(":").filter((name) => name !== "");
+  const odd = names.find((name) => !/^[\w.-]{1,15}$/.test(name) || /^\.+$/.test(name));
+  if (odd === undefined) return names;
+  throw new Failure(
+    "invalid",
+    `invalid interface name "${odd.slice(0, 100)}" in ${optionNames.trusted}`,
+  );
 }
 
 function readSource(options: Network["options"], family: 4 | 6): Address | undefined {
@@ -141,6 +160,8 @@ function planOf(spec: Subnet): Plan {
   const reserved = Object.values(spec.auxAddresses ?? {}).map((aux) =>
     parseAddress(aux, "auxiliary address"),
   );
+  const named = spec.auxAddresses?.[gatewayNames[family]];
+  const way = named === undefined ? gateway : parseAddress(named, "gateway address");
   if (!contains(subnet, range.base) || range.prefix < subnet.prefix) {
     throw new Failure("invalid", `invalid ip-range ${spec.ipRange}: it is not in ${spec.subnet}`);
   }
@@ -149,7 +170,7 @@ function planOf(spec: Subnet): Plan {
     const text = formatAddress(address);
     throw new Failure("invalid", `no matching subnet for address ${text} in ${spec.subnet}`);
   }
-  return { subnet, gateway, range, reserved };
+  return { subnet, gateway, way, range, reserved };
 }
 
 /** Where networks that name no subnet get theirs from: parts of `base` with this prefix. */

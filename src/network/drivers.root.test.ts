@@ -196,6 +196,32 @@ describe.skipIf(process.getuid?.() !== 0)("drivers", () => {
     expect(await fetchInside(outside.path, "http://10.8.1.7:81/")).toBe("two");
   });
 
+  test("trusted links of the host lead to published ports of the containers, and to no others", async () => {
+    const options = { "com.docker.network.bridge.trusted_host_interfaces": "eth0:other" };
+    const gateway = { DefaultGatewayIPv4: "10.8.2.254" };
+    const subnets = [{ subnet: "10.8.2.0/24", auxAddresses: gateway }];
+    await store.create(networkSpec("trusting", { subnets, options }));
+    await store.create(networkSpec("wary", { subnets: [{ subnet: "10.8.3.0/24" }] }));
+    const publish = (hostPort: number) => ({ ports: [{ ...tcp, containerPort: 80, hostPort }] });
+    const one = await open("trusting", { ipv4: "10.8.2.7" }, publish(8082));
+    const two = await open("wary", { ipv4: "10.8.3.7" }, publish(8083));
+    for (const { netnsPath } of [one, two]) {
+      for (const port of [80, 81]) await laboratory.serve(netnsPath, port, `${port}`);
+    }
+    // The way out is another's; the way back to who came in by a route is the bridge's.
+    expect(await inside(one.netnsPath, ["ip", "route"])).toContain("default via 10.8.2.254");
+    await inside(one.netnsPath, ["ip", "route", "replace", "default", "via", "10.8.2.1"]);
+    const outside = laboratory.outside.path;
+    await inside(outside, ["ip", "route", "replace", "10.8.0.0/16", "via", hostAddress]);
+    expect(await fetchInside(outside, "http://10.8.2.7/")).toBe("80");
+    expect(await isOutOfReach(outside, "http://10.8.2.7:81/")).toBe(true);
+    expect(await isOutOfReach(outside, "http://10.8.3.7/")).toBe(true);
+    const odd = { "com.docker.network.bridge.trusted_host_interfaces": "a b" };
+    expect(await refused(store.create(networkSpec("odd", { options: odd })))).toStartWith(
+      'invalid: invalid interface name "a b"',
+    );
+  });
+
   test("isolated is for internal networks, whose bridge has no address then", async () => {
     const options = mode("isolated");
     expect(await refused(store.create(networkSpec("x", { options })))).toStartWith("invalid");

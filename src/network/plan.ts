@@ -90,7 +90,7 @@ const nowhere = {
 function sideOf(owned: readonly Owned[], family: 4 | 6, network: Network) {
   const mine = owned.find((one) => one.address.family === family);
   if (!mine) return { address: "", prefix: 0, gateway: "" };
-  const gateway = hasGateway(network, family) ? formatAddress(mine.plan.gateway) : "";
+  const gateway = hasGateway(network, family) ? formatAddress(mine.plan.way) : "";
   return { address: formatAddress(mine.address), prefix: mine.plan.subnet.prefix, gateway };
 }
 

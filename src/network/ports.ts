@@ -17,6 +17,8 @@ export interface Publisher {
   readonly hostBinding: string;
   /** In a family that is routed, a port is opened where the container is; the host's stays free. */
   readonly modes: Readonly<Record<4 | 6, GatewayMode>>;
+  /** Whether a route to the container's address leads to its ports, too: by no link, some, or all. */
+  readonly direct: "none" | "trusted" | "all";
 }
 
 /** A port that is bound: what the kernel must know, and the socket that keeps it. */
@@ -152,7 +154,9 @@ export class Ports {
 
   #route(port: BoundPort, publisher: Publisher, family: 4 | 6): Binding {
     const target = readAddress(family === 4 ? publisher.address : publisher.address6);
-    const elements = target ? [routedElement(this.#table, port, target)] : [];
+    const elements = target
+      ? [routedElement(this.#table, port, { target, set: "routed_ports" })]
+      : [];
     return { port: { ...port, hostPort: 0 }, elements, close() {} };
   }
 
@@ -220,7 +224,16 @@ function elementsOf(table: string, port: BoundPort, publisher: Publisher): NftEl
   const text = host.family === 4 ? publisher.address : publisher.address6;
   if (!text) return [];
   const hostAddress: Address | undefined = host.value === 0n ? undefined : host;
-  return [portElement(table, port, { hostAddress, target: parseAddress(text) })];
+  const target = parseAddress(text);
+  const translated = portElement(table, port, { hostAddress, target });
+  // What is published to the host itself alone is so by every way.
+  if (publisher.direct === "none" || isLoopback(host)) return [translated];
+  const set = publisher.direct === "all" ? "routed_ports" : "direct_ports";
+  return [translated, routedElement(table, port, { target, set })];
+}
+
+function isLoopback({ family, value }: Address): boolean {
+  return family === 4 ? value >> 24n === 127n : value === 1n;
 }
 
 function place({ hostIp, hostPort }: BoundPort): string {

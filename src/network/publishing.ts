@@ -39,10 +39,12 @@ export class Publishing {
     const { endpoint, link } = gateway;
     const network = this.#parts.networks.resolve(endpoint.networkId);
     if (!isBridge(network)) return undefined;
-    const { hostBinding, modes } = bridgeOptions(network);
+    const { hostBinding, modes, trusted } = bridgeOptions(network);
+    const direct = this.#parts.directRouting ? "all" : trusted.length > 0 ? "trusted" : "none";
     const endpointName = `${live.spec.containerName} (${endpoint.endpointId})`;
     const { address, address6 } = endpoint;
-    return { network, link, publisher: { endpointName, address, address6, hostBinding, modes } };
+    const addresses = { address, address6, hostBinding };
+    return { network, link, publisher: { endpointName, ...addresses, modes, direct } };
   }
 
   async #tell(bindings: readonly Binding[]): Promise<void> {

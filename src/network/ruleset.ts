@@ -18,7 +18,7 @@ export function tableName(bridge: string): string {
 const protocolNumber = { tcp: 6, udp: 17, sctp: 132 } as const;
 
 /** A chain whose presence says that the rules are there, in this version. */
-export const versionChain = "version-4";
+export const versionChain = "version-5";
 export const setNames = [
   "bridges",
   "bridged",
@@ -31,6 +31,8 @@ export const setNames = [
   "open",
   "routed",
   "routed_ports",
+  "trusted",
+  "direct_ports",
   "sources",
   "publish_ip",
   "publish_any",
@@ -51,6 +53,7 @@ export const setNames = [
  * - `forward`: out is free, back is free, in only to published ports. "internal" bridges route nothing.
  * - `open`, `routed`: bridges in the gateway modes nat-unprotected and routed. To all ports of the one,
  *   and to the published ports of the other, leads a route, not a translation.
+ * - `trusted`, `direct_ports`: links of the host by which a route leads to published ports of the others.
  * - `postrouting`: a container that reaches another, or itself, through the host's port would get the
  *   answer from the wrong address; so it comes from the bridge's.
  */
@@ -76,6 +79,8 @@ table ${family} ${table} {
   set open { type ifname; }
   set routed { type ifname; }
   set routed_ports { type ${type} . inet_proto . inet_service; }
+  set trusted { type ifname . ifname; }
+  set direct_ports { type ${type} . inet_proto . inet_service; }
   map sources { type ifname : ${type}; }
   set subnets { type ${type}; flags interval; }
   map publish_ip { type ${type} . inet_proto . inet_service : ${type} . inet_service; }
@@ -113,6 +118,7 @@ table ${family} ${table} {
     oifname @open accept
     oifname @routed meta l4proto ${isV4 ? "icmp" : "ipv6-icmp"} accept
     ${family} daddr . meta l4proto . th dport @routed_ports accept
+    iifname . oifname @trusted ${family} daddr . meta l4proto . th dport @direct_ports accept
     oifname @bridges drop
   }
   chain postrouting {
@@ -148,6 +154,7 @@ export interface BridgeRules {
   readonly masquerade: boolean;
   readonly subnets: readonly Cidr[];
   readonly modes: Readonly<Record<4 | 6, GatewayMode>>;
+  readonly trusted: readonly string[];
   readonly sources: Readonly<Record<4 | 6, Address | undefined>>;
 }
 
@@ -169,6 +176,7 @@ export function bridgeElements(table: string, rules: BridgeRules): NftElement[] 
       ...(leaves && source ? [{ ...element("sources", name), value: [toBytes(source)] }] : []),
       ...(mode === "nat-unprotected" ? [element("open", name)] : []),
       ...(isRouted ? [element("routed", name)] : []),
+      ...rules.trusted.map((link) => element("trusted", interfaceName(link), name)),
       ...subnets.map((subnet) => ({
         ...element("subnets", toBytes(subnet.base)),
         end: toBytes({ family: subnet.base.family, value: lastOf(subnet) + 1n }),
@@ -198,12 +206,12 @@ export function portElement(
 export function routedElement(
   table: string,
   port: Pick<BoundPort, "protocol" | "containerPort">,
-  target: Address,
+  { target, set }: { target: Address; set: "routed_ports" | "direct_ports" },
 ): NftElement {
   const key = [
     toBytes(target),
     Buffer.of(protocolNumber[port.protocol]),
     portNumber(port.containerPort),
   ];
-  return { family: target.family === 4 ? "ip" : "ip6", table, set: "routed_ports", key };
+  return { family: target.family === 4 ? "ip" : "ip6", table, set, key };
 }

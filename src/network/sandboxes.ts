@@ -38,6 +38,7 @@ export interface Parts {
   readonly remoteIpam: RemoteIpam;
   /** As `NetworkOptions.hostSocket`. */
   readonly hostSocket: string | undefined;
+  readonly directRouting: boolean;
 }
 
 /** How long a container that starts again waits for what it left behind. */

@@ -38,6 +38,10 @@ export interface NetworkOptions {
   readonly hostSocket?: string | undefined;
   /** What the default network shall be. */
   readonly defaultBridge?: DefaultBridge;
+  /** What "host-gateway" stands for; none for the default bridge's addresses. */
+  readonly hostGateways?: readonly string[];
+  /** Published ports are reached by a route to the container's address, too. */
+  readonly directRouting?: boolean;
 }
 
 /**
@@ -58,8 +62,20 @@ export async function openNetworkStore(options: NetworkOptions): Promise<Network
     const both = { remotes, remoteIpam };
     const networks = new Networks({ records, wire, ipam, ...both, pools: options.pools });
     networks.start(bridge, (id) => ipam.count(id) > 0, options.defaultBridge);
-    const writer = new Writer({ directory, networks, dns });
-    const parts = { directory, records, wire, ipam, networks, writer, dns, ...both, hostSocket };
+    const { hostGateways = [], directRouting = false } = options;
+    const writer = new Writer({ directory, networks, dns, hostGateways });
+    const parts = {
+      directory,
+      records,
+      wire,
+      ipam,
+      networks,
+      writer,
+      dns,
+      ...both,
+      hostSocket,
+      directRouting,
+    };
     const sandboxes = new Sandboxes(parts);
     await wire.ensureRules(() => networks.elements());
     sandboxes.prepare();
@@ -97,6 +113,7 @@ function storeOf(all: All): NetworkStore {
       return live && sandboxes.sandboxOf(live);
     },
     files: async (spec) => writer.hostFiles(spec),
+    hostGateways: () => writer.hostGateways(),
     close: (containerId) => sandboxes.close(containerId),
     check: (endpoint) => checkEndpoint(endpoint, networks.resolve(endpoint.network)),
     connect: (containerId, endpoint) => sandboxes.connect(containerId, endpoint),

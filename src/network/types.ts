@@ -165,6 +165,8 @@ export interface NetworkStore {
    */
   open(spec: SandboxSpec, takeNamespace?: () => NetworkNamespace): Promise<Sandbox>;
   sandbox(containerId: string): Sandbox | undefined;
+  /** What "host-gateway" stands for. */
+  hostGateways(): readonly string[];
   /** The three files only, for --network host and container:X. */
   files(spec: SandboxSpec): Promise<Pick<Sandbox, "hostsPath" | "hostnamePath" | "resolvConfPath">>;
   /** Takes all of it away; absent is fine. */

@@ -17,8 +17,15 @@ export class Writer {
   readonly #directory: string;
   readonly #networks: Networks;
   readonly #dns: readonly string[];
+  readonly #hostGateways: readonly string[];
 
-  constructor(parts: { directory: string; networks: Networks; dns: readonly string[] }) {
+  constructor(parts: {
+    directory: string;
+    networks: Networks;
+    dns: readonly string[];
+    hostGateways: readonly string[];
+  }) {
+    this.#hostGateways = parts.hostGateways;
     this.#directory = parts.directory;
     this.#networks = parts.networks;
     this.#dns = parts.dns;
@@ -39,7 +46,7 @@ export class Writer {
   }
 
   #write(spec: SandboxSpec, naming: Naming, addresses: readonly string[]) {
-    const extra = extraLines(spec.extraHosts, this.#hostGateway());
+    const extra = extraLines(spec.extraHosts, this.hostGateways());
     const hosts =
       naming === "host"
         ? hostFile("/etc/hosts") +
@@ -59,7 +66,8 @@ export class Writer {
   }
 
   /** What "host-gateway" stands for: the host, seen from the default bridge. */
-  #hostGateway(): string[] {
+  hostGateways(): readonly string[] {
+    if (this.#hostGateways.length > 0) return this.#hostGateways;
     const { subnets } = this.#networks.resolve("bridge");
     return subnets.flatMap(({ gateway }) => (gateway ? [gateway] : []));
   }

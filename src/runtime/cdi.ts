@@ -45,7 +45,13 @@ interface Spec {
 }
 
 /** Later folders win, as the specification has it. */
-export const cdiFolders = ["/etc/cdi", "/var/run/cdi"] as const;
+export const cdiFolders: readonly string[] = ["/etc/cdi", "/var/run/cdi"];
+let chosenFolders = cdiFolders;
+
+/** Looks for specifications elsewhere from now on; nowhere, with none. */
+export function useCdiFolders(folders: readonly string[]): void {
+  chosenFolders = folders;
+}
 
 /**
  * The devices that a name stands for: `vendor.com/class=name`, `vendor.com/class=*`, or a class alone,
@@ -54,7 +60,7 @@ export const cdiFolders = ["/etc/cdi", "/var/run/cdi"] as const;
  */
 export async function findDevices(
   name: string,
-  folders: readonly string[] = cdiFolders,
+  folders: readonly string[] = chosenFolders,
 ): Promise<DeviceEdits | undefined> {
   const [kind = "", wanted] = name.split("=", 2);
   const edits: Edits[] = [];
@@ -74,7 +80,7 @@ export async function findDevices(
 /** The names of a kind's devices, in order. */
 export async function listDevices(
   kind: string,
-  folders: readonly string[] = cdiFolders,
+  folders: readonly string[] = chosenFolders,
 ): Promise<string[]> {
   const specs = (await readSpecs(folders)).filter((spec) => spec.kind === kind);
   return specs.flatMap(({ devices }) => (devices ?? []).map(({ name }) => name)).sort();

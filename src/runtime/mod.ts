@@ -6,7 +6,14 @@
  */
 export { type BundleParts, bundleConfig } from "./bundle.ts";
 export { capabilities, parseCapability } from "./capabilities.ts";
-export { type DeviceEdits, findDevices, listDevices, ruleOf } from "./cdi.ts";
+export {
+  cdiFolders,
+  type DeviceEdits,
+  findDevices,
+  listDevices,
+  ruleOf,
+  useCdiFolders,
+} from "./cdi.ts";
 export {
   defaultCapabilities,
   defaultMaskedPaths,
