@@ -82,7 +82,11 @@ describe.skipIf(whyNot !== undefined)(`rows${whyNot ? ` (skipped: ${whyNot})` : 
   test("version, info, system info: -f", async () => {
     await follow(engine, [
       ["docker version -f '{{.Server.Os}} {{.Server.APIVersion}}'", "linux 1.51"],
-      ["docker version -f '{{range .Server.Components}}{{.Name}} {{end}}'", /^Engine/],
+      [
+        "docker version -f '{{range .Server.Components}}{{.Name}} {{end}}'",
+        "Engine crun lading-init",
+      ],
+      ["docker info -f '{{.RuncCommit.ID}}'", /^[0-9a-f]{40}$|^\d/],
       ["docker version -f '{{.Foo}}'", /can't evaluate field Foo/, 1],
       [
         "docker info -f '{{.OSType}} {{.MemoryLimit}} {{.Swarm.LocalNodeState}}'",

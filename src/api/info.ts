@@ -5,6 +5,7 @@ import { cpus, hostname, release, totalmem } from "node:os";
 import { logDrivers, logPlugins } from "../logging/mod.ts";
 import { delegatedCgroups, isNamespaced } from "../sys/mod.ts";
 import type { Context, RegistriesInfo } from "./context.ts";
+import type { OciRuntime } from "./oci-runtime.ts";
 import type { SystemInfo } from "./schema.ts";
 import { storageDriver } from "./wire-container.ts";
 
@@ -70,7 +71,7 @@ const pluginNames = ({ plugins }: Context, kind: string) =>
   plugins?.known(kind).map(({ name }) => name) ?? [];
 
 /** All of `GET /info`. */
-export function systemInfo(context: Context): SystemInfo {
+export function systemInfo(context: Context, runtime: OciRuntime): SystemInfo {
   const { info } = context;
   const settings = info.settings?.();
   const host = hostFacts();
@@ -116,8 +117,8 @@ export function systemInfo(context: Context): SystemInfo {
     Isolation: "",
     InitBinary: "lading-init",
     ContainerdCommit: { ID: "" },
-    RuncCommit: { ID: "" },
-    InitCommit: { ID: "" },
+    RuncCommit: { ID: runtime.commit || runtime.version },
+    InitCommit: { ID: info.version },
     SecurityOptions: [
       "name=seccomp,profile=builtin",
       ...(settings?.isRemapped ? ["name=userns"] : []),

@@ -7,6 +7,7 @@ import { events } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import { readFields } from "./fields.ts";
 import { hostFacts, systemInfo } from "./info.ts";
+import { ociRuntime } from "./oci-runtime.ts";
 import { noRegistries } from "./progress.ts";
 import type { Route } from "./router.ts";
 import type { NetworkWhy, VersionAnswer } from "./schema.ts";
@@ -21,7 +22,8 @@ function ping(exchange: Exchange, { engine }: Context): void {
   engine.expect();
 }
 
-function version(exchange: Exchange, { info }: Context): void {
+async function version(exchange: Exchange, { info }: Context): Promise<void> {
+  const runtime = await ociRuntime(info);
   const { kernel, architecture } = hostFacts();
   const gitCommit = info.gitCommit ?? "unknown";
   const buildTime = info.buildTime ?? "";
@@ -43,6 +45,8 @@ function version(exchange: Exchange, { info }: Context): void {
           Os: "linux",
         },
       },
+      { Name: runtime.name, Version: runtime.version, Details: { GitCommit: runtime.commit } },
+      { Name: "lading-init", Version: info.version, Details: { GitCommit: gitCommit } },
     ],
     Version: info.version,
     ApiVersion: apiVersion,
@@ -58,8 +62,8 @@ function version(exchange: Exchange, { info }: Context): void {
   exchange.json(200, answer);
 }
 
-function info(exchange: Exchange, context: Context): void {
-  exchange.json(200, systemInfo(context));
+async function info(exchange: Exchange, context: Context): Promise<void> {
+  exchange.json(200, systemInfo(context, await ociRuntime(context.info)));
 }
 
 async function auth(exchange: Exchange, { registries }: Context): Promise<void> {
