@@ -24,9 +24,10 @@ import type { StepSlot } from "./records.ts";
 import { type Built, configOf, type Material, materialOf, sortMaterials } from "./result.ts";
 import { runStep } from "./run-step.ts";
 import type { StepScope } from "./scope.ts";
+import { inSlices } from "./slices.ts";
 import { locate, type Source } from "./source.ts";
 import { policyImage } from "./source-policy.ts";
-import { nameOfStage, type Plan, plan, type Stage } from "./stages.ts";
+import { nameOfStage, type Plan, planning, type Stage } from "./stages.ts";
 import { childOf, keyOf, record, type StageState } from "./state.ts";
 import { StepClock } from "./step-clock.ts";
 import { Teller } from "./teller.ts";
@@ -67,18 +68,28 @@ export class Build implements AsyncDisposable {
   #breathMs = performance.now();
   #failure: unknown;
 
-  constructor(
+  /** @throws Failure "invalid" — the stages make no sense */
+  static async open(
+    tools: Tools,
+    asked: BuildRequest,
+    given: { context: Context; report: Build["report"] },
+  ): Promise<Build> {
+    const request = withEpoch(asked);
+    return new Build(tools, request, { ...given, plan: await planOf(given.context, request) });
+  }
+
+  private constructor(
     tools: Tools,
     request: BuildRequest,
-    given: { context: Context; report: Build["report"] },
+    given: { context: Context; plan: Plan; report: Build["report"] },
   ) {
     this.tools = tools;
-    this.request = withEpoch(request);
+    this.request = request;
     this.context = given.context;
     this.#report = given.report;
     this.times = timesOf(this.request);
     this.#platform = parsePlatform(request.platform);
-    this.plan = planOf(given.context, this.request);
+    this.plan = given.plan;
     this.places = new Places(this);
     this.signal = AbortSignal.any([request.signal, this.#abort.signal]);
     const { globals, stages, used } = this.plan;
@@ -104,7 +115,7 @@ export class Build implements AsyncDisposable {
     const { dockerfile } = context;
     const { buildArgs } = this.request;
     const checked = { plan, context, images: this.tools.images, buildArgs };
-    refuseFindings(dockerfile, checkBuild(checked), checkArgument(buildArgs));
+    refuseFindings(dockerfile, await checkBuild(checked), checkArgument(buildArgs));
     const syntax = foreignSyntax(dockerfile, buildArgs);
     if (syntax) this.#report({ kind: "warning", text: syntax });
     this.#tellGlobals();
@@ -115,7 +126,7 @@ export class Build implements AsyncDisposable {
     }
     const state = await this.#runStages();
     // After the steps, where they are seen.
-    for (const each of checkBuild(checked)) {
+    for (const each of await checkBuild(checked)) {
       this.#report({ kind: "warning", text: findingText(each) });
     }
     const built = await this.#finish(state);
@@ -415,13 +426,14 @@ export class Build implements AsyncDisposable {
 }
 
 /** The stages of a context's Dockerfile as a request wants them. @throws Failure "invalid" */
-export function planOf({ dockerfile }: Context, request: BuildRequest): Plan {
-  return plan(dockerfile, {
+export async function planOf({ dockerfile }: Context, request: BuildRequest): Promise<Plan> {
+  const options = {
     buildArgs: request.buildArgs,
     platformArgs: platformArgs(parsePlatform(request.platform)),
     target: request.target,
     contexts: request.contexts,
-  });
+  };
+  return await inSlices(planning(dockerfile, options));
 }
 
 /** The twelve digits that classic clients show. */

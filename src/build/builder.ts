@@ -143,9 +143,9 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     },
     fetch: (handle) => tools.outbox.fetch(handle),
     call: async (call, request) => {
-      const context = readContext(request);
+      const context = await readContext(request);
       const asked = { context, images, buildArgs: request.buildArgs };
-      return answerCall(call, { ...asked, plan: () => planOf(context, request) });
+      return await answerCall(call, { ...asked, plan: () => planOf(context, request) });
     },
     cache: () => listCache(tools),
     folders: () => new Set(cache.folders().map(({ folder }) => folder)),

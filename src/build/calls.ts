@@ -4,12 +4,13 @@
  */
 import { Failure } from "../base/mod.ts";
 import type { ImageStore } from "../image/mod.ts";
-import { checkDockerfile, type Finding } from "./checks.ts";
+import { checking, type Finding } from "./checks.ts";
 import { rules, ruleUrl } from "./checks-rules.ts";
 import { descriptionOf, type EnvironmentOf } from "./checks-variables.ts";
 import type { Context } from "./context.ts";
 import type { Instruction, MountFlag } from "./instruction.ts";
 import type { Dockerfile } from "./parse.ts";
+import { inSlices } from "./slices.ts";
 import type { Range } from "./source.ts";
 import type { Plan, Stage } from "./stages.ts";
 import type { BuildCall } from "./types.ts";
@@ -25,31 +26,33 @@ interface Asked {
  * The answer to a call, as plain data. A check of what cannot be built tells why beside its findings.
  * @throws Failure "invalid" — `plan` failed, and the call needs it
  */
-export function answerCall(
+export async function answerCall(
   call: BuildCall,
-  asked: Omit<Asked, "plan"> & { readonly plan: () => Plan },
-): object {
+  asked: Omit<Asked, "plan"> & { readonly plan: () => Promise<Plan> },
+): Promise<object> {
   const sources = sourcesOf(asked.context);
-  if (call === "targets") return { targets: targetsOf(asked.plan()), sources };
-  if (call === "outline") return { ...outlineOf({ ...asked, plan: asked.plan() }), sources };
+  if (call === "targets") return { targets: targetsOf(await asked.plan()), sources };
+  if (call === "outline") return { ...outlineOf({ ...asked, plan: await asked.plan() }), sources };
   let plan: Plan | undefined;
   let failed: object = {};
   try {
-    plan = asked.plan();
+    plan = await asked.plan();
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     failed = { buildError: { message: error.message } };
   }
-  return { warnings: checkBuild({ ...asked, plan }).map(warningOf), sources, ...failed };
+  const found = await checkBuild({ ...asked, plan });
+  return { warnings: found.map(warningOf), sources, ...failed };
 }
 
 /** All findings, with what this engine's images and the context's ignore file add. */
-export function checkBuild({ plan, context, images, buildArgs }: Asked): Finding[] {
-  return checkDockerfile(context.dockerfile, {
+export async function checkBuild({ plan, context, images, buildArgs }: Asked): Promise<Finding[]> {
+  const facts = {
     ...(plan ? { plan, environmentOf: environmentIn(images) } : {}),
     ignore: context.ignore,
     directive: checkArgument(buildArgs),
-  });
+  };
+  return await inSlices(checking(context.dockerfile, facts));
 }
 
 /** The build argument that goes before a Dockerfile's own `# check=`. */

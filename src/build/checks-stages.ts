@@ -11,7 +11,7 @@ interface Part {
 }
 
 /** In the order of the stages. */
-export function stageChecks(instructions: readonly Instruction[]): Finding[] {
+export function* stageChecks(instructions: readonly Instruction[]): Generator<readonly Finding[]> {
   const first = instructions.findIndex(({ kind }) => kind === "from");
   const globals = new Set(Object.keys(platformArgs({ os: "linux", architecture: "amd64" })));
   for (const each of instructions.slice(0, Math.max(0, first))) {
@@ -19,12 +19,12 @@ export function stageChecks(instructions: readonly Instruction[]): Finding[] {
   }
   const seen = new Set<string>();
   const rooted = new Set<string>();
-  return partsOf(instructions).flatMap((part) => [
-    ...ofFrom(part.from, globals),
-    ...ofName(part.from, seen),
-    ...ofCommands(part),
-    ...ofWorkdirs(part, rooted),
-  ]);
+  for (const part of partsOf(instructions)) {
+    yield ofFrom(part.from, globals);
+    yield ofName(part.from, seen);
+    yield ofCommands(part);
+    yield ofWorkdirs(part, rooted);
+  }
 }
 
 function partsOf(instructions: readonly Instruction[]): Part[] {

@@ -10,17 +10,20 @@ import type { Plan, Stage } from "./stages.ts";
 export type EnvironmentOf = (stage: Stage) => readonly string[] | undefined;
 
 /** UndefinedVar, in the stages that are built. What cannot be known is not told. */
-export function variableChecks(plan: Plan, environmentOf: EnvironmentOf): Finding[] {
+export function* variableChecks(
+  plan: Plan,
+  environmentOf: EnvironmentOf,
+): Generator<readonly Finding[]> {
   const escaper = plan.dockerfile.directives.escape;
   const environments = new Map<number, Set<string>>();
-  return plan.stages.flatMap((stage) => {
-    if (!plan.used.has(stage.index)) return [];
+  for (const stage of plan.stages) {
+    if (!plan.used.has(stage.index)) continue;
     const given = stage.base === undefined ? environmentOf(stage) : environments.get(stage.base);
-    if (!given) return [];
+    if (!given) continue;
     const environment = new Set(given);
     environments.set(stage.index, environment);
-    return ofStage(stage, { environment, escaper });
-  });
+    yield* ofStage(stage, { environment, escaper });
+  }
 }
 
 interface Known {
@@ -28,9 +31,9 @@ interface Known {
   readonly escaper: string;
 }
 
-function ofStage(stage: Stage, { environment, escaper }: Known): Finding[] {
+function* ofStage(stage: Stage, { environment, escaper }: Known): Generator<readonly Finding[]> {
   const args = new Set<string>();
-  return stage.instructions.flatMap((instruction): Finding[] => {
+  for (const instruction of stage.instructions) {
     const unset = new Set<string>();
     const lookup = (name: string) => (environment.has(name) || args.has(name) ? "" : undefined);
     for (const text of expandedTexts(instruction)) {
@@ -38,13 +41,13 @@ function ofStage(stage: Stage, { environment, escaper }: Known): Finding[] {
     }
     if (instruction.kind === "env") for (const { name } of instruction.pairs) environment.add(name);
     if (instruction.kind === "arg") for (const { name } of instruction.args) args.add(name);
-    return [...unset].map((name) => ({
+    yield [...unset].map((name) => ({
       check: "UndefinedVar",
       message: `Usage of undefined variable '$${name.slice(0, 200)}'`,
       range: instruction.range,
       near: { word: name, known: [environment, args], mark: "$" },
     }));
-  });
+  }
 }
 
 function unsetIn(text: string, options: ExpandOptions): ReadonlySet<string> {
@@ -86,12 +89,15 @@ function expandedTexts(action: Action): readonly string[] {
 }
 
 /** InvalidDefaultArgInFrom: the Dockerfile alone, without `--build-arg`, names no image. */
-export function defaultChecks({ instructions, directives }: Dockerfile): Finding[] {
+export function* defaultChecks({
+  instructions,
+  directives,
+}: Dockerfile): Generator<readonly Finding[]> {
   const defaults = new Map<string, string>();
   const declared = new Set<string>();
   const options = { escape: directives.escape, lookup: (name: string) => defaults.get(name) };
   let isGlobal = true;
-  return instructions.flatMap((instruction): Finding[] => {
+  for (const instruction of instructions) {
     if (instruction.kind === "from") isGlobal = false;
     if (instruction.kind === "arg" && isGlobal) {
       for (const { name, value } of instruction.args) {
@@ -99,14 +105,15 @@ export function defaultChecks({ instructions, directives }: Dockerfile): Finding
         if (value !== undefined) defaults.set(name, textOf(value, options) ?? "");
       }
     }
-    if (instruction.kind !== "from" || !instruction.image.includes("$")) return [];
+    yield [];
+    if (instruction.kind !== "from" || !instruction.image.includes("$")) continue;
     const { image, range } = instruction;
     // What is not declared at all is UndefinedArgInFrom's.
-    if ([...unsetIn(image, options)].some((name) => !declared.has(name))) return [];
-    if (isImage(textOf(image, options) ?? "")) return [];
+    if ([...unsetIn(image, options)].some((name) => !declared.has(name))) continue;
+    if (isImage(textOf(image, options) ?? "")) continue;
     const message = `Default value for ARG ${image.slice(0, 200)} results in empty or invalid base image name`;
-    return [{ check: "InvalidDefaultArgInFrom", message, range }];
-  });
+    yield [{ check: "InvalidDefaultArgInFrom", message, range }];
+  }
 }
 
 function textOf(text: string, options: ExpandOptions): string | undefined {
@@ -127,8 +134,11 @@ function isImage(name: string): boolean {
 }
 
 /** InvalidDefinitionDescription: a comment right above a stage or an ARG that is not about it. */
-export function descriptionChecks(instructions: readonly Instruction[]): Finding[] {
-  return instructions.flatMap((instruction): Finding[] => {
+export function* descriptionChecks(
+  instructions: readonly Instruction[],
+): Generator<readonly Finding[]> {
+  for (const instruction of instructions) {
+    yield [];
     const names =
       instruction.kind === "from"
         ? [instruction.name]
@@ -136,12 +146,12 @@ export function descriptionChecks(instructions: readonly Instruction[]): Finding
           ? instruction.args.map(({ name }) => name)
           : [];
     const { comments, range } = instruction;
-    if (comments.length === 0 || names.join("") === "") return [];
-    if (names.some((name) => descriptionOf(comments, name) !== "")) return [];
+    if (comments.length === 0 || names.join("") === "") continue;
+    if (names.some((name) => descriptionOf(comments, name) !== "")) continue;
     const message =
       "Comment for build stage or argument should follow the format: `# <arg/stage name> <description>`. If this is not intended to be a description comment, add an empty line or comment between the instruction and the comment.";
-    return [{ check: "InvalidDefinitionDescription", message, range }];
-  });
+    yield [{ check: "InvalidDefinitionDescription", message, range }];
+  }
 }
 
 /** What the comment above an instruction says of a name: `# name what it is`. */

@@ -15,8 +15,9 @@ import {
 } from "./checks-variables.ts";
 import type { Ignore } from "./ignore.ts";
 import type { Instruction } from "./instruction.ts";
-import { splitQuoted } from "./lines.ts";
+import { quotedWords } from "./lines.ts";
 import type { Dockerfile } from "./parse.ts";
+import { atOnce, type Slices } from "./slices.ts";
 import { nearest, type Range } from "./source.ts";
 import type { Plan } from "./stages.ts";
 
@@ -47,32 +48,43 @@ const findingsMax = 100;
 
 /** What the checks find, in the order of the lines, without what `# check=skip=…` leaves out. */
 export function checkDockerfile(dockerfile: Dockerfile, facts: Facts = {}): Finding[] {
+  return atOnce(checking(dockerfile, facts));
+}
+
+/** As `checkDockerfile`, for one of any size. */
+export function* checking(dockerfile: Dockerfile, facts: Facts): Slices<Finding[]> {
   const directive = facts.directive ?? dockerfile.directives.check ?? "";
   const { skip, experimental } = readCheckDirective(directive);
   if (skip.has("all")) return [];
-  const { instructions, emptyContinuations } = dockerfile;
-  const escaper = dockerfile.directives.escape;
-  const { plan, environmentOf, ignore } = facts;
   const isTold = (name: RuleName) => {
     const key = name.toLowerCase();
     if (skip.has(key)) return false;
     if (!experimentalRules.includes(name)) return true;
     return experimental.has("all") || experimental.has(key);
   };
-  return [
-    ...emptyContinuations.map(emptyContinuation),
-    ...casing(instructions),
-    ...instructions.flatMap((each) => ofInstruction(each, escaper)),
-    ...stageChecks(instructions),
-    ...defaultChecks(dockerfile),
-    ...descriptionChecks(instructions),
-    ...(plan && environmentOf ? variableChecks(plan, environmentOf) : []),
-    ...(ignore ? instructions.flatMap((each) => ignoredFiles(each, ignore)) : []),
-  ]
-    .filter(({ check }) => isTold(check))
-    .sort((a, b) => a.range.start.line - b.range.start.line)
-    .slice(0, findingsMax)
-    .map(suggest);
+  const found: Finding[] = [];
+  for (const some of findingsOf(dockerfile, facts)) {
+    for (const each of some) if (isTold(each.check)) found.push(each);
+    yield;
+  }
+  found.sort((a, b) => a.range.start.line - b.range.start.line);
+  yield;
+  return found.slice(0, findingsMax).map(suggest);
+}
+
+/** Check by check, a few findings at a time. */
+function* findingsOf(dockerfile: Dockerfile, facts: Facts): Generator<readonly Finding[]> {
+  const { instructions, emptyContinuations } = dockerfile;
+  const escaper = dockerfile.directives.escape;
+  const { plan, environmentOf, ignore } = facts;
+  for (const line of emptyContinuations) yield [emptyContinuation(line)];
+  yield casing(instructions);
+  for (const each of instructions) yield ofInstruction(each, escaper);
+  yield* stageChecks(instructions);
+  yield* defaultChecks(dockerfile);
+  yield* descriptionChecks(instructions);
+  if (plan && environmentOf) yield* variableChecks(plan, environmentOf);
+  if (ignore) for (const each of instructions) yield ignoredFiles(each, ignore);
 }
 
 /** Looking at more takes time, and a Dockerfile with more is none that a person wrote. */
@@ -177,7 +189,8 @@ function ofInstruction(instruction: Instruction, escaper: string): Finding[] {
   }
   if (instruction.kind === "env" || instruction.kind === "label") {
     const rest = instruction.text.replace(/^\S+\s+/, "");
-    if (!splitQuoted(rest, escaper)[0]?.word.includes("=")) {
+    const [first] = quotedWords(rest, escaper);
+    if (!first?.word.includes("=")) {
       const message = `"${keyword} key=value" should be used instead of legacy "${keyword} key value" format`;
       tell("LegacyKeyValueFormat", message);
     }

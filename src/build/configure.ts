@@ -36,13 +36,14 @@ const textMax = limits.configBytesMax;
 
 /** Each instruction may double what those before it made. @throws Failure "exhausted" */
 function checkSize({ config, args }: StageState): void {
-  const texts = [config.Env ?? [], Object.entries(config.Labels ?? {}).flat(), [...args.values()]];
-  const maps = [config.Labels, config.ExposedPorts, config.Volumes].map((map) => map ?? {});
-  const counts = [
-    ...maps.map((map) => Object.keys(map).length),
-    ...texts.map((list) => list.length),
-  ];
-  const length = texts.flat().reduce((sum, text) => sum + (text?.length ?? 0), 0);
+  const env = config.Env ?? [];
+  const labels = config.Labels ?? {};
+  const maps = [labels, config.ExposedPorts ?? {}, config.Volumes ?? {}];
+  const counts = [...maps.map((map) => Object.keys(map).length), env.length, args.size];
+  let length = 0;
+  for (const text of env) length += text.length;
+  for (const name in labels) length += name.length + labels[name]!.length;
+  for (const text of args.values()) length += text?.length ?? 0;
   if (length > textMax || Math.max(...counts) > 2 * fieldsMax) {
     throw new Failure("exhausted", "the image's config grows too large");
   }

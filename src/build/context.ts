@@ -2,8 +2,9 @@ import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
 import { type Ignore, ignoreBytesMax, parseIgnore } from "./ignore.ts";
 import { dockerfileBytesMax } from "./lines.ts";
-import { type Dockerfile, parseDockerfile } from "./parse.ts";
+import { type Dockerfile, parsing } from "./parse.ts";
 import { Root } from "./rooted.ts";
+import { inSlices } from "./slices.ts";
 import { nearest } from "./source.ts";
 import type { BuildRequest } from "./types.ts";
 
@@ -32,11 +33,11 @@ function readText(root: string, path: string): string | undefined {
 }
 
 /** Reads what a build starts from. @throws Failure "invalid" — no Dockerfile, or mistakes in it */
-export function readContext(request: BuildRequest): Context {
+export async function readContext(request: BuildRequest): Promise<Context> {
   const root = request.contextPath;
   if ("text" in request.dockerfile) {
     const { text, path = "Dockerfile", ignore } = request.dockerfile;
-    const dockerfile = parseDockerfile(text, path);
+    const dockerfile = await inSlices(parsing(text, path));
     return { root, dockerfile, ignore: ignore ? parseIgnore(ignore) : readIgnore(root, [path]) };
   }
   const asked = request.dockerfile.path || "Dockerfile";
@@ -53,7 +54,8 @@ export function readContext(request: BuildRequest): Context {
   if (text.trim() === "") {
     throw new Failure("invalid", `the Dockerfile (${asked}) cannot be empty`);
   }
-  return { root, dockerfile: parseDockerfile(text, path), ignore: readIgnore(root, [path]) };
+  const dockerfile = await inSlices(parsing(text, path));
+  return { root, dockerfile, ignore: readIgnore(root, [path]) };
 }
 
 /** `<Dockerfile>.dockerignore` beside the Dockerfile goes before the context's `.dockerignore`. */

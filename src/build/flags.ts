@@ -1,4 +1,4 @@
-import { type LogicalLine, rangeOf, splitQuoted } from "./lines.ts";
+import { type LogicalLine, quotedWords, rangeOf } from "./lines.ts";
 import { nearest, parseFailure, type Source } from "./source.ts";
 
 /** What `--name=value` an instruction takes. */
@@ -31,7 +31,7 @@ export function readFlags(
   const lists: Record<string, string[]> = {};
   const booleans: Record<string, boolean> = {};
   let end = offset;
-  for (const word of splitQuoted(context.line.text.slice(offset), context.escape)) {
+  for (const word of quotedWords(context.line.text.slice(offset), context.escape)) {
     if (!word.word.startsWith("--")) break;
     end = offset + word.offset + word.word.length;
     if (word.word === "--") break;

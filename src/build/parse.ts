@@ -12,6 +12,7 @@ import {
 } from "./lines.ts";
 import { readRun } from "./parse-run.ts";
 import { type Context, readCommand, readJson } from "./parse-words.ts";
+import { atOnce, type Slices } from "./slices.ts";
 import { nearest, parseFailure } from "./source.ts";
 
 /** A Dockerfile as instructions, in order. */
@@ -21,8 +22,17 @@ export interface Dockerfile extends Omit<Document, "lines"> {
 
 /** Parses a Dockerfile. @throws Failure "invalid" with line, column, the line's text and a hint */
 export function parseDockerfile(text: string, name = "Dockerfile"): Dockerfile {
-  const { lines, ...document } = readLines(text, name);
-  const instructions = lines.map((line) => parseLine(line, document));
+  return atOnce(parsing(text, name));
+}
+
+/** As `parseDockerfile`, for a text of any size. */
+export function* parsing(text: string, name: string): Slices<Dockerfile> {
+  const { lines, ...document } = yield* readLines(text, name);
+  const instructions: Instruction[] = [];
+  for (const line of lines) {
+    instructions.push(parseLine(line, document));
+    yield;
+  }
   return { ...document, instructions };
 }
 

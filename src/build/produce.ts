@@ -68,7 +68,7 @@ export async function produce(
   request: BuildRequest,
   report: Report,
 ): Promise<Produced> {
-  const context = readContext(request);
+  const context = await readContext(request);
   const stack = new AsyncDisposableStack();
   const maker = new Producer(tools, request, { context, report, stack });
   try {
@@ -191,7 +191,8 @@ class Producer {
     const built: Built[] = [];
     for (const platform of platforms) {
       const given = { context, report: this.#report };
-      const build = this.#stack.use(new Build(this.#tools, { ...request, platform }, given));
+      const asked = { ...request, platform };
+      const build = this.#stack.use(await Build.open(this.#tools, asked, given));
       built.push(await build.run());
     }
     return built;
@@ -209,7 +210,7 @@ class Producer {
     this.#report({ kind: "note", text: "Verifying: everything is built again" });
     const { contextStays: _, ...request } = this.#request;
     const again = { ...request, contextPath };
-    const others = await this.#build(again, readContext(again));
+    const others = await this.#build(again, await readContext(again));
     for (const [at, one] of this.#built.entries()) {
       await requireSame(this.#tools.snapshots, one, others[at]!);
       this.#report({ kind: "note", text: `Verified: both builds made ${one.id}` });

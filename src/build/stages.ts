@@ -3,6 +3,7 @@ import { expand, type Lookup } from "./expand.ts";
 import type { Action, FromInstruction, Instruction } from "./instruction.ts";
 import { contextFinder, type NamedContext } from "./named-context.ts";
 import type { Dockerfile } from "./parse.ts";
+import { atOnce, type Slices } from "./slices.ts";
 import { locate, nearest, parseFailure } from "./source.ts";
 
 /** One FROM and what follows it. */
@@ -45,6 +46,11 @@ interface PlanOptions {
 
 /** Groups instructions into stages and finds which are needed. @throws Failure "invalid" */
 export function plan(dockerfile: Dockerfile, options: PlanOptions): Plan {
+  return atOnce(planning(dockerfile, options));
+}
+
+/** As `plan`, for a Dockerfile of any size. */
+export function* planning(dockerfile: Dockerfile, options: PlanOptions): Slices<Plan> {
   const { source, instructions } = dockerfile;
   if (instructions.length === 0) {
     const range = { start: { line: 1, column: 1 }, end: { line: 1, column: 1 } };
@@ -59,9 +65,14 @@ export function plan(dockerfile: Dockerfile, options: PlanOptions): Plan {
     throw parseFailure(source, range, "no build stage in current context", hint);
   }
   const globalArgs = readGlobals(dockerfile, globals, options);
-  const stages = readStages(dockerfile, instructions.slice(first), globalArgs, options);
+  yield;
+  const stages = yield* readStages(dockerfile, instructions.slice(first), globalArgs, options);
   const target = findTarget(stages, options.target);
-  const used = findUsed(dockerfile, { stages, target, find: contextFinder(options.contexts) });
+  const used = yield* findUsed(dockerfile, {
+    stages,
+    target,
+    find: contextFinder(options.contexts),
+  });
   return { dockerfile, globals, globalArgs, stages, target, used };
 }
 
@@ -123,12 +134,13 @@ interface Search {
 }
 
 /** The stages that the target needs. @throws Failure "invalid" — one needs itself */
-function findUsed({ source }: Dockerfile, { stages, target, find }: Search): Set<number> {
+function* findUsed({ source }: Dockerfile, { stages, target, find }: Search): Slices<Set<number>> {
   const done = new Set<number>();
   const open = new Set<number>([target.index]);
   // No recursion: thousands of stages may stand on each other.
   const path = [{ stage: target, rest: needs(target, { stages, find }) }];
   while (path.length > 0) {
+    yield;
     const { stage, rest } = path.at(-1)!;
     const next = rest.pop();
     if (!next) {
@@ -193,12 +205,12 @@ function readGlobals(
   return values;
 }
 
-function readStages(
+function* readStages(
   dockerfile: Dockerfile,
   instructions: readonly Instruction[],
   globalArgs: ReadonlyMap<string, string>,
   { platformArgs, contexts }: PlanOptions,
-): Stage[] {
+): Slices<Stage[]> {
   const find = contextFinder(contexts);
   const byName = new Map<string, number[]>();
   const stages: (Stage & { instructions: Instruction[] })[] = [];
@@ -206,6 +218,7 @@ function readStages(
   const lookup: Lookup = (name) => globalArgs.get(name) ?? platformArgs[name];
   const options = { escape: dockerfile.directives.escape, lookup };
   for (const instruction of instructions) {
+    yield;
     if (instruction.kind !== "from") {
       stages.at(-1)!.instructions.push(instruction);
       continue;

@@ -69,14 +69,18 @@ export function environmentOf(state: StageState): Map<string, string> {
 
 /** Variables as instructions see them: ENV first, then ARG. */
 export function lookupIn(state: StageState): Lookup {
-  const environment = environmentOf(state);
-  return (name) => environment.get(name) ?? state.args.get(name);
+  let environment: Map<string, string> | undefined; // most words name no variable
+  return (name) => {
+    environment ??= environmentOf(state);
+    return environment.get(name) ?? state.args.get(name);
+  };
 }
 
 /** `ENV name=value`: in place when it is there already. */
 export function setEnvironment(state: StageState, name: string, value: string): void {
   const entries = [...(state.config.Env ?? [])];
-  const at = entries.findIndex((entry) => entry === name || entry.startsWith(`${name}=`));
+  const start = `${name}=`;
+  const at = entries.findIndex((entry) => entry === name || entry.startsWith(start));
   if (at < 0) entries.push(`${name}=${value}`);
   else entries[at] = `${name}=${value}`;
   state.config.Env = entries;
