@@ -28,7 +28,7 @@ import {
   type PushImage,
   produce,
 } from "./produce.ts";
-import { listCache, pruneCache } from "./prune.ts";
+import { heldBytes, listCache, pruneCache } from "./prune.ts";
 import { StepRecords } from "./records.ts";
 import { fetchContext } from "./remote-context.ts";
 import { checkLimits, runSecurity } from "./run-limits.ts";
@@ -164,6 +164,7 @@ function trimmer(tools: Tools, bytesMax: number): () => Promise<void> {
     turn.run(async () => {
       if (turn.isAwaited) return; // the next one does it for all
       try {
+        if (heldBytes(tools) <= bytesMax) return;
         await pruneCache(tools, { all: true, keepBytes: Math.max(1, bytesMax) });
       } catch (error) {
         log("warn", "Cannot prune the build cache", { error });

@@ -25,6 +25,8 @@ export interface CacheFolder {
 
 /** Rows kept at most; the least recently used go first. A row is about 200 bytes. */
 const rowsMax = 100_000;
+/** A command may be as long as its Dockerfile. */
+const descriptionMax = 1_000;
 
 /**
  * Which step made which layer: the tables `build_step` and `build_folder`. It knows no file: whether a
@@ -46,6 +48,10 @@ export class StepCache {
     }
     database.run("CREATE INDEX IF NOT EXISTS build_step_used ON build_step (used_ms)");
     database.run(
+      `CREATE INDEX IF NOT EXISTS build_step_layer ON build_step (layer, used_ms)
+       WHERE layer IS NOT NULL`,
+    );
+    database.run(
       `CREATE TABLE IF NOT EXISTS build_folder (id TEXT PRIMARY KEY, folder TEXT NOT NULL UNIQUE,
        size_bytes INTEGER NOT NULL, used_ms INTEGER NOT NULL) WITHOUT ROWID`,
     );
@@ -66,7 +72,7 @@ export class StepCache {
         step.key,
         step.layer ?? null,
         step.sameAs ?? null,
-        step.description,
+        step.description.slice(0, descriptionMax),
         step.createdMs,
         Date.now(),
         Math.round(step.costMs ?? 0),
@@ -88,12 +94,28 @@ export class StepCache {
       .run(rowsMax);
   }
 
-  /** All steps, least recently used first. */
+  /** The steps that made layers, least recently used first. */
   list(): CachedStep[] {
     return this.#database
-      .query<StepRow, []>("SELECT * FROM build_step ORDER BY used_ms, key")
+      .query<StepRow, []>(
+        `SELECT * FROM build_step INDEXED BY build_step_layer WHERE layer IS NOT NULL
+         ORDER BY used_ms, key`,
+      )
       .all()
       .map(stepOf);
+  }
+
+  /** The steps that made a layer. */
+  keysOf(layer: Digest): Digest[] {
+    return this.#database
+      .query<{ key: string }, [string]>("SELECT key FROM build_step WHERE layer = ?")
+      .all(layer)
+      .map(({ key }) => key as Digest);
+  }
+
+  /** Forgets the steps that changed no file. */
+  forgetPlain(): void {
+    this.#database.run("DELETE FROM build_step WHERE layer IS NULL");
   }
 
   /** Every layer that a step names. */

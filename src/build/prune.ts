@@ -65,7 +65,8 @@ export async function pruneCache(
     reclaimedBytes += freed;
     held -= freed;
   }
-  if (keepBytes === 0 && !isDry) forgetPlainSteps(tools, all && listed.every(isAsked));
+  // Steps without a layer hold no bytes; they go when everything goes.
+  if (keepBytes === 0 && !isDry && all && listed.every(isAsked)) tools.cache.forgetPlain();
   return { ids: rows.map(({ id }) => id), reclaimedBytes, rows };
 }
 
@@ -78,7 +79,6 @@ async function forget(tools: Tools, row: CacheRow, isFree: boolean): Promise<num
     return folder.sizeBytes;
   }
   const layer = row.id as Digest;
-  const steps = tools.cache.list().filter((step) => step.layer === layer);
   if (layersOfImages(tools).has(layer) && isFree) return undefined; // an image has come since
   if (isFree) {
     try {
@@ -88,13 +88,20 @@ async function forget(tools: Tools, row: CacheRow, isFree: boolean): Promise<num
       throw error;
     }
   }
-  tools.cache.forget(steps.map(({ key }) => key));
+  tools.cache.forget(tools.cache.keysOf(layer));
   return isFree ? row.sizeBytes : 0;
 }
 
-/** Steps without a layer hold no bytes; they go when everything goes. */
-function forgetPlainSteps({ cache }: Tools, all: boolean): void {
-  if (all) cache.forget(cache.list().flatMap((step) => (step.layer ? [] : [step.key])));
+/** What the cache holds that an image does not. Costs little: it is asked after each build. */
+export function heldBytes(tools: Tools): number {
+  const inImages = layersOfImages(tools);
+  let bytes = 0;
+  for (const layer of tools.cache.layers()) {
+    if (inImages.has(layer) || tools.pins.has(layer)) continue;
+    bytes += tools.snapshots.layer(layer)?.sizeBytes ?? 0;
+  }
+  for (const { sizeBytes } of tools.cache.folders()) bytes += sizeBytes;
+  return bytes;
 }
 
 function layersOfImages({ images }: Tools): Set<Digest> {
