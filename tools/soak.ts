@@ -126,11 +126,21 @@ class Soak {
         () => this.docker("cp", `${name}:/etc/passwd`, "-"),
         () => this.docker("ps", "-a"),
         () => this.docker("network", "create", `net-${random(3)}`),
+        () => this.docker("network", "create", "--ipv6", `net-${random(3)}`),
         () => this.docker("network", "rm", `net-${random(3)}`),
+        () => this.onNetwork(name, `net-${random(3)}`),
+        () => this.onNetwork(name, `net-${random(3)}`),
         () => this.docker("volume", "prune", "-f"),
       ];
       await commands[random(commands.length)]!();
     }
+  }
+
+  /** A container with ports on a network that may come and go, and with another one beside. */
+  async onNetwork(name: string, network: string): Promise<void> {
+    const ports = ["-p", "80", "-p", "127.0.0.1::81", "-p", "82/udp"];
+    const both = ["--network", network, "--network", "soak"];
+    await this.docker("run", "-d", "--name", name, ...both, ...ports, "busybox", "sleep", "1000");
   }
 
   /** Starts a container that prints so many lines and ends with this code; both are checked at the end. */
