@@ -1,7 +1,8 @@
 /** Every command of the docker client on the engine as a whole; flags with a grammar; restarts; raw answers. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { TestEngine, whyNot } from "./engine.ts";
+import { command, lading, TestEngine, whyNot } from "./engine.ts";
 import { follow, forgotten, type Step, until } from "./steps.ts";
 
 const created = (flags: string, template: string, shown: string): Step[] => [
@@ -181,6 +182,26 @@ describe.skipIf(whyNot !== undefined)(`rows${whyNot ? ` (skipped: ${whyNot})` : 
       ["DOCKER_HOST= docker --context again version -f '{{.Server.Platform.Name}}'", "Lading"],
       ["docker context rm -f copy again", "copy\nagain"],
     ]);
+  });
+
+  test("completion in bash knows commands, flags and names, and runs nothing that it is told", async () => {
+    await engine.ok(["create", "--name", "complete-me", "busybox"]);
+    const answers = async (fake: string, ...words: string[]) => {
+      const script =
+        `eval "$(${lading} completion bash)"; lading() { ${fake} }; COMP_WORDS=(lading ${words.join(" ")}); ` +
+        `COMP_CWORD=${words.length}; _lading; echo "\${COMPREPLY[@]}"`;
+      return (await command(["bash", "-c", script], { env: engine.env })).stdout.trim();
+    };
+    const real = `${lading} "$@";`;
+    expect(await answers(real, "pau")).toBe("pause");
+    expect(await answers(real, "network", "disc")).toBe("disconnect");
+    expect(await answers(real, "ps", "--no-")).toBe("--no-trunc");
+    expect(await answers(real, "stop", "comp")).toBe("complete-me");
+    expect(await answers(real, "history", "busyb")).toBe("busybox:latest");
+    const hostile = `printf 'comp$(touch ${engine.folder}/hacked)\\ncompany\\n';`;
+    expect(await answers(hostile, "stop", "comp")).toBe("company");
+    expect(existsSync(join(engine.folder, "hacked"))).toBe(false);
+    await engine.ok(["rm", "complete-me"]);
   });
 
   test("_ping and its HEAD, auth, and bodies that are none", async () => {

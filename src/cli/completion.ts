@@ -98,7 +98,7 @@ ${cases.join("\n")}
   case "$current" in
     -*) COMPREPLY=($(compgen -W "$flags" -- "$current")) ;;
     *) if [ -n "$list" ]; then
-         COMPREPLY=($(compgen -W "$(eval "lading $list" 2>/dev/null)" -- "$current"))
+         COMPREPLY=($(compgen -W "$(eval "lading $list" 2>/dev/null | grep -x '[A-Za-z0-9._/:@-]*')" -- "$current"))
        else
          COMPREPLY=($(compgen -f -- "$current"))
        fi ;;
