@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { claimRoots } from "./claim.ts";
 
@@ -36,4 +36,14 @@ test("claimRoots() refuses the data root of a registry", () => {
 
 test("claimRoots() takes one folder for both roots", () => {
   using _claim = claim("both", "both", "one0");
+});
+
+test("claimRoots() closes a data root to other users, unless it holds what is not the engine's", () => {
+  const modeOf = (name: string) => statSync(`${folder}/${name}`).mode & 0o777;
+  for (const name of ["empty", "used", "foreign"]) mkdirSync(`${folder}/${name}`, { mode: 0o755 });
+  writeFileSync(`${folder}/used/lading.db`, "");
+  writeFileSync(`${folder}/foreign/letter`, "");
+  for (const name of ["fresh", "empty", "used", "foreign"])
+    claim(name, "run", "one0")[Symbol.dispose]();
+  expect(["fresh", "empty", "used", "foreign"].map(modeOf)).toEqual([0o710, 0o710, 0o710, 0o755]);
 });

@@ -2,7 +2,7 @@
  * What one engine alone may use: its data root, its exec root and its bridge. An engine removes what it
  * does not know there when it starts; on another's, that would be the other's running containers.
  */
-import { existsSync, mkdirSync, statSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { Failure, isFailure } from "./base/mod.ts";
 import { lockFile } from "./sys/mod.ts";
 
@@ -23,7 +23,8 @@ export function claimRoots(
       hint: "Give the engine a --data-root of its own",
     });
   }
-  mkdirSync(dataRoot, { recursive: true, mode: 0o711 });
+  mkdirSync(dataRoot, { recursive: true, mode: 0o710 });
+  if (dataRoot !== execRoot) closeToOthers(dataRoot);
   mkdirSync(execRoot, { recursive: true, mode: 0o711 });
   mkdirSync(locks, { recursive: true, mode: 0o700 });
   const namespace = statSync("/proc/self/ns/net").ino;
@@ -40,6 +41,15 @@ export function claimRoots(
     throw cause;
   }
   return { [Symbol.dispose]: release };
+}
+
+/**
+ * Containers can leave programs in the data root that are setuid root on the disk: no other user of the host
+ * may come by one. A folder that holds what is not ours is left as it is.
+ */
+function closeToOthers(dataRoot: string): void {
+  const isOurs = existsSync(`${dataRoot}/lading.db`) || readdirSync(dataRoot).length === 0;
+  if (isOurs) chmodSync(dataRoot, 0o710);
 }
 
 function claim(path: string, what: string): Disposable {

@@ -2,12 +2,20 @@
  * Whose users containers have: `--userns-remap`, and `--userns` of a single container. The maps are those
  * that /etc/subuid and /etc/subgid give a user, as with Docker.
  */
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { chownSync, existsSync, readFileSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { Failure, log } from "./base/mod.ts";
 import type { Users } from "./engine/mod.ts";
 import { Remap } from "./runtime/mod.ts";
-import { canMapOwners, type IdMap, type IdRange, isNamespaced, run, runAny } from "./sys/mod.ts";
+import {
+  canMapOwners,
+  type IdMap,
+  type IdRange,
+  isNamespaced,
+  ownerOutside,
+  run,
+  runAny,
+} from "./sys/mod.ts";
 
 const defaultName = "dockremap";
 const timeoutMs = 20_000;
@@ -62,6 +70,7 @@ async function openRemap(setting: string, dataRoot: string): Promise<Remap> {
       if ((statSync(path).mode & 1) === 1) continue;
       throw refuse(`users may not pass through "${path}" to the data root`, `chmod o+x ${path}`);
     }
+    chownSync(dataRoot, 0, ownerOutside(map, { uid: 0, gid: 0 })?.gid ?? 0);
     return remap;
   } catch (error) {
     remap.close();

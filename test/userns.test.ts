@@ -174,6 +174,12 @@ RUN id >/tmp/id && cat /proc/self/uid_map >&2`;
       expect(await engine.ok([...volume, "--userns=host", "filled", "sh", "-c", look])).toBe(
         "33:0\n33:500",
       );
+      // What a container makes setuid root in a volume is the host's root's on the disk.
+      const asFirst = ["setpriv", `--reuid=${first}`, `--regid=${first}`, "--clear-groups"];
+      const [through, onto] = await Promise.all(
+        [engine.dataRoot, `${data}/mine`].map((path) => command([...asFirst, "test", "-x", path])),
+      );
+      expect([through?.code, onto?.code]).toEqual([0, 1]);
       const folder = `${engine.folder}/bound`;
       mkdirSync(folder, { mode: 0o777 });
       chmodSync(folder, 0o777);

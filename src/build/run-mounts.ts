@@ -95,8 +95,8 @@ async function planBind(ask: Ask): Promise<PlannedMount> {
     // A copy: what .dockerignore leaves out is not there, and what is written is thrown away.
     const scratch = cleanup.use(await openScratch(scope.build.tools, []));
     const path = await copyTo(scratch.root);
-    await scope.build.tools.snapshots.mount(scratch.key, owners);
-    return { mounts: [bind(path, target, [mode])] };
+    const root = await scope.build.tools.snapshots.mount(scratch.key, owners);
+    return { mounts: [bind(path.replace(scratch.root, root), target, [mode])] };
   };
   return { key: ["bind", source, target, mode], content: [target, digest], open };
 }

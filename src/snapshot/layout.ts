@@ -1,5 +1,13 @@
-import { chmodSync, chownSync, mkdirSync, readdirSync } from "node:fs";
-import { closeFile, type IdMap, open, openPath, ownerOutside, spreadBelow } from "../sys/mod.ts";
+import { chmodSync, chownSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
+import {
+  closeFile,
+  errnoOf,
+  type IdMap,
+  open,
+  openPath,
+  ownerOutside,
+  spreadBelow,
+} from "../sys/mod.ts";
 
 /** Where everything is below the store's directory. Numbers are in base 36: mount options are short. */
 export class Layout {
@@ -7,6 +15,8 @@ export class Layout {
   readonly snapshots: string;
   readonly ingest: string;
   readonly trash: string;
+  /** Mount points that others than root may come through to. */
+  readonly roots: string;
   /** What a snapshot without parents stands on: overlayfs wants something below. */
   readonly emptyName = "_";
 
@@ -18,11 +28,12 @@ export class Layout {
     this.snapshots = `${directory}/snapshots`;
     this.ingest = `${directory}/ingest`;
     this.trash = `${directory}/trash`;
+    this.roots = `${directory}/roots`;
   }
 
   /** Makes the directories; only root may look into them, as setuid files are in there. */
   make(): void {
-    for (const path of [this.layers, this.snapshots, this.ingest, this.trash]) {
+    for (const path of [this.layers, this.snapshots, this.ingest, this.trash, this.roots]) {
       mkdirSync(path, { recursive: true, mode: 0o700 });
     }
     // New layers keep away from where old ones were: ext4 is slow with inodes that were freed just now.
@@ -45,19 +56,32 @@ export class Layout {
       files: `${folder}/files`,
       work: `${folder}/work`,
       root: `${folder}/root`,
+      shown: `${this.roots}/${id.toString(36)}`,
       lower: `${folder}/lower`,
     };
   }
 
   /**
-   * Lets the root of a map come through to the mount point in a snapshot's folder: the runtime is that
-   * user already when it goes there. All others may pass, and see nothing: every folder is closed.
+   * Makes a mount point that the root of a map can come through to: the runtime is that user already when
+   * it goes there. It is away from the snapshot's files, as a program in those that is setuid root is the
+   * host's root's on the disk: whoever broke out as the map's root must not come by it.
    */
-  openTo(folder: string, map: IdMap): void {
+  openTo(shown: string, map: IdMap): void {
     const { gid } = ownerOutside(map, { uid: 0, gid: 0 }) ?? { gid: 0 };
-    for (const path of [this.#directory, this.snapshots]) chmodSync(path, 0o711);
-    chownSync(folder, 0, gid);
-    chmodSync(folder, 0o710);
+    mkdirSync(shown, { recursive: true, mode: 0o700 });
+    for (const path of [this.#directory, this.roots]) {
+      chownSync(path, 0, gid);
+      chmodSync(path, 0o710);
+    }
+  }
+
+  /** Removes such a mount point; none, and one that is in use, are fine. */
+  close(shown: string): void {
+    try {
+      rmdirSync(shown);
+    } catch (error) {
+      if (!["ENOENT", "EBUSY", "ENOTEMPTY"].includes(errnoOf(error) ?? "")) throw error;
+    }
   }
 
   /** The numbers of the directories that are there. */
@@ -75,6 +99,8 @@ export interface SnapshotPaths {
   readonly work: string;
   /** Where it is mounted. */
   readonly root: string;
+  /** Where it is mounted with the owners of a map. */
+  readonly shown: string;
   /** Where the layers below are mounted, read-only, while they are compared. */
   readonly lower: string;
 }

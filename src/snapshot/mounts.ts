@@ -10,16 +10,17 @@ export class Mounts {
   #lastClose: Promise<void> = Promise.resolve();
   readonly #closing = new Map<string, Promise<void>>();
 
-  /** `directory`: of the mount points; `base`: of all files that are mounted. */
-  constructor(directory: string, base: string) {
-    const below = listMounts().filter(({ target }) => target.startsWith(`${directory}/`));
-    this.#mounted = new Map(below.map(({ target, source }) => [target, source]));
+  /** `base`: of all mount points, and of all files that are mounted. */
+  constructor(base: string) {
     this.#base = base;
     unmountNow(this.#mapped, { detach: true }); // a crash may have left it
+    const below = listMounts().filter(({ target }) => target.startsWith(`${base}/`));
+    this.#mounted = new Map(below.map(({ target, source }) => [target, source]));
   }
 
+  /** In a closed folder: who is root of the map could write to layers through it. */
   get #mapped(): string {
-    return `${this.#base}/mapped`;
+    return `${this.#base}/snapshots/_mapped`;
   }
 
   /** The mount points, as absolute paths. */

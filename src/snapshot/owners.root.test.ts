@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, closeSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { TarParser } from "../archive/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import {
@@ -54,12 +54,9 @@ describe("a snapshot mounted with the owners of a map", () => {
     ]);
     await open.store.prepare("one", [layer]);
     root = await open.store.mount("one", map);
-    folder = root.split("/").at(-2)!;
+    folder = root.split("/").at(-1)!;
   });
-  afterAll(async () => {
-    await open.store.remove("one");
-    closeSync(map.file);
-  });
+  afterAll(() => closeSync(map.file));
 
   test("shows them, and keeps the image's on the disk", () => {
     expect(ids(`${root}/plain`)).toBe("70000:70000");
@@ -69,7 +66,7 @@ describe("a snapshot mounted with the owners of a map", () => {
     asRootOf(map, () => writeFileSync(`${root}/own/file`, "copied up"));
     expect([ids(`${root}/made`), ids(upper("made"))]).toEqual(["70000:70000", "0:0"]);
     expect(ids(upper("own/file"))).toBe("5:6");
-    expect(listMounts().some(({ target }) => target.endsWith("/snapshot/mapped"))).toBe(false);
+    expect(listMounts().some(({ target }) => target.endsWith("/_mapped"))).toBe(false);
   });
 
   test("is packed and unpacked as from inside", async () => {
@@ -105,36 +102,42 @@ describe("a snapshot mounted with the owners of a map", () => {
     expect(Buffer.from(value ?? [])).toEqual(capability);
   });
 
-  test("is mounted anew where others are asked for, as it is where any will do", async () => {
-    await open.store.mount("one", map);
-    expect(ids(`${root}/plain`)).toBe("70000:70000");
-    expect(await open.store.mount("one")).toBe(root);
-    expect(ids(`${root}/plain`)).toBe("0:0");
-    await open.store.mount("one", "any");
-    expect(ids(`${root}/plain`)).toBe("0:0");
-    await open.store.mount("one", map);
-    const later = await fixture.openIn(open.directory);
-    // A daemon that comes later knows what a mount shows.
-    await later.store.mount("one", "any");
-    expect(ids(`${root}/plain`)).toBe("70000:70000");
-    await later.store.mount("one");
-    expect(ids(`${root}/plain`)).toBe("0:0");
-    await later.store.unmount("one");
-  });
-
   test("lets only the map's root come through to it", async () => {
     chmodSync(fixture.base, 0o711);
     await open.store.prepare("two", [layer]);
     const path = await open.store.mount("two", map);
-    const look = (uid: number, gid: number) => {
+    const look = (uid: number, gid: number, where = `${path}/plain`) => {
       const argv = ["setpriv", `--reuid=${uid}`, `--regid=${gid}`, "--clear-groups", "test", "-e"];
-      return Bun.spawnSync([...argv, `${path}/plain`]).exitCode === 0;
+      return Bun.spawnSync([...argv, where]).exitCode === 0;
     };
     expect([look(70_000, 70_000), look(70_000, 7), look(1_000, 1_000)]).toEqual([
       true,
       false,
       false,
     ]);
+    // Its files on the disk, where what is setuid root is the host's root's, are out of reach.
+    const files = path.replace("/roots/", "/snapshots/").concat("/files");
+    expect([existsSync(files), look(70_000, 70_000, files)]).toEqual([true, false]);
     await open.store.remove("two");
+  });
+
+  test("is mounted anew where others are asked for, as it is where any will do", async () => {
+    await open.store.mount("one", map);
+    expect(ids(`${root}/plain`)).toBe("70000:70000");
+    const plain = await open.store.mount("one");
+    expect([plain, existsSync(root)]).toEqual([
+      root.replace("/roots/", "/snapshots/").concat("/root"),
+      false,
+    ]);
+    expect(ids(`${plain}/plain`)).toBe("0:0");
+    expect(await open.store.mount("one", "any")).toBe(plain);
+    expect(await open.store.mount("one", map)).toBe(root);
+    const later = await fixture.openIn(open.directory);
+    // A daemon that comes later knows what a mount shows.
+    expect(await later.store.mount("one", "any")).toBe(root);
+    expect(await later.store.mount("one", map)).toBe(root);
+    expect(await later.store.mount("one")).toBe(plain);
+    expect(existsSync(root)).toBe(false);
+    await later.store.remove("one");
   });
 });

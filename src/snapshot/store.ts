@@ -35,7 +35,7 @@ export async function openSnapshotStore({
   const layout = new Layout(directory);
   layout.make();
   const rows = new Rows(database);
-  const mounts = new Mounts(layout.snapshots, directory);
+  const mounts = new Mounts(directory);
   const trash = new Trash(layout.trash);
   const done = await removeLeftovers(layout, rows, { mounts, trash });
   return new OverlayStore(layout, rows, { mounts, trash, done });
@@ -54,6 +54,7 @@ async function removeLeftovers(layout: Layout, rows: Rows, parts: Parts): Promis
     await trash.take(`${layout.ingest}/${name}`);
     done.push(`removed a half-made layer (${name})`);
   }
+  for (const name of readdirSync(layout.roots)) layout.close(`${layout.roots}/${name}`);
   const layers = new Set([...rows.layers.values()].map(({ id }) => id));
   const snapshots = new Set([...rows.snapshots.values()].map(({ id }) => id));
   for (const id of layout.present("layers")) {
@@ -64,10 +65,10 @@ async function removeLeftovers(layout: Layout, rows: Rows, parts: Parts): Promis
   }
   for (const id of layout.present("snapshots")) {
     rows.reserve(id);
-    const { folder, root, lower } = layout.snapshot(id);
+    const { folder, root, shown, lower } = layout.snapshot(id);
     await mounts.unmount(lower, { isVolatile: true });
     if (snapshots.has(id)) continue;
-    await mounts.unmount(root, { isVolatile: false });
+    for (const path of [root, shown]) await mounts.unmount(path, { isVolatile: false });
     await trash.take(folder);
     done.push(`removed the files of a snapshot without an entry (${id})`);
   }
@@ -157,8 +158,9 @@ class OverlayStore implements SnapshotStore {
 
   async bring(key: string, directory: string, name: string): Promise<boolean> {
     return await this.#lock.run(key, async () => {
-      const { root, files } = this.#layout.snapshot(this.#find(key).id);
-      assert(!this.#mounts.has(root), "what is mounted is changed through its mount");
+      const snapshot = this.#find(key);
+      const { files } = this.#layout.snapshot(snapshot.id);
+      assert(!this.#mountOf(snapshot), "what is mounted is changed through its mount");
       try {
         renameSync(directory, `${files}/${name}`);
         return true;
@@ -172,9 +174,8 @@ class OverlayStore implements SnapshotStore {
   async fill(key: string, source: AsyncIterable<Uint8Array>, options: FillOptions) {
     return await this.#lock.run(key, async () => {
       const snapshot = this.#find(key);
-      const { root, files: upper } = this.#layout.snapshot(snapshot.id);
-      await this.#mounts.unmount(root, snapshot);
-      await this.#mounts.closed(root);
+      const { files: upper } = this.#layout.snapshot(snapshot.id);
+      await this.#detach(snapshot);
       const { rules: fill, timeMax, signal } = options;
       const { rules } = this.#packRules(snapshot, timeMax);
       const bounds = { sizeBytesMax: limits.layerBytesMax, end: "optional" } as const;
@@ -184,8 +185,9 @@ class OverlayStore implements SnapshotStore {
 
   async lay(key: string, tar: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
     await this.#lock.run(key, async () => {
-      const { root, files } = this.#layout.snapshot(this.#find(key).id);
-      assert(!this.#mounts.has(root), "what is mounted is changed through its mount");
+      const snapshot = this.#find(key);
+      const { files } = this.#layout.snapshot(snapshot.id);
+      assert(!this.#mountOf(snapshot), "what is mounted is changed through its mount");
       const rules = { whiteouts: "overlay", devices: true, setRoot: true } as const;
       await unpackTar(tar, files, { ...rules, sizeBytesMax: limits.layerBytesMax, signal });
     });
@@ -194,20 +196,20 @@ class OverlayStore implements SnapshotStore {
   async mount(key: string, owners?: OwnerMap | "any"): Promise<string> {
     return await this.#lock.run(key, async () => {
       const snapshot = this.#find(key);
-      const { folder, root, files, work } = this.#layout.snapshot(snapshot.id);
+      const { root, shown, files, work } = this.#layout.snapshot(snapshot.id);
       const map = owners === "any" ? undefined : owners;
-      const isMounted = this.#mounts.has(root);
-      if (isMounted && (owners === "any" || this.#mounts.shows(root, map))) return root;
-      if (isMounted) await this.#mounts.unmount(root, snapshot);
-      await this.#mounts.closed(root);
-      if (map) this.#layout.openTo(folder, map);
+      const at = this.#mountOf(snapshot);
+      if (at && (owners === "any" || this.#mounts.shows(at, map))) return at;
+      await this.#detach(snapshot);
+      const target = map ? shown : root;
+      if (map) this.#layout.openTo(shown, map);
       if (snapshot.isVolatile) {
         // The kernel's mark of an unclean end: that of a volatile snapshot is nobody's loss.
         rmSync(`${work}/work/incompat`, { recursive: true, force: true });
       }
       this.#mounts.mount(
         {
-          target: root,
+          target,
           directory: this.#layout.layers,
           lowers: this.#lowers(snapshot),
           upper: {
@@ -218,15 +220,29 @@ class OverlayStore implements SnapshotStore {
         },
         map,
       );
-      return root;
+      return target;
     });
+  }
+
+  /** Where a snapshot is mounted now. */
+  #mountOf({ id }: SnapshotRow): string | undefined {
+    const { root, shown } = this.#layout.snapshot(id);
+    return [root, shown].find((path) => this.#mounts.has(path));
+  }
+
+  /** Unmounts, at once where nobody sees it; resolves when nothing holds on to the files any more. */
+  async #detach(snapshot: SnapshotRow): Promise<void> {
+    const { root, shown } = this.#layout.snapshot(snapshot.id);
+    const closing = [root, shown].map((path) => this.#mounts.unmount(path, snapshot));
+    this.#layout.close(shown);
+    await Promise.all([...closing, this.#mounts.closed(root), this.#mounts.closed(shown)]);
   }
 
   async unmount(key: string): Promise<void> {
     // Detached at once; the sync that may follow holds up a mount, not a commit, which reads the files.
     const closed = await this.#lock.run(key, () => {
       const snapshot = this.#rows.snapshots.get(key);
-      return snapshot && [this.#mounts.unmount(this.#layout.snapshot(snapshot.id).root, snapshot)];
+      return snapshot && [this.#detach(snapshot)];
     });
     await closed?.[0];
   }
@@ -235,9 +251,9 @@ class OverlayStore implements SnapshotStore {
     await this.#lock.run(key, async () => {
       const snapshot = this.#rows.snapshots.get(key);
       if (!snapshot) return;
-      const { root, folder } = this.#layout.snapshot(snapshot.id);
+      const { folder } = this.#layout.snapshot(snapshot.id);
       // Detached at once; the sync may take its time, and nobody waits for it.
-      this.#mounts.unmount(root, snapshot).catch((error) => {
+      this.#detach(snapshot).catch((error) => {
         log("warn", "a snapshot could not be unmounted", { key, why: error });
       });
       try {
@@ -274,9 +290,8 @@ class OverlayStore implements SnapshotStore {
     return await this.#lock.run(key, async () => {
       const snapshot = this.#find(key);
       if (options.how === "copy") return await this.#commitCopy(snapshot, options);
-      const { root, files, folder } = this.#layout.snapshot(snapshot.id);
-      await this.#mounts.unmount(root, snapshot);
-      await this.#mounts.closed(root);
+      const { files, folder } = this.#layout.snapshot(snapshot.id);
+      await this.#detach(snapshot);
       const found = await this.#hash(snapshot, options);
       const layer = this.#layers.publish(files, found, (row) => this.#rows.turnIntoLayer(key, row));
       if (this.has(key)) this.#rows.removeSnapshot(key); // the layer was there already

@@ -17,7 +17,8 @@ export class Directories {
   constructor(root: string) {
     this.#root = root;
     mkdirSync(`${root}/${trashName}`, { recursive: true, mode: 0o700 });
-    chmodSync(root, 0o711);
+    // What is setuid root in a volume is the host's root's: nobody else shall come by it.
+    chmodSync(root, 0o700);
   }
 
   path(name: string): string {
