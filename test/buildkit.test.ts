@@ -3,12 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Files, Laboratory } from "../src/buildkit/laboratory.ts";
-import { command, dockerPath, TestEngine, whyNot } from "./engine.ts";
-
-const buildx = dockerPath
-  ? Bun.spawnSync([dockerPath, "buildx", "version"], { stderr: "ignore" }).exitCode === 0
-  : false;
-const whyNotBuildx = whyNot ?? (buildx ? undefined : "needs the buildx plugin, Debian 13 has it");
+import { command, dockerPath, TestEngine, whyNot, whyNotBuildx } from "./engine.ts";
 
 describe.skipIf(whyNot !== undefined)(`BuildKit${whyNot ? ` (skipped: ${whyNot})` : ""}`, () => {
   let engine: TestEngine;
@@ -273,8 +268,7 @@ target "app" {
 }`;
       writeFileSync(join(folder, "docker-bake.hcl"), bake);
       const run = async (...args: readonly string[]) => {
-        const env = { DOCKER_HOST: engine.host, DOCKER_BUILDKIT: "1" };
-        const ran = await command([dockerPath!, "buildx", ...args], { cwd: folder, env });
+        const ran = await engine.buildx(args, { cwd: folder });
         if (ran.code !== 0) throw new Error(`${args.join(" ")}\n${ran.stdout}${ran.stderr}`);
         return ran.stdout + ran.stderr;
       };
@@ -299,8 +293,7 @@ target "app" {
       await run("bake");
       expect(await engine.ok(["run", "--rm", "baked:app", "cat", "/base"])).toBe("base");
       const tar = Bun.spawnSync(["tar", "-c", "-C", folder, "Dockerfile"]).stdout;
-      const env = { DOCKER_HOST: engine.host, DOCKER_BUILDKIT: "1" };
-      const piped = await command([dockerPath!, "buildx", "build", "-"], { input: tar, env });
+      const piped = await engine.buildx(["build", "-"], { input: tar });
       expect([piped.code, piped.code === 0 ? "" : piped.stderr]).toEqual([0, ""]);
     },
   );

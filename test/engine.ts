@@ -32,6 +32,13 @@ export const whyNot: string | undefined = !isRoot
     ? "needs the docker client"
     : undefined;
 
+const hasBuildx =
+  dockerPath !== undefined &&
+  spawnSync(dockerPath, ["buildx", "version"], { stdio: "ignore" }).status === 0;
+/** Why nothing can be built by buildx here; undefined when it can. */
+export const whyNotBuildx: string | undefined =
+  whyNot ?? (hasBuildx ? undefined : "needs the buildx plugin, Debian 13 has it");
+
 export interface Ran {
   readonly code: number;
   readonly stdout: string;
@@ -202,6 +209,12 @@ export class TestEngine {
   /** The official docker client against this engine. */
   docker(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
     return command([dockerPath!, ...args], { ...options, env: { ...this.env, ...options.env } });
+  }
+
+  /** The official client with its plugins, which are not in the engine's own configuration. */
+  buildx(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+    const env = { DOCKER_HOST: this.host, DOCKER_BUILDKIT: "1", ...options.env };
+    return command([dockerPath!, "buildx", ...args], { ...options, env });
   }
 
   /** Our own client against this engine. */

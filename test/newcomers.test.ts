@@ -1,11 +1,11 @@
 /**
  * The three Dockerfiles that newcomers learn from: nginx on Debian with apt-get, a Python app with
- * requirements, a Go program in two stages. Built with both clients, twice, and run.
+ * requirements, a Go program in two stages. Built with every client, twice, and run.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { TestEngine, whyNot as whyNoEngine } from "./engine.ts";
+import { TestEngine, whyNot as whyNoEngine, whyNotBuildx } from "./engine.ts";
 import { debianTar, goTar, pythonTar, whyNoBases } from "./newcomers-bases.ts";
 
 const whyNot = whyNoEngine ?? whyNoBases;
@@ -96,8 +96,9 @@ ENTRYPOINT ["/app"]`,
       ],
     ];
 
+    const clients = ["docker", "lading", ...(whyNotBuildx ? [] : ["buildx" as const])] as const;
     for (const [name, files, run] of cases) {
-      test(`${name} builds and runs through both clients, twice, to the same digest`, async () => {
+      test(`${name} builds and runs through every client, twice, to the same digest`, async () => {
         const contexts = [`${name}-one`, `${name}-two`].map((folder) => {
           const path = join(engine.folder, folder);
           mkdirSync(path);
@@ -106,7 +107,7 @@ ENTRYPOINT ["/app"]`,
         });
         const ids = new Set<string>();
         for (const [at, context] of contexts.entries()) {
-          for (const client of ["docker", "lading"] as const) {
+          for (const client of clients) {
             const fresh = at === 1 ? ["--no-cache"] : [];
             const built = await engine[client](["build", ...fresh, "-t", name, context]);
             if (built.code !== 0) throw new Error(`${built.stdout}${built.stderr}`);
