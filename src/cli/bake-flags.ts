@@ -74,7 +74,7 @@ export const targetFlags = {
 /** A Dockerfile is named from the context, as it is everywhere but in `build -f`. */
 function dockerfileOf({ dockerfile, context = "." }: Target): string[] {
   if (!dockerfile) return [];
-  const isElsewhere = /^[\w-]+:\/\/|^git@/.test(context);
+  const isElsewhere = /^[\w-]+:\/\/|^git@|^github\.com\//.test(context);
   return [dockerfile.startsWith("/") || isElsewhere ? dockerfile : `${context}/${dockerfile}`];
 }
 

@@ -1,6 +1,5 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import type { ProgressMessage } from "../api/schema.ts";
 import {
   type Bake,
   chooseTargets,
@@ -11,31 +10,35 @@ import {
   printed,
   readModel,
   type SourceFile,
-  type Target,
 } from "../bake/mod.ts";
 import { Failure } from "../base/mod.ts";
 import { targetFlags } from "./bake-flags.ts";
+import { type Elsewhere, isElsewhere, readElsewhere, readLocal } from "./bake-remote.ts";
+import { type Job, type JobResult, runJobs } from "./bake-run.ts";
+import { type Call, parseCall, showAnswer } from "./build-call.ts";
 import { buildFlags } from "./build-flags.ts";
-import { receive } from "./build-outputs.ts";
-import { prepareBuild } from "./build-query.ts";
+import { showOf } from "./build-progress.ts";
+import { type BuildFlags, prepareBuild } from "./build-query.ts";
 import { defineCommand } from "./command.ts";
 import { configured } from "./configured.ts";
 import { allAuths } from "./credentials.ts";
 import { type Client, configFolder, endpointOf, engineOf } from "./engine.ts";
-import { type FlagValues, parseFlags } from "./flags.ts";
-import { print, write } from "./output.ts";
-import { showProgress } from "./progress.ts";
+import { parseFlags } from "./flags.ts";
+import { print } from "./output.ts";
 
 export const command = defineCommand({
-  usage: "[OPTIONS] [TARGET...]",
+  usage: "[OPTIONS] [URL] [TARGET...]",
   flags: {
     allow: { kind: "list", about: "What the targets may ask for beyond a sandbox" },
+    call: { kind: "string", about: "Ask instead of building: check, outline or targets" },
+    check: { kind: "bool", about: "Shorthand for --call=check" },
     file: { kind: "list", short: "f", about: "Bake or Compose file; - is STDIN" },
     list: { kind: "string", about: "List targets or variables", bare: "targets" },
     load: { kind: "bool", about: "Put the images into the store" },
     "metadata-file": { kind: "string", about: "Write what the targets came to, as JSON" },
     "no-cache": { kind: "bool", about: "Do not use the cache" },
     print: { kind: "bool", about: "Show the targets as JSON, and build nothing" },
+    progress: buildFlags.progress,
     provenance: { kind: "string", about: "Tell how the images were made" },
     pull: { kind: "bool", about: "Look for newer base images first" },
     push: { kind: "bool", about: "Push the images" },
@@ -45,7 +48,10 @@ export const command = defineCommand({
   },
   arguments: { min: 0 },
   async run({ flags, args, globals }) {
-    const files = await readFiles(flags.file);
+    const isRemote = isElsewhere(args[0]);
+    const remote = isRemote ? await readElsewhere(args[0]!, flags.file) : undefined;
+    const local = isRemote ? flags.file.filter((name) => name.startsWith("cwd://")) : flags.file;
+    const files = remote ? [...remote.files, ...local.map(readLocal)] : await readFiles(local);
     const given = flags.var.map((text) => {
       const at = text.indexOf("=");
       if (at > 0) return [text.slice(0, at), text.slice(at + 1)] as const;
@@ -61,22 +67,47 @@ export const command = defineCommand({
       },
     });
     if (flags.list) return list(model, flags.list);
-    const bake = chooseTargets(model, args, flags.set);
+    const chosen = chooseTargets(model, isRemote ? args.slice(1) : args, flags.set);
+    const bake = remote ? moved(chosen, remote.rebase) : chosen;
     if (flags.print) {
       print(JSON.stringify(printed(bake), null, 2));
       return 0;
     }
-    const extra = targetFlags.forAll(flags);
-    const auths = await allAuths(configFolder(globals));
-    const complete = (asked: BuildFlags) =>
-      configured("build", asked, { globals, host: () => endpointOf(globals).host });
-    const metadata = await buildAll(engineOf(globals), bake, { extra, auths, complete });
-    if (flags["metadata-file"]) {
-      await Bun.write(flags["metadata-file"], `${JSON.stringify(metadata, null, 2)}\n`);
+    const engine = engineOf(globals);
+    const scratch = mkdtempSync(`${tmpdir()}/lading-bake-`);
+    try {
+      const complete = (asked: BuildFlags) =>
+        configured("build", asked, { globals, host: () => endpointOf(globals).host });
+      const jobs = jobsOf(bake, { extra: targetFlags.forAll(flags), complete, scratch });
+      const asked = flags.check ? "check" : flags.call;
+      const callOf = (name: string) => parseCall(asked || (bake.targets.get(name)?.call ?? ""));
+      if ([...jobs.keys()].some((name) => callOf(name).method !== "build")) {
+        return await callAll(engine, jobs, callOf);
+      }
+      const { isatty } = require("node:tty") as typeof import("node:tty");
+      const show = showOf({ progress: flags.progress, quiet: false, explain: "" }, isatty(1));
+      const auths = await allAuths(configFolder(globals));
+      const made = await runJobs(engine, jobs, { show, auths });
+      if (flags["metadata-file"]) await writeMetadata(flags["metadata-file"], made);
+      return 0;
+    } finally {
+      rmSync(scratch, { recursive: true, force: true });
     }
-    return 0;
   },
 });
+
+function moved({ groups, targets }: Bake, rebase: Elsewhere["rebase"]): Bake {
+  return { groups, targets: new Map([...targets].map(([name, each]) => [name, rebase(each)])) };
+}
+
+/** By target: what `--metadata-file` holds of several builds. */
+export async function writeMetadata(
+  path: string,
+  made: ReadonlyMap<string, JobResult>,
+): Promise<void> {
+  const all = Object.fromEntries([...made].map(([name, { metadata }]) => [name, metadata]));
+  await Bun.write(path, `${JSON.stringify(all, null, 2)}\n`);
+}
 
 async function readFiles(names: readonly string[]): Promise<SourceFile[]> {
   const found = names.length > 0 ? names : defaultFiles.filter((name) => existsSync(name));
@@ -139,109 +170,46 @@ function list(model: Model, what: string): number {
   return 0;
 }
 
-interface BuildOptions {
+/** Asks about the Dockerfile of each target, one after the other. Gives the exit code. */
+async function callAll(
+  engine: Client,
+  jobs: ReadonlyMap<string, Job>,
+  callOf: (name: string) => Call,
+): Promise<number> {
+  let code = 0;
+  for (const [name, job] of jobs) {
+    const call = callOf(name);
+    if (call.method === "build") continue;
+    const asked = { place: job.place, needs: "lone" } as const;
+    // What other targets would make is not there: names of images that are nowhere stand for it.
+    const results = new Map(job.needs.map((each) => [each, `target.invalid/${each}`]));
+    await using prepared = await prepareBuild(engine, job.flags(results), asked);
+    const query = { ...prepared.query, call: call.method, events: false };
+    if (call.format === "text") print(`[${name}]`);
+    code = Math.max(code, showAnswer(call, await engine.images.call(query, prepared.context)));
+  }
+  return code;
+}
+
+interface JobOptions {
   readonly extra: readonly string[];
-  readonly auths: Awaited<ReturnType<typeof allAuths>>;
   /** With what the client's configuration adds to every build. */
   readonly complete: (flags: BuildFlags) => BuildFlags;
-}
-
-type BuildFlags = FlagValues<typeof buildFlags>;
-
-/** All targets at once; one that uses another's result waits for it. The first failure is told. */
-async function buildAll(
-  engine: Client,
-  { targets }: Bake,
-  options: BuildOptions,
-): Promise<Record<string, unknown>> {
-  const scratch = mkdtempSync(`${tmpdir()}/lading-bake-`);
-  const running = new Map<string, Promise<Result>>();
-  const start = (name: string): Promise<Result> => {
-    const known = running.get(name);
-    if (known) return known;
-    const target = targets.get(name)!;
-    const task = (async () => {
-      const needed = await Promise.all(
-        neededBy(target).map(async (each) => [each, await start(each)] as const),
-      );
-      const results = new Map(needed.map(([each, { id }]) => [each, id]));
-      return await buildTarget(engine, { name, target, results, scratch }, options);
-    })();
-    running.set(name, task);
-    return task;
-  };
-  try {
-    const names = [...targets.keys()];
-    const done = await Promise.allSettled(names.map(start));
-    const broken = done.find((each) => each.status === "rejected");
-    if (broken) throw broken.reason;
-    const all = done.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
-    return Object.fromEntries(names.map((name, at) => [name, all[at]!.metadata]));
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
-  }
-}
-
-interface Result {
-  readonly id: string;
-  readonly metadata: Readonly<Record<string, unknown>>;
-}
-
-interface Work {
-  readonly name: string;
-  readonly target: Target;
-  /** IDs of the images that other targets made. */
-  readonly results: ReadonlyMap<string, string>;
+  /** A folder for Dockerfiles that targets bring. */
   readonly scratch: string;
 }
 
-async function buildTarget(
-  engine: Client,
-  { name, target, results, scratch }: Work,
-  { extra, auths, complete }: BuildOptions,
-): Promise<Result> {
-  const inline = target["dockerfile-inline"];
-  const file = inline === undefined ? undefined : `${scratch}/${name}.Dockerfile`;
-  if (file && inline !== undefined) writeFileSync(file, inline);
-  const argv = [...targetFlags.of(target, { file, results }), ...extra];
-  const flags = complete(parseFlags(argv, buildFlags).flags);
-  await using prepared = await prepareBuild(engine, flags, { place: target.context ?? "." });
-  const messages = await engine.images.build(prepared.query, prepared.context, {
-    registries: auths,
-  });
-  let last: NonNullable<ProgressMessage["aux"]> = {};
-  const watched = labelled(messages, name, (aux) => {
-    last = aux.ID ? aux : last;
-  });
-  try {
-    await showProgress(watched, { isTerminal: false });
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    throw new Failure(error.code, `target ${name}: ${error.message}`, { cause: error });
-  }
-  await receive(engine, prepared.outputs, last.Results ?? []);
-  await prepared.receiveCaches(last.Caches ?? []);
-  return { id: last.ID ?? "", metadata: last.Metadata ?? {} };
-}
-
-/** Whole lines, each with the target's name before it: several write at once. */
-async function* labelled(
-  messages: AsyncIterable<ProgressMessage>,
-  name: string,
-  onAux: (aux: NonNullable<ProgressMessage["aux"]>) => void,
-): AsyncGenerator<ProgressMessage> {
-  let rest = "";
-  for await (const message of messages) {
-    if (message.aux) onAux(message.aux);
-    if (message.stream === undefined) {
-      yield message.status === undefined
-        ? message
-        : { ...message, status: `[${name}] ${message.status}` };
-      continue;
-    }
-    const lines = (rest + message.stream).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) yield { stream: `[${name}] ${line}\n` };
-  }
-  if (rest !== "") await write(`[${name}] ${rest}\n`);
+function jobsOf({ targets }: Bake, { extra, complete, scratch }: JobOptions): Map<string, Job> {
+  return new Map(
+    [...targets].map(([name, target]): [string, Job] => {
+      const inline = target["dockerfile-inline"];
+      const file = inline === undefined ? undefined : `${scratch}/${name}.Dockerfile`;
+      const flags: Job["flags"] = (results) => {
+        if (file && inline !== undefined) writeFileSync(file, inline);
+        const argv = [...targetFlags.of(target, { file, results }), ...extra];
+        return complete(parseFlags(argv, buildFlags).flags);
+      };
+      return [name, { needs: neededBy(target), place: target.context ?? ".", flags }];
+    }),
+  );
 }

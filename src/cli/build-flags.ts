@@ -120,7 +120,7 @@ export const buildFlags = {
   },
   squash: { kind: "bool", about: "Make one layer above the base of all that the build makes" },
   tag: { kind: "list", short: "t", about: "Name of the image: NAME[:TAG]" },
-  target: { kind: "string", about: "Stop at this stage" },
+  target: { kind: "list", about: "Stop at this stage; several are built at once" },
   timeout: {
     kind: "duration",
     about: "End the build, and all that it started, after so long: 10m",
@@ -140,7 +140,7 @@ export function buildQuery(flags: FlagValues<typeof buildFlags>): BuildQuery {
     t: flags.tag,
     buildargs: { ...epochArgument(), ...buildArguments(flags["build-arg"]) },
     labels: toMap(flags.label),
-    target: flags.target,
+    target: flags.target.at(-1) ?? "",
     nocache: flags["no-cache"],
     nocachefilter: flags["no-cache-filter"].flatMap((text) => text.split(",")),
     explain: flags.explain === "text",

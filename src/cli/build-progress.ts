@@ -30,26 +30,33 @@ export async function* shown(
 
 const drawEveryMs = 100;
 
+/** A view that is drawn anew now and then, until it is disposed of. */
+export function liveView(explains: boolean): Disposable & { view: BuildView; image: string } {
+  const { WriteStream } = require("node:tty") as typeof import("node:tty");
+  const terminal = new WriteStream(1);
+  const size = () => ({ columns: terminal.columns || 80, rows: terminal.rows || 24 });
+  const view = new BuildView({ size, explains, write: (text) => void write(text) });
+  const timer = setInterval(() => view.draw(), drawEveryMs);
+  return {
+    view,
+    image: "",
+    [Symbol.dispose]() {
+      clearInterval(timer);
+      view.end(this.image);
+    },
+  };
+}
+
 async function* live(
   messages: AsyncIterable<ProgressMessage>,
   explains: boolean,
 ): AsyncGenerator<ProgressMessage> {
-  const { WriteStream } = require("node:tty") as typeof import("node:tty");
-  const terminal = new WriteStream(1);
-  const size = () => ({ columns: terminal.columns ?? 80, rows: terminal.rows ?? 24 });
-  const view = new BuildView({ size, explains, write: (text) => void write(text) });
-  const timer = setInterval(() => view.draw(), drawEveryMs);
-  let image = "";
-  try {
-    for await (const message of messages) {
-      image = message.aux?.ID ?? image;
-      if (message.event) view.take(message.event);
-      else if (message.status !== undefined) view.pull(message);
-      else yield message;
-    }
-  } finally {
-    clearInterval(timer);
-    view.end(image);
+  using shown = liveView(explains);
+  for await (const message of messages) {
+    shown.image = message.aux?.ID ?? shown.image;
+    if (message.event) shown.view.take(message.event);
+    else if (message.status !== undefined) shown.view.pull(message);
+    else yield message;
   }
 }
 

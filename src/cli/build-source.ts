@@ -4,7 +4,7 @@ import type { Bytes } from "../api/client.ts";
 import type { BuildQuery } from "../api/schema.ts";
 import { sniffCompression, writeTar } from "../archive/mod.ts";
 import { Failure } from "../base/mod.ts";
-import { packContext, wantedBy } from "./build-context.ts";
+import { type ContextOptions, packContext, wantedBy } from "./build-context.ts";
 import { readText } from "./key-values.ts";
 import { resolve } from "./paths.ts";
 
@@ -41,6 +41,11 @@ export async function openContext(
   if (isAddress(place) && file === "-") {
     return { context: undefined, query: { remote: place }, ahead: loneFile(await stdinText()) };
   }
+  if (isAddress(place) && file.startsWith("/")) {
+    // As with buildx: a whole path is one of this machine.
+    const text = Buffer.from(await readText(file));
+    return { context: undefined, query: { remote: place }, ahead: loneFile(text) };
+  }
   if (isAddress(place)) {
     return { context: undefined, query: { remote: place, ...(file ? { dockerfile: file } : {}) } };
   }
@@ -60,34 +65,37 @@ export type Needs = "all" | "listed" | "lone";
 
 async function fromFolder(place: string, file: string, needs: Needs): Promise<BuildSource> {
   const folder = realFolder(place);
-  const isLone = needs === "lone";
   if (file === "-") {
     const text = await stdinText();
-    return withForeignFile(folder, { text, ignore: undefined, isLone });
+    return withForeignFile(folder, { text, ignore: undefined, needs });
   }
   const path = file === "" ? `${folder}/Dockerfile` : resolve(file);
   if (path.startsWith(`${folder}/`)) {
     const dockerfile = path.slice(folder.length + 1);
     requireDockerfile(path);
-    const listed = needs === "listed" ? listedContext(folder, dockerfile) : undefined;
+    const listed = needs === "listed" ? listedContext(folder, { dockerfile }) : undefined;
     if (listed) return listed;
+    const isLone = needs === "lone";
     return { context: packContext(folder, { dockerfile, isLone }), query: { dockerfile } };
   }
   const text = Buffer.from(await readText(path));
-  return withForeignFile(folder, { text, ignore: ignoreBeside(path), isLone });
+  return withForeignFile(folder, { text, ignore: ignoreBeside(path), needs });
 }
 
-/** The Dockerfile and a list of the rest; undefined for a small context. */
-function listedContext(folder: string, dockerfile: string): BuildSource | undefined {
+/** The Dockerfile, if it is in there, and a list of the rest; undefined for a small context. */
+function listedContext(
+  folder: string,
+  rules: Pick<ContextOptions, "dockerfile" | "ignore">,
+): BuildSource | undefined {
   const { listContext } = require("./context-listing.ts") as typeof import("./context-listing.ts");
-  const listing = listContext(folder, dockerfile);
+  const listing = listContext(folder, rules);
   if (listing === undefined) return undefined;
   const extra = new Map([[".lading-listing", Buffer.from(listing.text)]]);
   return {
-    context: packContext(folder, { dockerfile, extra, isLone: true }),
-    query: { dockerfile, listed: true },
+    context: packContext(folder, { ...rules, extra, isLone: true }),
+    query: { ...(rules.dockerfile ? { dockerfile: rules.dockerfile } : {}), listed: true },
     pieces: (only) => ({
-      body: packContext(folder, { dockerfile, only }),
+      body: packContext(folder, { ...rules, only }),
       sizeBytes: listing.sizeOf(wantedBy(only)),
     }),
   };
@@ -97,18 +105,19 @@ interface Foreign {
   readonly text: Uint8Array;
   /** Of the ignore file beside it, which goes before the context's. */
   readonly ignore: string | undefined;
-  readonly isLone: boolean;
+  readonly needs: Needs;
 }
 
 /** A Dockerfile from elsewhere is sent ahead: in the context it would be one of its files. */
-function withForeignFile(folder: string, { text, ignore, isLone }: Foreign): BuildSource {
+function withForeignFile(folder: string, { text, ignore, needs }: Foreign): BuildSource {
   // One without a pattern leaves nothing out, which is not the same as none.
   const own = ignore === undefined ? {} : { ignore: ignore || "\n" };
-  return {
-    context: packContext(folder, { dockerfile: "", isLone, ...own }),
-    query: {},
-    ahead: loneFile(text, own.ignore),
-  };
+  const rules = { dockerfile: "", ...own };
+  const ahead = loneFile(text, own.ignore);
+  const listed = needs === "listed" ? listedContext(folder, rules) : undefined;
+  if (listed) return { ...listed, ahead };
+  const isLone = needs === "lone";
+  return { context: packContext(folder, { ...rules, isLone }), query: {}, ahead };
 }
 
 function ignoreBeside(path: string): string | undefined {

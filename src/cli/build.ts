@@ -18,6 +18,11 @@ export const command = defineCommand({
   arguments: { min: 1, max: 1 },
   async run({ flags, args, globals }) {
     const call = parseCall(flags.check ? "check" : flags.call);
+    if (flags.target.length > 1 && call.method === "build") {
+      const { buildSeveral } = require("./build-several.ts") as typeof import("./build-several.ts");
+      const show = showOf(flags, isTerminal(1));
+      return await buildSeveral({ flags, place: args[0]!, show, globals });
+    }
     const engine = engineOf(globals);
     const isCall = call.method !== "build";
     await using prepared = await prepareBuild(engine, flags, {

@@ -17,8 +17,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname } from "node:path";
-import { placeOf, readFolder, readIgnore } from "./build-context.ts";
-import type { IgnoreFile } from "./ignore-file.ts";
+import { type ContextOptions, placeOf, readFolder, readIgnore } from "./build-context.ts";
+import { type IgnoreFile, parseIgnoreFile } from "./ignore-file.ts";
 
 interface Listed {
   readonly path: string;
@@ -41,8 +41,11 @@ export interface ContextListing {
 }
 
 /** Lists a folder; undefined when it is better sent whole. @throws Failure as `packContext` */
-export function listContext(folder: string, dockerfile: string): ContextListing | undefined {
-  const ignore = readIgnore(folder, dockerfile);
+export function listContext(
+  folder: string,
+  { dockerfile, ignore: given }: Pick<ContextOptions, "dockerfile" | "ignore">,
+): ContextListing | undefined {
+  const ignore = given === undefined ? readIgnore(folder, dockerfile) : parseIgnoreFile(given);
   const all = [...walk(folder, "", ignore)];
   const bytes = all.reduce((sum, { stat }) => sum + (stat.isFile() ? stat.size + 512 : 512), 0);
   // A name that is no UTF-8 cannot be told in JSON.
