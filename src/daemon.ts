@@ -2,8 +2,8 @@
  * The daemon: the one file that may import everything. It opens each store, brings state and kernel in
  * line, serves the API, and on SIGTERM or SIGINT closes all of it in the other order.
  */
-import { Database } from "bun:sqlite";
-import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import type { Database } from "bun:sqlite";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { version as osVersion, release } from "node:os";
 import { type EngineInfo, type RegistriesInfo, serveApi } from "./api/mod.ts";
 import { audit } from "./audit.ts";
@@ -14,6 +14,7 @@ import { openContentStore } from "./content/mod.ts";
 import { daemonUsage } from "./daemon-keys.ts";
 import { listenPlaces, notifySupervisor } from "./daemon-listen.ts";
 import { applySettings, type Current, reloadOnHangup, tellReload } from "./daemon-reload.ts";
+import { keepRoom, openDatabase } from "./database.ts";
 import { auditDisk, checkDisk, type DiskStores } from "./disk-audit.ts";
 import { type Engine, openEngine } from "./engine/mod.ts";
 import {
@@ -74,17 +75,6 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** Opens the one SQLite file. A crash of the host may lose the last moments, never consistency. */
-function openDatabase(path: string): Database {
-  const database = new Database(path, { create: true });
-  chmodSync(path, 0o600); // users may pass the data root, and it holds containers' variables
-  database.run("PRAGMA journal_mode = WAL");
-  database.run("PRAGMA synchronous = NORMAL");
-  database.run("PRAGMA busy_timeout = 5000");
-  database.run("PRAGMA foreign_keys = ON");
-  return database;
-}
-
 async function serve(current: Current, argv: readonly string[]): Promise<void> {
   const { options } = current;
   using _awake = stayAwake();
@@ -98,7 +88,9 @@ async function serve(current: Current, argv: readonly string[]): Promise<void> {
     : claimRoots(options);
   if (options.pidFile) writeFileSync(options.pidFile, `${process.pid}\n`);
   const ending = endSignal();
-  const database = openDatabase(`${options.dataRoot}/lading.db`);
+  const databasePath = `${options.dataRoot}/lading.db`;
+  const database = openDatabase(databasePath);
+  keepRoom(database, databasePath); // before anybody waits: it syncs the disk
   const registries = readRegistries(options);
   const { transfers, users, ...stores } = await openStores(current, database, registries);
   const { engine, builder, networks, runtime } = stores;

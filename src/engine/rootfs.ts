@@ -1,4 +1,5 @@
 import { posix } from "node:path";
+import { Failure } from "../base/mod.ts";
 import {
   closeFile,
   errnoOf,
@@ -62,7 +63,12 @@ function unlessThere(make: () => void): void {
   try {
     make();
   } catch (error) {
-    if (errnoOf(error) !== "EEXIST") throw error;
+    const errno = errnoOf(error);
+    if (errno === "EEXIST") return;
+    if (errno !== "EROFS" && errno !== "ENOSPC") throw error;
+    // overlayfs falls back to read-only where it cannot make its own folders.
+    const why = "no space left on device, or it is read-only";
+    throw new Failure("exhausted", `Cannot write to the root filesystem: ${why}`, { cause: error });
   }
 }
 

@@ -7,6 +7,7 @@ type LogCommand = Extract<PumpCommand, { do: "log" }>;
 /** "more": there may be more; "waits": nothing now; "ended": never again; "full": ask before going on. */
 export type Step = "more" | "waits" | "ended" | "full" | "lost";
 
+const retryMs = 1_000;
 const terminalBytesMax = 64 << 10;
 let canSpliceTerminal = true;
 const scratch = Buffer.alloc(terminalBytesMax);
@@ -20,8 +21,10 @@ export class PumpedLog {
   isWatched = false;
   isFinishing = false;
   isParked = false;
-  /** Undefined when the log could not be opened: the process shall run all the same. */
-  readonly #writer: LogWriter | undefined;
+  /** Undefined while the log cannot be opened: the process shall run all the same. */
+  #writer: LogWriter | undefined;
+  readonly #command: LogCommand;
+  #triedAtMs = Date.now();
   readonly #sink: number;
 
   constructor(command: LogCommand, sink: number) {
@@ -29,6 +32,7 @@ export class PumpedLog {
     this.sources = command.sources;
     this.terminal = command.terminal;
     this.#sink = sink;
+    this.#command = command;
     this.#writer = openWriter(command);
   }
 
@@ -67,6 +71,7 @@ export class PumpedLog {
   #take(source: LogSource): Step {
     if (this.tooOld !== undefined) return "full";
     try {
+      this.#writer ??= this.#openAgain();
       if (!this.#writer) return this.#lose(source);
       const moved = this.#writer.take(source.file, source.stream);
       if (moved === "waits") return "waits";
@@ -75,6 +80,13 @@ export class PumpedLog {
       if (errnoOf(error) === undefined) throw error;
       return this.#lose(source);
     }
+  }
+
+  /** A disk that was full at the start may have room by now. */
+  #openAgain(): LogWriter | undefined {
+    if (Date.now() - this.#triedAtMs < retryMs) return undefined;
+    this.#triedAtMs = Date.now();
+    return openWriter(this.#command);
   }
 
   /** A disk that is full must not stop the container: this part of its output is lost. */
