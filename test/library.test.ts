@@ -96,6 +96,37 @@ await build({ ...options, dockerfile: { text: "RUN" } }).catch(({ name, code }) 
     const ran = await command(argv, { cwd: at("app") });
     expect(ran.stderr).toBe("");
     expect(ran.stdout).toMatch(/^said node\nsha256:[0-9a-f]{64}\nFailure invalid\n$/);
+    const several = `import { openLading } from "lading";
+const { lading: options, ...given } = JSON.parse(process.argv[1]);
+const lading = await openLading(options);
+await openLading(options).catch(({ code }) => console.log("second", code));
+const tags = ["x:1", "x:2"];
+const text = "FROM busybox\\nRUN --mount=type=secret,id=s wc -c < /run/secrets/s > /n\\n";
+const secrets = { s: new Uint8Array([0, 255, 1]) };
+const all = tags.map((tag) => lading.build({ ...given, tags: [tag], secrets, dockerfile: { text } }));
+const [one, two] = await Promise.all(all);
+console.log(one.id === two.id, (await lading.images.resolve("x:2")).tags.join());
+const stop = new AbortController();
+const hung = lading.build({ ...given, dockerfile: { text: "FROM busybox\\nRUN echo on; sleep 1000" }, signal: stop.signal });
+const seen = (async () => { for await (const { kind } of hung) if (kind === "output") stop.abort(); })();
+await seen.catch(({ code, message }) => console.log(code, message));
+await lading.images.resolve("none").catch(({ code }) => console.log(code));
+await lading.images.remove("x:1");
+console.log((await lading.images.list()).flatMap(({ tags }) => tags).join());
+await lading.close();
+await lading.images.list().catch(({ code }) => console.log("closed", code));`;
+    argv[3] = several;
+    const opened = await command(argv, { cwd: at("app") });
+    expect(opened.stderr).toBe("");
+    expect(opened.stdout.split("\n")).toEqual([
+      "second conflict",
+      "true x:1,x:2",
+      "unavailable Build cancelled",
+      "not_found",
+      expect.stringMatching(/busybox:latest.*x:2/),
+      "closed unavailable",
+      "",
+    ]);
     lading = await openLading(options());
   });
 });
