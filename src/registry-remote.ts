@@ -33,7 +33,7 @@ type Verb = "ls" | "tags" | "inspect" | "copy" | "rm";
 
 interface Given {
   readonly client: RegistryClient;
-  readonly args: readonly string[];
+  readonly args: readonly [string, ...string[]];
   readonly withReferrers: boolean;
   readonly engine: string;
   readonly isQuiet: boolean;
@@ -43,16 +43,19 @@ interface Given {
 /** Runs one of the verbs and returns the exit code. */
 export async function runRemote(verb: Verb, argv: readonly string[]): Promise<number> {
   try {
-    const { values, positionals } = parse(argv);
+    const { values, positionals } = parse(verb, argv);
     if (values.help) {
       process.stdout.write(usage);
       return 0;
     }
+    const [first, ...rest] = positionals;
+    if (first === undefined || positionals.length !== operands[verb].split(" ").length)
+      throw misused(verb, `give ${operands[verb]}`);
     const abort = new AbortController();
     process.once("SIGINT", () => abort.abort());
     const given: Given = {
       client: openRegistryClient({ insecure: values.insecure ?? [] }),
-      args: positionals,
+      args: [first, ...rest],
       withReferrers: !values["no-referrers"],
       engine: values.host ?? process.env["DOCKER_HOST"] ?? defaultHost(),
       isQuiet: values.quiet ?? false,
@@ -67,7 +70,7 @@ export async function runRemote(verb: Verb, argv: readonly string[]): Promise<nu
   }
 }
 
-function parse(argv: readonly string[]) {
+function parse(verb: Verb, argv: readonly string[]) {
   try {
     return parseArgs({
       args: [...argv],
@@ -81,32 +84,43 @@ function parse(argv: readonly string[]) {
       },
     });
   } catch (cause) {
-    const why = (cause as Error).message.split(". ")[0];
-    const hint = `See "lading registry ls --help"`;
-    throw new Failure("invalid", `Cannot ask the registry: ${why}`, { hint, cause });
+    throw misused(verb, (cause as Error).message.split(". ")[0]!);
   }
 }
 
+function misused(verb: Verb, why: string): Failure {
+  const hint = `See "lading registry ${verb} --help"`;
+  return new Failure("invalid", `Cannot ask the registry: ${why}`, { hint });
+}
+
+const operands: Readonly<Record<Verb, string>> = {
+  ls: "HOST",
+  tags: "NAME",
+  inspect: "NAME[:TAG|@DIGEST]",
+  copy: "SOURCE TARGET",
+  rm: "NAME:TAG|NAME@DIGEST",
+};
+
 const verbs: Record<Verb, (given: Given) => Promise<string>> = {
   async ls({ client, args, signal }) {
-    const [host] = expect(args, 1, "HOST");
+    const [host] = args;
     const address = host.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
     const names = await client.catalog(address, await credentialsFor(`${address}/x`), signal);
     return lines(names);
   },
   async tags({ client, args, signal }) {
-    const reference = parseReference(expect(args, 1, "NAME")[0]);
+    const reference = parseReference(args[0]);
     return lines(await (await openRepository(client, reference)).tags(signal));
   },
   async inspect({ client, args, signal }) {
-    const reference = withDefaultTag(parseReference(expect(args, 1, "NAME[:TAG|@DIGEST]")[0]));
+    const reference = withDefaultTag(parseReference(args[0]));
     const repository = await openRepository(client, reference);
     const { bytes } = await repository.manifest(nameIn(reference), signal);
     return `${JSON.stringify(JSON.parse(Buffer.from(bytes).toString()), null, "\t")}\n`;
   },
   async copy({ client, args, signal, engine, isQuiet, withReferrers }) {
     const { copyBetween, parsePlace, shownPlace } = await import("./registry-places.ts");
-    const [from, to] = expect(args, 2, "SOURCE TARGET").map(parsePlace);
+    const [from, to] = args.map(parsePlace);
     if (!from || !to) throw new Failure("internal", "two were counted");
     const told = (what: Copied) => {
       if (!isQuiet) process.stderr.write(`${what.what} ${what.digest}: ${what.how}\n`);
@@ -115,7 +129,7 @@ const verbs: Record<Verb, (given: Given) => Promise<string>> = {
     return `${shownPlace(to, digest)}\n`;
   },
   async rm({ client, args, signal }) {
-    const reference = parseReference(expect(args, 1, "NAME:TAG|NAME@DIGEST")[0]);
+    const reference = parseReference(args[0]);
     if (!reference.tag && !reference.digest) {
       throw new Failure("invalid", `Cannot remove "${args[0]}": say which tag or digest`);
     }
@@ -126,10 +140,3 @@ const verbs: Record<Verb, (given: Given) => Promise<string>> = {
 };
 
 const lines = (names: readonly string[]) => names.map((name) => `${name}\n`).join("");
-
-function expect(args: readonly string[], count: number, what: string): [string, ...string[]] {
-  if (args.length === count) return args as readonly string[] as [string, ...string[]];
-  throw new Failure("invalid", `Cannot ask the registry: give ${what}`, {
-    hint: `See "lading registry ls --help"`,
-  });
-}
