@@ -122,11 +122,14 @@ export async function giveConfig(spare: SpareRun, directory: string, text: strin
   }
 }
 
-/** The end of its configuration ends the runtime, and the runtime's end the shell. */
+/**
+ * The end of its configuration ends the runtime, and the runtime's end the shell. The name goes first: a
+ * runtime that opened the pipe later would wait for ever for somebody at its other end.
+ */
 function drop({ directory, watcher, config, pipes, events }: SpareRun): void {
+  rmSync(directory, { recursive: true, force: true });
   closeSync(config);
   closePipes(pipes);
   closeSync(events);
   if (watcher !== undefined) closeSync(watcher);
-  rmSync(directory, { recursive: true, force: true });
 }

@@ -41,8 +41,11 @@ export class Spare {
       if (!name.startsWith(sparePrefix)) continue;
       const path = `${this.#directory}/${name}`;
       const pipe = statSync(path).isFIFO() ? path : `${path}/${configFile}`;
-      if (statSync(pipe, { throwIfNoEntry: false })?.isFIFO()) closeSync(openFifo(pipe, "both"));
+      const isPipe = statSync(pipe, { throwIfNoEntry: false })?.isFIFO();
+      const held = isPipe ? openFifo(pipe, "both") : undefined;
+      // The name first: who opens the pipe later would wait for ever for somebody at its other end.
       rmSync(path, { recursive: true, force: true });
+      if (held !== undefined) closeSync(held);
     }
   }
 
@@ -87,7 +90,7 @@ export class Spare {
   }
 
   #release({ pipe, path }: Ready): void {
-    closeSync(pipe);
     rmSync(path, { force: true });
+    closeSync(pipe);
   }
 }
