@@ -100,7 +100,7 @@ export interface Lading extends AsyncDisposable {
  */
 export async function openLading(options: LadingOptions = {}): Promise<Lading> {
   const { dataRoot = "/var/lib/lading-library", execRoot = "/run/lading-library" } = options;
-  const { bridge = "lading-lib", runtime: program = "crun" } = options;
+  const { bridge = "lading-lib" } = options;
   requireHost();
   await using stack = new AsyncDisposableStack();
   stack.use(claimRoots({ dataRoot, execRoot, bridge }));
@@ -112,9 +112,11 @@ export async function openLading(options: LadingOptions = {}): Promise<Lading> {
   const at = (folder: string) => ({ database, directory: `${dataRoot}/${folder}` });
   const content = await openContentStore({ directory: `${dataRoot}/content` });
   const snapshots = await openSnapshotStore(at("snapshot"));
+  const program = startable(options.runtime ?? "crun", execRoot);
   const runtime = await openRuntime({
     directory: `${execRoot}/runtime`,
-    program: startable(program, execRoot),
+    program,
+    programs: program === "crun" ? {} : { [program]: [program] },
   });
   stack.defer(() => runtime.close());
   const networks = await openNetworkStore({ database, directory: `${execRoot}/network`, bridge });

@@ -81,6 +81,17 @@ describe.skipIf(!isRoot)(`the library${isRoot ? "" : " (skipped: needs root)"}`,
     await expect(openLading(options())).rejects.toMatchObject({ code: "conflict" });
   });
 
+  test("runs commands by the OCI runtime that it is given, by its path", async () => {
+    await lading[Symbol.asyncDispose]();
+    writeFileSync(at("own"), `#!/bin/sh\necho used > ${at("used")}\nexec crun "$@"\n`, {
+      mode: 0o755,
+    });
+    lading = await openLading({ ...options(), runtime: at("own") });
+    const text = "FROM busybox\nRUN echo by the own one\n";
+    await lading.build({ context: at("context"), dockerfile: { text }, noCache: true });
+    expect(existsSync(at("used"))).toBe(true);
+  });
+
   test.skipIf(!Bun.which("node"))("builds from Node, in a process of its own", async () => {
     await lading[Symbol.asyncDispose]();
     mkdirSync(at("app/node_modules"), { recursive: true });
