@@ -24,7 +24,7 @@ export interface Target {
 
 export interface Job {
   readonly name: string;
-  readonly unit: "ms" | "MB/s" | "a second" | "MB";
+  readonly unit: "ms" | "MB/s" | "a second" | "MB" | "%";
   /** How many times, per target; the median counts. */
   readonly rounds: number;
   readonly setUp?: (target: Target) => Promise<void>;
@@ -59,7 +59,7 @@ function shell(target: Target, line: string): void {
   if (ran.status !== 0) throw new Error(`${target.name}: ${line}: ${ran.stderr}`);
 }
 
-async function timed(work: () => Promise<unknown> | unknown): Promise<number> {
+export async function timed(work: () => Promise<unknown> | unknown): Promise<number> {
   const began = performance.now();
   await work();
   return performance.now() - began;
@@ -94,7 +94,7 @@ async function importBig(target: Target, image: string): Promise<number> {
   return timed(() => shell(target, line));
 }
 
-async function removeAll(target: Target, label: string): Promise<void> {
+export async function removeAll(target: Target, label: string): Promise<void> {
   const ids = (await docker(target, ["ps", "-aq", "--filter", `label=${label}`])).split("\n");
   if (ids[0]) await docker(target, ["rm", "-f", ...ids]);
 }
@@ -154,7 +154,7 @@ const buildWords = (argument: string) =>
   ["build", "-q", "--build-arg", argument, "-t", "bench-built", contextFolder] as const;
 
 /** Requests a second over one kept connection each, four at a time. */
-async function requestRate(target: Target, path: string): Promise<number> {
+export async function requestRate(target: Target, path: string): Promise<number> {
   const { Agent } = await import("node:http");
   const agent = new Agent({ keepAlive: true, maxSockets: 4 });
   const socketPath = target.host.slice("unix://".length);
@@ -375,7 +375,7 @@ export async function cleanUp(target: Target): Promise<void> {
   for (const image of images) await docker(target, ["rmi", "-f", image]).catch(() => "");
 }
 
-async function own(target: Target, args: readonly string[]): Promise<void> {
+export async function own(target: Target, args: readonly string[]): Promise<void> {
   const ran = await command([lading, "-H", target.host, ...args]);
   if (ran.code !== 0) throw new Error(ran.stderr);
 }

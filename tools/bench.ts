@@ -5,6 +5,7 @@
  */
 import { parseArgs } from "node:util";
 import { TestEngine, whyNot } from "../test/engine.ts";
+import { clientJobs } from "./bench-clients.ts";
 import { cleanUp, type Job, jobs, ownJobs, prepare, type Target } from "./bench-jobs.ts";
 
 function median(values: readonly number[]): number {
@@ -13,10 +14,11 @@ function median(values: readonly number[]): number {
 }
 
 function ratio(job: Job, ours: number, theirs: number): number {
-  return job.unit === "ms" || job.unit === "MB" ? theirs / ours : ours / theirs;
+  return ["ms", "MB", "%"].includes(job.unit) ? theirs / ours : ours / theirs;
 }
 
-const show = (value: number) => (value >= 100 ? value.toFixed(0) : value.toFixed(1)).padStart(9);
+const digits = (value: number) => (value >= 100 ? 0 : value >= 1 ? 1 : 3);
+const show = (value: number) => value.toFixed(digits(value)).padStart(9);
 
 async function measure(job: Job, targets: readonly Target[]): Promise<number[]> {
   const values: number[][] = targets.map(() => []);
@@ -61,7 +63,9 @@ if (flags.against) {
 for (const target of targets) await prepare(target);
 console.log(`${"".padEnd(40)}${targets.map(({ name }) => name.padStart(9)).join(" ")}    ratio`);
 const isWanted = ({ name }: Job) => name.includes(flags.only ?? "");
-const all = flags.registry ? (await import("./bench-registry.ts")).registryJobs : jobs;
+const all = flags.registry
+  ? (await import("./bench-registry.ts")).registryJobs
+  : [...jobs, ...clientJobs];
 const wanted = all.filter(isWanted);
 for (const job of wanted) {
   try {

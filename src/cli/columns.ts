@@ -7,6 +7,7 @@
  */
 export function alignColumns(text: string, { widthMin = 10, padding = 3 } = {}): string {
   const lines = text.split("\n").map((line) => line.split("\t"));
+  const sizes = lines.map((cells) => cells.map(cellWidth));
   const widths: number[][] = lines.map(() => []);
   const columnsMax = Math.max(...lines.map((cells) => cells.length - 1));
   for (let column = 0; column < columnsMax; column++) {
@@ -14,7 +15,7 @@ export function alignColumns(text: string, { widthMin = 10, padding = 3 } = {}):
       let to = from;
       let width = 0;
       while (to < lines.length && lines[to]!.length - 1 > column) {
-        width = Math.max(width, cellWidth(lines[to]![column]!));
+        width = Math.max(width, sizes[to]![column]!);
         to++;
       }
       for (let row = from; row < to; row++) {
@@ -30,15 +31,14 @@ export function alignColumns(text: string, { widthMin = 10, padding = 3 } = {}):
           const width = widths[row]![column];
           return column === cells.length - 1 || width === undefined
             ? cell
-            : cell + " ".repeat(Math.max(0, width - cellWidth(cell)));
+            : cell + " ".repeat(width - sizes[row]![column]!);
         })
         .join(""),
     )
     .join("\n");
 }
 
+/** In characters. Counting one by one takes longer than all else that a short command does. */
 function cellWidth(cell: string): number {
-  let width = 0;
-  for (const _ of cell) width++;
-  return width;
+  return /[\ud800-\udbff]/.test(cell) ? [...cell].length : cell.length;
 }

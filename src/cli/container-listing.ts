@@ -51,7 +51,7 @@ function quoted(text: string): string {
 }
 
 function namesOf({ Names }: ContainerSummary, isWhole: boolean): string[] {
-  const names = Names.map((name) => name.replace(/^\//, ""));
+  const names = Names.map((name) => (name.startsWith("/") ? name.slice(1) : name));
   // A name with a slash is a link's; the container's own has none.
   return isWhole ? names : names.filter((name) => !name.includes("/"));
 }
@@ -59,11 +59,11 @@ function namesOf({ Names }: ContainerSummary, isWhole: boolean): string[] {
 function imageOf({ Image, ImageID }: ContainerSummary, isWhole: boolean): string {
   if (Image === "") return "<no image>";
   if (isWhole) return Image;
-  const bare = ImageID.replace(/^sha256:/, "");
-  if (Image === ImageID || (/^[0-9a-f]{12,64}$/.test(Image) && bare.startsWith(Image))) {
+  const isPart = /^[0-9a-f]{12,64}$/.test(Image) && ImageID.startsWith(`sha256:${Image}`);
+  if (Image === ImageID || isPart) {
     return shortId(Image);
   }
-  return Image.replace(/@sha256:[0-9a-f]{64}$/, "");
+  return Image.includes("@") ? Image.replace(/@sha256:[0-9a-f]{64}$/, "") : Image;
 }
 
 function sizeOf({ SizeRw = 0, SizeRootFs = 0 }: ContainerSummary): string {
@@ -99,6 +99,7 @@ interface Group {
 
 /** `0.0.0.0:80-81->80-81/tcp, 443/tcp`: neighbouring ports become ranges. */
 export function portsText(ports: readonly Port[]): string {
+  if (ports.length === 0) return "";
   const sorted = [...ports].sort(
     (a, b) =>
       a.PrivatePort - b.PrivatePort ||

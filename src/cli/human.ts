@@ -97,11 +97,12 @@ function zoneName(date: Date, offset: number): string {
 
 /** The first 12 digits of an ID, without `sha256:`. */
 export function shortId(id: string): string {
-  return id.replace(/^sha256:/, "").slice(0, 12);
+  return id.startsWith("sha256:") ? id.slice(7, 19) : id.slice(0, 12);
 }
 
 /** At most `max` columns; what is cut off becomes "…". */
 export function ellipsis(text: string, max: number): string {
+  if (text.length <= max) return text;
   const signs = [...text];
   if (signs.length <= max) return text;
   return max <= 1 ? signs.slice(0, max).join("") : `${signs.slice(0, max - 1).join("")}…`;

@@ -64,7 +64,8 @@ function plainTable<T>(rows: readonly T[], { fields, columns }: Listing<T>): str
 
 /** A tab or newline inside a value must not break the table. */
 function oneLine(value: unknown): string {
-  return String(value).replace(/[\t\n]/g, " ");
+  const text = String(value);
+  return text.includes("\t") || text.includes("\n") ? text.replace(/[\t\n]/g, " ") : text;
 }
 
 function formattedRows<T>(rows: readonly T[], listing: Listing<T>, format: string): string {
