@@ -27,7 +27,7 @@ import {
 import { restWhenIdle } from "./idle.ts";
 import { openImages } from "./image/mod.ts";
 import { measure, serveMetrics } from "./metrics.ts";
-import { openNetworkStore } from "./network/mod.ts";
+import { formatCidr, openNetworkStore } from "./network/mod.ts";
 import { type DaemonOptions, parseDaemonOptions } from "./options.ts";
 import { openPlugins } from "./plugin/mod.ts";
 import { pullForBuild, pushForBuild, readRegistries, registriesOf } from "./registries.ts";
@@ -165,6 +165,14 @@ function infoOf(current: Current, id: string, registries: () => RegistriesInfo):
     dataRoot: options.dataRoot,
     defaultRuntime: options.runtime,
     cdiFolders: options.cdiFolders,
+    ...(options.addressPools
+      ? {
+          addressPools: options.addressPools.map(({ base, size }) => ({
+            Base: formatCidr(base),
+            Size: size,
+          })),
+        }
+      : {}),
     runtimes: options.runtimes,
     proxies: options.proxies,
     registries,

@@ -17,6 +17,8 @@ describe.skipIf(whyNot !== undefined)(`wishes${whyNot ? ` (skipped: ${whyNot})` 
       "--host-gateway-ip=203.0.113.9",
       "--host-gateway-ip=2001:db8::9",
       "--bip=10.123.77.1/24",
+      "--default-address-pool=base=10.124.0.0/16,size=26",
+      "--default-address-pool=base=fd77:1::/48,size=64",
       "--default-gateway=10.123.77.9",
       `--cdi-spec-dir=${devices}`,
     ]);
@@ -44,6 +46,13 @@ describe.skipIf(whyNot !== undefined)(`wishes${whyNot ? ` (skipped: ${whyNot})` 
     const run = ["run", "--rm", "--device", "test.example/thing=one", image];
     expect(await engine.ok([...run, "sh", "-c", "echo $DEVICE"])).toBe("one");
     expect(await engine.ok(["info", "-f", "{{.CDISpecDirs}}"])).toBe(`[${devices}]`);
+    const pools = await engine.ok(["info", "-f", "{{.DefaultAddressPools}}"]);
+    expect(pools).toBe("[{10.124.0.0/16 26} {fd77:1::/48 64}]");
+    await engine.ok(["network", "create", "--ipv6", "pooled"]);
+    const subnets = "{{range .IPAM.Config}}{{.Subnet}} {{end}}";
+    const pooled = await engine.ok(["network", "inspect", "-f", subnets, "pooled"]);
+    expect(pooled).toMatch(/^10\.124\.0\.\d+\/26 fd77:1::\/64$/);
+    await engine.ok(["network", "rm", "pooled"]);
   });
 
   test("link-local addresses are on the link, from run and from connect, and no others", async () => {

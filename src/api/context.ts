@@ -24,6 +24,8 @@ export interface EngineInfo {
   readonly id?: string;
   readonly dataRoot: string;
   readonly defaultRuntime?: string;
+  /** As `info` shows them, where the daemon was given some. */
+  readonly addressPools?: readonly { readonly Base: string; readonly Size: number }[];
   readonly cdiFolders?: readonly string[];
   readonly runtimes?: Readonly<
     Record<string, { readonly path: string; readonly runtimeArgs?: readonly string[] }>

@@ -125,6 +125,7 @@ export function systemInfo(context: Context, runtime: OciRuntime): SystemInfo {
       ...(isNamespaced ? ["name=rootless"] : []),
       "name=cgroupns",
     ],
+    ...(info.addressPools ? { DefaultAddressPools: info.addressPools } : {}),
     CDISpecDirs: info.cdiFolders ?? [],
     Warnings: warningsOf(host),
   };

@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
 import {
   addAddress,
+  addRoute,
   changeLink,
   decodeLink,
   getLink,
@@ -16,7 +17,7 @@ import {
   setDirectRoute,
   withinNamespace,
 } from "../sys/mod.ts";
-import { parseAddress, toBytes } from "./address.ts";
+import { parseAddress, parseCidr, toBytes } from "./address.ts";
 import type { Place } from "./namespaces.ts";
 import type { Endpoint } from "./types.ts";
 
@@ -123,7 +124,13 @@ export function clearInside({ netlink }: Place, endpoint: Endpoint): void {
 }
 
 function interfaceRequests(index: number, endpoint: Endpoint): NetlinkRequest[] {
-  return [...addressesOf(endpoint).map((one) => addAddress({ index, ...one })), changeLink(index)];
+  const routes = (endpoint.routes ?? []).map(({ to, gateway }) => {
+    const { base, prefix } = parseCidr(to);
+    const way = gateway === "" ? undefined : bytes(gateway);
+    return addRoute(index, { destination: toBytes(base), prefix }, way);
+  });
+  const addresses = addressesOf(endpoint).map((one) => addAddress({ index, ...one }));
+  return [...addresses, changeLink(index), ...routes];
 }
 
 function routeRequests(index: number, endpoint: Endpoint): NetlinkRequest[] {

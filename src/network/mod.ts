@@ -5,7 +5,7 @@
  * container, no iptables. docs/design/network.md says why it is as it is.
  */
 
-export { checkAddress } from "./address.ts";
+export { checkAddress, formatCidr } from "./address.ts";
 export { type DefaultBridge, defineDefaultBridge } from "./default-bridge.ts";
 export { type AddressPool, parseAddressPool } from "./define.ts";
 export { type NetworkOptions, openNetworkStore } from "./store.ts";

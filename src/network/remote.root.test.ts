@@ -35,6 +35,10 @@ describe.skipIf(process.getuid?.() !== 0)("networks of plugins", () => {
     return {
       InterfaceName: { SrcName: "plug-far", DstPrefix: "net" },
       Gateway: "10.99.0.1",
+      StaticRoutes: [
+        { Destination: "10.98.0.0/16", RouteType: 0, NextHop: "10.99.0.9" },
+        { Destination: "10.97.0.7/32", RouteType: 1 },
+      ],
     };
   };
   const takePair = () => {
@@ -91,9 +95,10 @@ describe.skipIf(process.getuid?.() !== 0)("networks of plugins", () => {
     const one = await store.open(sandboxSpec({ endpoints: [{ network: "theirs" }] }));
     expect(one.endpoints[0]).toMatchObject({ interfaceName: "net0", gateway: "10.99.0.1" });
     expect(await inside(one.netnsPath, ["ip", "addr", "show", "net0"])).toContain("10.99.0.2/24");
-    expect(await inside(one.netnsPath, ["ip", "route"])).toContain(
-      "default via 10.99.0.1 dev net0",
-    );
+    const routes = await inside(one.netnsPath, ["ip", "route"]);
+    expect(routes).toContain("default via 10.99.0.1 dev net0");
+    expect(routes).toContain("10.98.0.0/16 via 10.99.0.9 dev net0");
+    expect(routes).toMatch(/^10\.97\.0\.7 dev net0 +scope link/m);
     await store.close(one.containerId);
     await until(() => called().includes("DeleteEndpoint"));
     await store.remove(id);

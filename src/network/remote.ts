@@ -14,12 +14,12 @@ import {
   openNamespace,
   withinNamespace,
 } from "../sys/mod.ts";
-import { formatAddress, parseAddress } from "./address.ts";
+import { formatAddress, formatCidr, parseAddress, parseCidr } from "./address.ts";
 import { isChild } from "./child.ts";
 import { plansOf } from "./define.ts";
 import { isBridge, isClosed } from "./networks.ts";
 import type { Attachment } from "./records.ts";
-import type { Network } from "./types.ts";
+import type { Endpoint, Network } from "./types.ts";
 
 const kind = "NetworkDriver";
 const generic = "com.docker.network.generic";
@@ -118,7 +118,14 @@ export class Remotes {
       };
       for (const text of Object.values(gateways))
         if (text) parseAddress(text, "gateway of a plugin");
-      const whole = { ...endpoint, ...gateways, mac, interfaceName: source ? interfaceName : "" };
+      const routes = routesIn(joined["StaticRoutes"]);
+      const whole = {
+        ...endpoint,
+        ...gateways,
+        routes,
+        mac,
+        interfaceName: source ? interfaceName : "",
+      };
       return { ...attachment, endpoint: whole, source };
     } catch (error) {
       await this.#told(network, "DeleteEndpoint", ids);
@@ -187,4 +194,22 @@ async function moveOut(source: string, { namespace, name }: Inside): Promise<voi
   } finally {
     closeNamespace(home);
   }
+}
+
+const routesMax = 256;
+
+/** `StaticRoutes` of a plugin's answer. @throws Failure "invalid" | "exhausted" */
+function routesIn(value: unknown): NonNullable<Endpoint["routes"]> {
+  const all: unknown[] = Array.isArray(value) ? value : [];
+  if (all.length > routesMax) {
+    throw new Failure("exhausted", `Cannot add over ${routesMax} routes of a plugin`);
+  }
+  return all.map((each) => {
+    const route = objectIn({ each }, "each") ?? {};
+    const { base, prefix } = parseCidr(textIn(route, "Destination"));
+    // 0: the next hop is a gateway; 1: the network is at the interface itself.
+    const hop = route["RouteType"] === 1 ? "" : textIn(route, "NextHop");
+    if (hop !== "") parseAddress(hop, "next hop of a plugin's route");
+    return { to: formatCidr({ base, prefix }), gateway: hop };
+  });
 }

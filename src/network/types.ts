@@ -74,6 +74,8 @@ export interface Endpoint extends EndpointSpec {
   readonly dnsNames: readonly string[];
   /** Its default route needs no gateway: ipvlan in the modes l3 and l3s. */
   readonly isDirect?: true;
+  /** What else a plugin's network leads to: through a gateway, or "" for straight out. */
+  readonly routes?: readonly { readonly to: string; readonly gateway: string }[];
 }
 
 export interface PortSpec {

@@ -97,6 +97,7 @@ export {
 } from "./netlink-child.ts";
 export {
   addAddress,
+  addRoute,
   changeLink,
   changePort,
   createBridge,

@@ -287,6 +287,28 @@ export function setDirectRoute(index: number, family: 4 | 6): NetlinkRequest {
   };
 }
 
+/** A route of its own to a network, through a gateway or, without one, straight out of the interface. */
+export function addRoute(
+  index: number,
+  to: { readonly destination: Uint8Array; readonly prefix: number },
+  gateway: Uint8Array | undefined,
+): NetlinkRequest {
+  const attributes = [
+    attribute(1, to.destination),
+    ...(gateway ? [attribute(5, gateway)] : []),
+    uint32(4, index),
+  ];
+  const body = routeBody(familyOf(to.destination), attributes, to.prefix);
+  if (!gateway) body[6] = 253; // scope link
+  return {
+    type: type.newRoute,
+    flags: flag.create | flag.replace,
+    body,
+    what: "add a route to",
+    subject: `${[...to.destination].join(".")}/${to.prefix}`,
+  };
+}
+
 export function removeDefaultRoute(family: 4 | 6): NetlinkRequest {
   const body = routeBody(family === 4 ? 2 : 10, []);
   return { type: type.deleteRoute, flags: 0, body, what: "remove", subject: "default route" };
