@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { bundleSpec, everything, makeLaboratory, newId, outcomeOf, textOf } from "./laboratory.ts";
 import { openRuntime } from "./runtime.ts";
 import type { Runtime } from "./types.ts";
@@ -116,6 +116,24 @@ test("adopt() gives the exit code that a daemon had taken, with all output, and 
     await runtime.remove(id);
     expect(await runtime.adopt(id, { logging })).toBeUndefined();
   });
+});
+
+test("adopt() gives up on a runtime that does not get on, and ends it", async () => {
+  const [id, program] = [newId(), `${laboratory.directory}/stuck`];
+  const script = `#!/bin/sh\ncase " $* " in *" run "*) exec sleep 98761 ;; esac\nexec crun "$@"\n`;
+  writeFileSync(program, script, { mode: 0o755 });
+  const logging = disk(id);
+  const [programs, args] = [{ stuck: [program] }, ["true"]];
+  const kill = await daemon({ id, logging, args, runtime: "stuck", programs, stuck: true });
+  await kill();
+  const isThere = () => Bun.spawnSync(["pgrep", "-f", "^sleep 98761$"]).exitCode === 0;
+  while (!isThere()) await Bun.sleep(10);
+  const directory = `${laboratory.directory}/run`;
+  const impatient = await openRuntime({ directory, programs, adoptTimeoutMs: 300 });
+  expect(await impatient.adopt(id, { logging })).toBeUndefined();
+  while (isThere()) await Bun.sleep(10); // it is killed, and has yet to end
+  await impatient.remove(id);
+  await impatient.close();
 });
 
 test("adopt() takes the exit code from the file alone when the watcher is gone too", async () => {

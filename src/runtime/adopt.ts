@@ -83,10 +83,10 @@ async function adoptIn(host: Host, adoption: Adoption): Promise<WatchedProcess |
     events: openFifo(`${directory}/${pipeName.events}`, "read"),
   };
   const events = new WatchedEvents(host.pump, watch);
-  const pid = await findPid({ adoption, events, watcherPid });
+  const pid = await findPid(host, { adoption, events, watcherPid });
   if (pid === undefined) {
-    // Nothing was started: its watcher has nobody to wait for.
-    if (watcher !== undefined) signalProcess(watcher, SIGKILL);
+    // Nothing was started: its watcher has nobody to wait for, and what it runs does not get on.
+    if (watcher !== undefined && signalProcess(watcher, SIGKILL)) killGroup(watcherPid!);
     events.close();
     return undefined;
   }
@@ -103,16 +103,19 @@ async function adoptIn(host: Host, adoption: Adoption): Promise<WatchedProcess |
   return join(host, { pid, watch, events, pipes, terminal, plan, isNewRun: false });
 }
 
-/** 0 when it has ended already; undefined when it never was started. */
-async function findPid({
-  adoption,
-  events,
-  watcherPid,
-}: {
-  adoption: Adoption;
-  events: WatchedEvents;
-  watcherPid: number | undefined;
-}): Promise<number | undefined> {
+/** 0 when it has ended already; undefined when it never was started, or is not in time. */
+async function findPid(
+  host: Host,
+  {
+    adoption,
+    events,
+    watcherPid,
+  }: {
+    adoption: Adoption;
+    events: WatchedEvents;
+    watcherPid: number | undefined;
+  },
+): Promise<number | undefined> {
   const { directory, knownPid, runtime } = adoption;
   if (readExit(directory) !== undefined) {
     if (!runtime.isCrun) return existsSync(`${directory}/${pidName}`) ? 0 : undefined;
@@ -125,7 +128,23 @@ async function findPid({
     parseEvents(events.peek()).pid ??
     written ??
     (isCrun ? (knownPid() ?? runtimeChild(watcherPid)) : undefined);
-  return pid ?? (await events.started());
+  return pid ?? (await within(events.started(), host.adoptTimeoutMs));
+}
+
+/** What a promise resolves with, or undefined when it takes too long. */
+async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T | undefined> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => late.resolve(undefined), timeoutMs);
+  return await Promise.race([promise, late.promise]).finally(() => clearTimeout(timer));
+}
+
+/** A watcher leads a group of its own. */
+function killGroup(leader: number): void {
+  try {
+    process.kill(-leader, SIGKILL);
+  } catch (error) {
+    if ((error as { code?: string }).code !== "ESRCH") throw error; // all had ended
+  }
 }
 
 /** The process ID that the OCI runtime keeps with its state. */

@@ -1,4 +1,5 @@
 /** A daemon to be killed by the tests of adoption: it starts what it is told to, and waits. */
+import { existsSync } from "node:fs";
 import { bundleSpec, processSpec } from "./laboratory.ts";
 import { openRuntime } from "./runtime.ts";
 
@@ -13,7 +14,10 @@ const spec = bundleSpec(task.rootfs, [], {
   resources: task.resources ?? {},
   process: processSpec(task.args, { terminal: task.terminal ?? false }),
 });
-if (task.adopts) await runtime.adopt(task.id, { logging: task.logging });
+if (task.stuck) {
+  void runtime.start(spec, { stdin: false, logging: task.logging });
+  while (!existsSync(`${task.directory}/run/${task.id}/watcher`)) await Bun.sleep(10);
+} else if (task.adopts) await runtime.adopt(task.id, { logging: task.logging });
 else {
   const running = await runtime.start(spec, { stdin: task.stdin ?? false, logging: task.logging });
   if (task.follows) await running.exited;

@@ -17,6 +17,8 @@ export interface Host {
   readonly filters: Filters;
   readonly spare: Spare;
   readonly spareRuns: SpareRuns;
+  /** How long an OCI runtime that an earlier daemon started may take to say that its process runs. */
+  readonly adoptTimeoutMs: number;
   /** Processes that we watch now, by the directory they have. */
   readonly running: Map<string, WatchedProcess>;
 }

@@ -29,6 +29,7 @@ import { readUsage } from "./usage.ts";
 import { pipeName } from "./watcher.ts";
 
 const updateTimeoutMs = 10_000;
+const adoptTimeoutMs = 30_000;
 
 /** Where the runtime keeps its state, and what it runs containers with. */
 export interface RuntimeOptions {
@@ -40,6 +41,8 @@ export interface RuntimeOptions {
   readonly programs?: Readonly<Record<string, readonly string[]>>;
   /** The default seccomp profile, in Docker's format. */
   readonly seccompProfile?: string;
+  /** How long `adopt` waits for an OCI runtime that is still at work. */
+  readonly adoptTimeoutMs?: number;
 }
 
 /**
@@ -72,6 +75,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     filters,
     spare,
     spareRuns: spareRuns(directory, cgroups, usual),
+    adoptTimeoutMs: options.adoptTimeoutMs ?? adoptTimeoutMs,
     running: new Map(),
   };
   host.spareRuns.prepare();
