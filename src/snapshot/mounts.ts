@@ -1,4 +1,4 @@
-import { close } from "node:fs";
+import { close, existsSync, rmdirSync } from "node:fs";
 import { listMounts, type OwnerMap, open, openPath, unmountNow } from "../sys/mod.ts";
 import { mountMapped, mountOverlay, type OverlayMount, sourceOf } from "./overlay.ts";
 
@@ -13,7 +13,9 @@ export class Mounts {
   /** `base`: of all mount points, and of all files that are mounted. */
   constructor(base: string) {
     this.#base = base;
-    unmountNow(this.#mapped, { detach: true }); // a crash may have left it
+    // A crash may have left it.
+    unmountNow(this.#mapped, { detach: true });
+    if (existsSync(this.#mapped)) rmdirSync(this.#mapped);
     const below = listMounts().filter(({ target }) => target.startsWith(`${base}/`));
     this.#mounted = new Map(below.map(({ target, source }) => [target, source]));
   }

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync } from "node:fs";
+import { closeSync, mkdirSync, rmdirSync } from "node:fs";
 import { Failure, limits } from "../base/mod.ts";
 import {
   asRootOf,
@@ -61,6 +61,7 @@ export function mountMapped(
       asRootOf(owners, () => mountOverlay({ ...mount, directory }));
     } finally {
       unmountNow(at, { detach: true });
+      rmdirSync(at);
     }
   } finally {
     closeSync(tree);

@@ -1,5 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, closeSync, existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { TarParser } from "../archive/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import {
@@ -136,6 +144,7 @@ describe("a snapshot mounted with the owners of a map", () => {
     // A daemon that comes later knows what a mount shows.
     expect(await later.store.mount("one", "any")).toBe(root);
     expect(await later.store.mount("one", map)).toBe(root);
+    expect(readdirSync(`${open.directory}/snapshot/snapshots`)).not.toContain("_mapped");
     expect(await later.store.mount("one")).toBe(plain);
     expect(existsSync(root)).toBe(false);
     await later.store.remove("one");
