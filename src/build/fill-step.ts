@@ -46,7 +46,11 @@ export async function fillStep(
     head: headOf(found),
   };
   const filled = await receive(({ body, signal }) =>
-    tools.snapshots.fill(scratch.key, piecesOf(body), { rules, timeMax, signal }),
+    tools.snapshots.fill(scratch.key, piecesOf(body), {
+      rules,
+      timeMax,
+      signal,
+    }),
   );
   if (!filled) return undefined;
   const isKnown = filled.listing === scanned.digest;

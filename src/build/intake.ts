@@ -166,7 +166,7 @@ class Upload implements AsyncDisposable {
   async #keep(piece: Uint8Array): Promise<void> {
     this.#takenBytes += piece.length;
     if (!this.#spool && this.#takenBytes <= keptBytesMax) {
-      this.#kept.push(piece);
+      this.#kept.push(Uint8Array.from(piece));
       return;
     }
     if (this.#isOver) return;
@@ -180,12 +180,15 @@ class Upload implements AsyncDisposable {
   }
 }
 
-/** What a client sends in thousands of small chunks, in pieces of a message to a worker. */
+/**
+ * What a client sends in thousands of small chunks, in pieces of a message to a worker. Each is gone when the
+ * next is asked for: a gigabyte leaves no gigabyte to collect.
+ */
 export async function* piecesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
   const reader = body[Symbol.asyncIterator]();
   let rest: Uint8Array | undefined;
+  const piece = Buffer.allocUnsafeSlow(pieceBytes);
   for (;;) {
-    const piece = Buffer.allocUnsafeSlow(pieceBytes);
     let size = 0;
     while (size < piece.length) {
       const chunk = rest ?? (await reader.next()).value;
