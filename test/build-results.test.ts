@@ -273,6 +273,44 @@ COPY --from=build /app /app`;
       expect(await engine.ok(["images", "-q", "a:1"])).not.toBe("");
     });
 
+    test("heed the arguments that are the builder's own: inline cache, index, scans of stages", async () => {
+      const text = `ARG BUILDKIT_SBOM_SCAN_CONTEXT=true
+FROM busybox AS tools
+ARG BUILDKIT_SBOM_SCAN_STAGE=true
+COPY one.json /node_modules/one/package.json
+FROM busybox
+COPY --from=tools /etc/passwd /p`;
+      const place = context("own-arguments", text);
+      writeFileSync(join(place, "one.json"), '{"name":"one","version":"1.0.0"}');
+      mkdirSync(join(place, "node_modules/two"), { recursive: true });
+      writeFileSync(
+        join(place, "node_modules/two/package.json"),
+        '{"name":"two","version":"2.0.0"}',
+      );
+      const made = async (...flags: string[]) => {
+        const layout = join(engine.folder, `own-${Math.random()}`);
+        await build(...flags, "-o", `type=oci,tar=false,dest=${layout}`, place);
+        const [root] = JSON.parse(readFileSync(join(layout, "index.json"), "utf8")).manifests;
+        const read = (digest: string) => JSON.parse(inLayout(layout, digest).toString());
+        return { read, root: read(root.digest) };
+      };
+      const inline = await made("--build-arg", "BUILDKIT_INLINE_CACHE=1");
+      expect(inline.read(inline.root.config.digest)["lading.buildcache.v1"]).toContain("steps");
+      const index = await made("--build-arg", "BUILDKIT_MULTI_PLATFORM=true");
+      expect(index.root.manifests).toHaveLength(1);
+      const { root, read } = await made("--sbom=true");
+      const { layers } = read(root.manifests[1].digest);
+      const lists = layers.map(({ digest }: { digest: string }) => {
+        const { name, packages } = read(digest).predicate;
+        return [name, packages.slice(1).map((each: { name: string }) => each.name)];
+      });
+      expect(lists).toEqual([
+        ["sbom", []],
+        ["sbom-tools", ["one"]],
+        ["sbom-context", ["two"]],
+      ]);
+    });
+
     test("of all targets of a bake file come in one go, and shared steps are done once", async () => {
       const folder = join(engine.folder, "bake");
       mkdirSync(folder);

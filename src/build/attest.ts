@@ -191,8 +191,16 @@ const locationsOf = (built: Built) =>
     ]),
   );
 
-/** What is in the image, as SPDX 2.3. https://spdx.github.io/spdx-spec/v2.3/ */
-export function softwareList(built: Built, packages: readonly Package[]): Attestation {
+/**
+ * What is in the image, as SPDX 2.3; with a name, what is in that stage or in the context.
+ * https://spdx.github.io/spdx-spec/v2.3/
+ */
+export function softwareList(
+  built: Built,
+  packages: readonly Package[],
+  name?: string,
+): Attestation {
+  const suffix = name === undefined ? "" : `-${name}`;
   const created = `${(built.config.created ?? "1980-01-01T00:00:00").slice(0, 19)}Z`;
   const rootId = "SPDXRef-DocumentRoot";
   const found = packages.map((each) => ({
@@ -215,12 +223,12 @@ export function softwareList(built: Built, packages: readonly Package[]): Attest
     ],
   }));
   const root = {
-    name: "image",
+    name: name ?? "image",
     SPDXID: rootId,
-    versionInfo: built.id,
+    ...(name === undefined ? { versionInfo: built.id } : {}),
     downloadLocation: "NOASSERTION",
     filesAnalyzed: false,
-    primaryPackagePurpose: "CONTAINER",
+    primaryPackagePurpose: name === undefined ? "CONTAINER" : "SOURCE",
   };
   const relationships = [
     {
@@ -238,8 +246,8 @@ export function softwareList(built: Built, packages: readonly Package[]): Attest
     spdxVersion: "SPDX-2.3",
     dataLicense: "CC0-1.0",
     SPDXID: "SPDXRef-DOCUMENT",
-    name: "sbom",
-    documentNamespace: `https://spdx.org/spdxdocs/lading-${hexOf(built.id)}`,
+    name: `sbom${suffix}`,
+    documentNamespace: `https://spdx.org/spdxdocs/lading-${hexOf(built.id)}${suffix}`,
     creationInfo: { creators: ["Tool: lading"], created },
     packages: [root, ...found],
     relationships,

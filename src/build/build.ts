@@ -17,11 +17,19 @@ import { copyStep } from "./copy-step.ts";
 import { settleFrom } from "./explain.ts";
 import type { Instruction } from "./instruction.ts";
 import { type LayerWork, layerStep } from "./layer-step.ts";
+import { isTrue } from "./output.ts";
 import { parseDockerfile } from "./parse.ts";
 import { Places } from "./places.ts";
 import { platformArgs } from "./platform.ts";
 import type { StepSlot } from "./records.ts";
-import { type Built, configOf, type Material, materialOf, sortMaterials } from "./result.ts";
+import {
+  type Built,
+  type BuiltStage,
+  configOf,
+  type Material,
+  materialOf,
+  sortMaterials,
+} from "./result.ts";
 import { runStep } from "./run-step.ts";
 import type { StepScope } from "./scope.ts";
 import { inSlices } from "./slices.ts";
@@ -397,6 +405,16 @@ export class Build implements AsyncDisposable {
     return (await Promise.all(this.#tasks.values())).map(({ baseMs }) => baseMs);
   }
 
+  /** A stage as the result tells of it. `BUILDKIT_SBOM_SCAN_STAGE` is true, or names stages. */
+  #built(at: number, { layers, made, args }: StageState, target: StageState): BuiltStage {
+    const name = this.plan.stages[at]!.name || String(at);
+    const arg = "BUILDKIT_SBOM_SCAN_STAGE";
+    const wish = args.get(arg) ?? this.plan.globalArgs.get(arg) ?? this.request.buildArgs[arg];
+    const isScanned = isTrue(wish) || (wish ?? "").split(",").includes(name);
+    const isTarget = layers === target.layers;
+    return { layers, made, ...(isScanned && !isTarget ? { scannedAs: name } : {}) };
+  }
+
   async #finish(state: StageState): Promise<Built> {
     throwIfAborted(this.request.signal);
     const unused = unusedArgsText(this.plan, this.request.buildArgs);
@@ -410,7 +428,9 @@ export class Build implements AsyncDisposable {
     const last = this.plan.target.instructions.at(-1) ?? this.plan.target.from;
     this.#report({ kind: "done", number: this.#numbers.get(last)!, id: shortId(id) });
     const stages = await Promise.all(
-      [...this.#tasks].sort(([a], [b]) => a - b).map(([, task]) => task),
+      [...this.#tasks]
+        .sort(([a], [b]) => a - b)
+        .map(async ([at, task]) => this.#built(at, await task, state)),
     );
     const { platform, timeMax, made, layers } = state;
     const baseLayers = Math.min(layers.length, ...made.keys());
@@ -421,9 +441,12 @@ export class Build implements AsyncDisposable {
       materials: sortMaterials(this.materials),
       keys: this.used,
     };
-    return { ...about, config, id, same, stages };
+    const scan = this.plan.globalArgs.get(contextArg) ?? this.request.buildArgs[contextArg];
+    return { ...about, config, id, same, stages, scansContext: isTrue(scan) };
   }
 }
+
+const contextArg = "BUILDKIT_SBOM_SCAN_CONTEXT";
 
 /** The stages of a context's Dockerfile as a request wants them. @throws Failure "invalid" */
 export async function planOf({ dockerfile }: Context, request: BuildRequest): Promise<Plan> {

@@ -60,14 +60,16 @@ export interface TreeOptions {
   readonly attestations: readonly (readonly Attestation[])[];
   /** How a statement names its subject. */
   readonly name: string;
+  /** An index also for one image. */
+  readonly isIndex?: boolean;
 }
 
 /** Makes manifests, and compresses layers where that is wanted. The same images, the same bytes. */
 export async function makeTree(built: readonly Built[], options: TreeOptions): Promise<ImageTree> {
   const maker = new TreeMaker(options);
   for (const [at, one] of built.entries()) await maker.image(one, at);
-  const isIndex = built.length > 1 || options.attestations.some((list) => list.length > 0);
-  return maker.finish(isIndex);
+  const isAttested = options.attestations.some((list) => list.length > 0);
+  return maker.finish(built.length > 1 || isAttested || options.isIndex === true);
 }
 
 const intoto = "application/vnd.in-toto+json";

@@ -204,3 +204,8 @@ export function truth(given: Attributes, key: string): boolean | undefined {
 }
 
 const quoted = (text: string) => JSON.stringify(text.slice(0, 200));
+
+/** A build argument that is on: as Go reads truths. */
+export function isTrue(text: string | null | undefined): boolean {
+  return ["1", "t", "true"].includes(text?.toLowerCase() ?? "");
+}

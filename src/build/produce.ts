@@ -24,7 +24,7 @@ import { filesTar } from "./files-tar.ts";
 import { type Attestation, type ImageTree, makeTree } from "./image-tree.ts";
 import { pushTree, writeLayout } from "./layout.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Output, Packing } from "./output.ts";
+import { isTrue, type Output, type Packing } from "./output.ts";
 import type { Built } from "./result.ts";
 import { squash } from "./squash.ts";
 import { newId, openScratch, type Tools, throwIfAborted } from "./tools.ts";
@@ -110,7 +110,8 @@ class Producer {
     this.#built = await this.#build(await this.#withCaches(), this.#context);
     if (verify) await this.#verify();
     if (this.#request.squash) await this.#squash();
-    if (this.#request.cacheTo?.some(({ type }) => type === "inline")) {
+    const isInline = this.#request.cacheTo?.some(({ type }) => type === "inline");
+    if (isInline || this.#asks("BUILDKIT_INLINE_CACHE")) {
       this.#built = this.#built.map((built) => withInlineCache(this.#tools, built));
     }
     let image: Image | undefined;
@@ -245,7 +246,7 @@ class Producer {
     const { packing, annotations, ociTypes, push, store, names, byDigest } = output;
     const isPlain =
       this.#built.length === 1 && !packing && annotations.length === 0 && ociTypes && !byDigest;
-    if (isPlain && !this.#isAttested && store) {
+    if (isPlain && !this.#isAttested && !this.#isIndex && store) {
       const image = await this.#store(this.#built[0]!, names);
       if (push) for (const name of names) await this.#push(name);
       return { image, tree: undefined };
@@ -325,11 +326,21 @@ class Producer {
     const folder = `${await this.#work()}/tree-${this.#trees.size}`;
     await mkdir(folder);
     const { images } = this.#tools;
-    const options = { images, folder, packing: packed, annotations, ociTypes };
+    const isIndex = this.#isIndex;
+    const options = { images, folder, packing: packed, annotations, ociTypes, isIndex };
     const attestations = await this.#attest();
     const tree = makeTree(this.#built, { ...options, attestations, name: familiar(names[0]) });
     this.#trees.set(key, tree);
     return await tree;
+  }
+
+  /** A build argument that is the builder's own, as BuildKit has it. */
+  #asks(name: string): boolean {
+    return isTrue(this.#request.buildArgs[name]);
+  }
+
+  get #isIndex(): boolean {
+    return this.#asks("BUILDKIT_MULTI_PLATFORM");
   }
 
   get #isAttested(): boolean {
@@ -339,21 +350,34 @@ class Producer {
 
   /** The statements about each image, made once. */
   async #attest(): Promise<readonly (readonly Attestation[])[]> {
-    const { attest = {}, signal } = this.#request;
+    const { attest = {} } = this.#request;
     const given = { request: this.#request, context: this.#context };
     this.#attestations ??= Promise.all(
       this.#built.map(async (built) => {
         const list: Attestation[] = [];
-        if (attest.sbom) {
-          await using scratch = await openScratch(this.#tools, built.config.rootfs.diff_ids);
-          const packages = await this.#tools.trees.run("packages", { path: scratch.root }, signal);
-          list.push(softwareList(built, packages));
-        }
+        if (attest.sbom) list.push(...(await this.#software(built)));
         if (attest.provenance) list.push(provenance(built, attest.provenance, given));
         return list;
       }),
     );
     return await this.#attestations;
+  }
+
+  /** What software is in the image, and in the stages and the context that its builder wants to know of. */
+  async #software(built: Built): Promise<Attestation[]> {
+    const { signal, contextPath } = this.#request;
+    const scan = (path: string) => this.#tools.trees.run("packages", { path }, signal);
+    const scanLayers = async (layers: readonly Digest[]) => {
+      await using scratch = await openScratch(this.#tools, layers);
+      return await scan(scratch.root);
+    };
+    const list = [softwareList(built, await scanLayers(built.config.rootfs.diff_ids))];
+    for (const { scannedAs, layers } of built.stages) {
+      if (scannedAs === undefined) continue;
+      list.push(softwareList(built, await scanLayers(layers), scannedAs));
+    }
+    if (built.scansContext) list.push(softwareList(built, await scan(contextPath), "context"));
+    return list;
   }
 
   #offer(files: readonly { output: number; open: () => AsyncIterable<Uint8Array> }[]) {

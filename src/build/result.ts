@@ -26,6 +26,8 @@ export interface Material {
 }
 
 export interface BuiltStage {
+  /** Its name or number, when the software in it is to be listed as well. */
+  readonly scannedAs?: string;
   readonly layers: readonly Digest[];
   /** What made each layer, by its place; base layers have none. */
   readonly made: ReadonlyMap<number, Place>;
@@ -43,6 +45,8 @@ export interface Built {
   readonly materials: readonly Material[];
   /** Keys of the steps that it used. */
   readonly keys: readonly Digest[];
+  /** The software in the context is to be listed as well. */
+  readonly scansContext?: boolean;
   /** How many of the layers, from the bottom, are the base image's. */
   readonly baseLayers: number;
   /** The latest time of a file, as in `StageState`. */

@@ -23,7 +23,7 @@ export function cachesTo(places: readonly Place[]): CachePlace[] {
 /** `--cache-from`; what is in a folder of the client's is read on its session. */
 export function cachesFrom(
   attributes: ReadonlyMap<string, string>,
-  session: Session,
+  of: { session: Session; signal: AbortSignal },
 ): readonly CachePlace[] {
   const text = attributes.get("cache-imports");
   // Older clients name images alone.
@@ -34,7 +34,7 @@ export function cachesFrom(
     const { digest = "", ...others } = given;
     const place = parseCachePlace(type, others);
     if (type !== "local") return place;
-    const store = new ClientStore(session, `local:${given["src"] ?? ""}`);
+    const store = new ClientStore(of, `local:${given["src"] ?? ""}`);
     return { ...place, source: store.cacheSource(parseDigest(digest)) };
   });
 }

@@ -30,6 +30,8 @@ const subjects: ReadonlyMap<string, BuildCall> = new Map([
   ["frontend.targets", "targets"],
 ]);
 
+const outputsMax = 32;
+
 export interface Solve {
   readonly builder: Builder;
   readonly session: Session;
@@ -61,6 +63,9 @@ export interface Solved extends Produced {
 /** Fetches what the build needs from its client, and builds. @throws Failure */
 export async function solve(asked: Solve): Promise<Solved> {
   const { builder, progress, exporters, caches } = asked;
+  if (exporters.length > outputsMax) {
+    throw new Failure("exhausted", `Cannot make more than ${outputsMax} results of a build`);
+  }
   const outputs = exporters.map(outputOf);
   await using cleanup = new AsyncDisposableStack();
   const images = [
@@ -81,10 +86,8 @@ export async function solve(asked: Solve): Promise<Solved> {
       progress.status(key, "copying files to the client", { isDone: true });
     }
     for (const { cache, handle } of produced.caches) {
-      const store = new ClientStore(
-        asked.session,
-        `local:${caches[cache]!.attributes.get("dest") ?? ""}`,
-      );
+      const { attributes } = caches[cache]!;
+      const store = new ClientStore(asked, `local:${attributes.get("dest") ?? ""}`);
       const root = await store.writeLayout(builder.fetch(handle));
       told.set("cache.manifest", JSON.stringify(root));
       progress.status(key, "copying the cache to the client", { isDone: true });
@@ -115,7 +118,7 @@ async function send(asked: Solve, output: number, bytes: AsyncIterable<Uint8Arra
     await using taken = await asked.builder.takeContext(bytes, asked.signal);
     await sendFolder(asked.session, taken.path, output);
   } else if (attributes.get("tar") === "false") {
-    await new ClientStore(asked.session, "export").writeLayout(bytes);
+    await new ClientStore(asked, "export").writeLayout(bytes);
   } else await sendFile(asked.session, bytes, output);
 }
 
@@ -128,11 +131,11 @@ async function prepare(
     cleanup.use(await builder.takeContext(tar, signal)).path;
   const bring = (wish: Wish) => take(readFolder(session, wish, signal));
   const request = readAttributes(attributes, asked);
-  const cacheFrom = cachesFrom(attributes, session);
+  const cacheFrom = cachesFrom(attributes, asked);
   const contexts = await readContexts(attributes, asked.inputs, {
     folder: (folder) => bring({ folder }),
     layout: (store, digest) =>
-      take(new ClientStore(session, `oci:${store}`).readLayout(parseDigest(digest))),
+      take(new ClientStore(asked, `oci:${store}`).readLayout(parseDigest(digest))),
   });
   const source = await bringSource(asked, { request, bring, cleanup });
   const values = Object.values(request.buildArgs).filter((value) => typeof value === "string");

@@ -20,11 +20,13 @@ const [stat, data, commit] = [0, 1, 2] as const;
 export class ClientStore {
   readonly #session: Session;
   readonly #id: string;
+  readonly #signal: AbortSignal;
 
-  /** `id` is the client's: `local:FOLDER`, `oci:NAME`, `export`. */
-  constructor(session: Session, id: string) {
+  /** `id` is the client's: `local:FOLDER`, `oci:NAME`, `export`. The build's signal ends what goes on. */
+  constructor({ session, signal }: { session: Session; signal: AbortSignal }, id: string) {
     this.#session = session;
     this.#id = id;
+    this.#signal = signal;
   }
 
   #open(method: string): OpenCall {
@@ -33,7 +35,15 @@ export class ClientStore {
       throw new Failure("invalid", `The client has no store "${this.#id.slice(0, 200)}"`);
     }
     const header = /^[ -~]*$/.test(this.#id) ? this.#id : encodeURIComponent(this.#id);
-    return this.#session.client.open(path, { "buildkit-attachable-store-id": header });
+    const call = this.#session.client.open(path, { "buildkit-attachable-store-id": header });
+    const stop = () => call.cancel();
+    this.#signal.addEventListener("abort", stop);
+    if (this.#signal.aborted) stop();
+    const cancel = () => {
+      this.#signal.removeEventListener("abort", stop);
+      stop();
+    };
+    return { ...call, cancel };
   }
 
   /** A blob's bytes as they come: to be verified. @throws Failure "not_found" */

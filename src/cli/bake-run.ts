@@ -4,7 +4,7 @@ import { Failure } from "../base/mod.ts";
 import { type PlacedOutput, receive } from "./build-outputs.ts";
 import { answering } from "./build-pieces.ts";
 import { type BuildShow, liveView } from "./build-progress.ts";
-import { type BuildFlags, prepareBuild } from "./build-query.ts";
+import { type BuildFlags, needsOf, prepareBuild } from "./build-query.ts";
 import type { BuildView } from "./build-view.ts";
 import type { allAuths } from "./credentials.ts";
 import type { Client } from "./engine.ts";
@@ -75,8 +75,9 @@ async function runJob(
   { name, job, results, together }: Work,
   { show, auths: registries }: RunOptions,
 ): Promise<JobResult> {
-  const needs = { place: job.place, needs: "listed" } as const;
-  await using prepared = await prepareBuild(engine, job.flags(results), needs);
+  const flags = job.flags(results);
+  const from = { place: job.place, needs: needsOf(flags) };
+  await using prepared = await prepareBuild(engine, flags, from);
   const { pieces, context } = prepared;
   const outputs = job.placed?.(prepared.outputs) ?? prepared.outputs;
   const query = { ...prepared.query, events: show === "tty" || show === "json" };

@@ -34,6 +34,13 @@ function sourcePolicy(): Pick<BuildQuery, "sourcepolicy"> {
   }
 }
 
+/** What a build wants of its context: one that is repeated elsewhere needs all files. */
+export function needsOf(flags: Pick<BuildFlags, "verify" | "sbom" | "attest">): Needs {
+  // The software of a context may be listed, too.
+  const isListed = flags.sbom !== "" || flags.attest.some((each) => each.includes("sbom"));
+  return flags.verify || isListed ? "all" : "listed";
+}
+
 /** Reads and sends what the build needs. Dispose of it when the build has ended. @throws Failure */
 export async function prepareBuild(
   engine: Client,

@@ -4,8 +4,7 @@ import { buildFlags } from "./build-flags.ts";
 import { receive } from "./build-outputs.ts";
 import { answering } from "./build-pieces.ts";
 import { shown, showOf } from "./build-progress.ts";
-import { prepareBuild } from "./build-query.ts";
-import type { Needs } from "./build-source.ts";
+import { needsOf, prepareBuild } from "./build-query.ts";
 import { defineCommand } from "./command.ts";
 import { allAuths } from "./credentials.ts";
 import { configFolder, engineOf } from "./engine.ts";
@@ -27,7 +26,7 @@ export const command = defineCommand({
     const isCall = call.method !== "build";
     await using prepared = await prepareBuild(engine, flags, {
       place: args[0]!,
-      needs: needsOf(isCall, flags),
+      needs: isCall ? "lone" : needsOf(flags),
     });
     const { context, outputs, pieces } = prepared;
     const toStdout = outputs.some(({ dest }) => dest === "-");
@@ -73,12 +72,6 @@ export const command = defineCommand({
     return 0;
   },
 });
-
-/** A build that is repeated elsewhere needs its files; a question about a Dockerfile needs none. */
-function needsOf(isCall: boolean, flags: { verify: boolean }): Needs {
-  if (isCall) return "lone";
-  return flags.verify ? "all" : "listed";
-}
 
 /** Loads node:tty, and node:net with it, which takes longer than a small context. */
 function isTerminal(stream: 1 | 2): boolean {
