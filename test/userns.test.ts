@@ -211,6 +211,8 @@ RUN id >/tmp/id && cat /proc/self/uid_map >&2`;
       for (const [flag, why] of Object.entries(words)) {
         expect(await refusal("run", "--rm", flag, "busybox", "true")).toContain(why);
       }
+      const own = ["run", "--rm", "--userns=private", "busybox", "cat", "/proc/self/uid_map"];
+      expect((await engine.lading(own)).stdout).toContain(` ${first} `);
       const all = ["--userns=host", ...Object.keys(words)];
       expect(await run(all, "cat /proc/self/uid_map")).toMatch(/^0 +0 +4294967295$/);
     });
