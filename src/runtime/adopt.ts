@@ -9,6 +9,7 @@ import type { Program } from "./programs.ts";
 import { groupOf } from "./remove.ts";
 import { sharesProcesses } from "./rest.ts";
 import { runtimeId } from "./runtime-id.ts";
+import { endWaiting } from "./spare.ts";
 import { Terminal } from "./terminal.ts";
 import type { Logging } from "./types.ts";
 import { findWatcher, parseEvents, pidName, pipeName, readExit, readText } from "./watcher.ts";
@@ -71,6 +72,7 @@ export async function adoptExec(
 
 async function adoptIn(host: Host, adoption: Adoption): Promise<WatchedProcess | undefined> {
   const { directory, logging, isTransient } = adoption;
+  if (endWaiting(`${directory}/${adoption.config}`)) return undefined;
   const watcherPid = await findWatcher(directory);
   const watcher = watcherPid === undefined ? undefined : openProcess(watcherPid);
   // Without a watcher what the pipes held is gone with them, and the file alone tells how it ended.

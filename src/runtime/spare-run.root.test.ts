@@ -2,18 +2,20 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import {
   closeSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readlinkSync,
   renameSync,
   writeFileSync,
 } from "node:fs";
+import { makeFifo } from "../sys/mod.ts";
 import { bundleSpec, makeLaboratory, newId, outcomeOf, processSpec } from "./laboratory.ts";
 import { closePipes } from "./pipes.ts";
 import { openRuntime } from "./runtime.ts";
 import type { SpareRun } from "./spare-run.ts";
 import { SpareRuns } from "./spare-run.ts";
 import type { Runtime } from "./types.ts";
-import { readText } from "./watcher.ts";
+import { makePipes, readText, watchScript } from "./watcher.ts";
 
 setDefaultTimeout(60_000);
 let laboratory: ReturnType<typeof makeLaboratory>;
@@ -137,6 +139,25 @@ async function halfGiven(id: string, give: (spare: SpareRun, target: string) => 
   closePipes(spare.pipes);
   return spare;
 }
+
+test("adopt() ends one that came to its configuration when nobody was there to give it", async () => {
+  const id = newId();
+  const target = `${directory}/run/${id}`;
+  mkdirSync(target);
+  makePipes(target, { stdin: false, terminal: false });
+  makeFifo(`${target}/config.json`);
+  const script = watchScript({
+    ...{ stdin: false, terminal: false, tells: true, device: undefined },
+    waitsFor: "config.json",
+  });
+  const argv = ["/bin/sh", "-c", script, "sh", "cat", "config.json"];
+  const waiting = Bun.spawn(argv, { cwd: target, detached: true });
+  await until(() => childOf(waiting.pid) > 0);
+  expect(await runtime.adopt(id, { logging })).toBeUndefined();
+  await waiting.exited;
+  await runtime.remove(id);
+  expect(existsSync(target)).toBe(false);
+});
 
 const given = {
   "the directory alone": (spare: SpareRun, target: string) => renameSync(spare.directory, target),

@@ -85,7 +85,7 @@ function make(parent: string, command: (id: string) => readonly string[]): Spare
   makePipes(directory, plan);
   makeFifo(`${directory}/${configFile}`);
   const config = openFifo(`${directory}/${configFile}`, "both");
-  const script = watchScript({ ...plan, tells: true, device: undefined, isSpare: true });
+  const script = watchScript({ ...plan, tells: true, device: undefined, waitsFor: configFile });
   const pid = startShell([script, "sh", ...command(id)], { directory, files: [] });
   return {
     directory,

@@ -7,6 +7,20 @@ export const sparePrefix = "spare-";
 const refillMs = 10;
 const script = 'read -r d <"$1" && cd "$d" && . ./watch';
 
+/**
+ * Ends one that waits at a pipe for what a daemon that is dead would have given: true where there is such
+ * a pipe. It may have come to it after the daemon's end, and would wait for ever.
+ */
+export function endWaiting(path: string): boolean {
+  const isWaiting = statSync(path, { throwIfNoEntry: false })?.isFIFO() ?? false;
+  if (!isWaiting) return false;
+  const held = openFifo(path, "both");
+  // The name first: who opens the pipe later would wait for ever for somebody at its other end.
+  rmSync(path, { force: true });
+  closeSync(held);
+  return true;
+}
+
 /** A watcher that has been started. */
 export interface Started {
   readonly pid: number;
@@ -40,12 +54,8 @@ export class Spare {
     for (const name of readdirSync(this.#directory)) {
       if (!name.startsWith(sparePrefix)) continue;
       const path = `${this.#directory}/${name}`;
-      const pipe = statSync(path).isFIFO() ? path : `${path}/${configFile}`;
-      const isPipe = statSync(pipe, { throwIfNoEntry: false })?.isFIFO();
-      const held = isPipe ? openFifo(pipe, "both") : undefined;
-      // The name first: who opens the pipe later would wait for ever for somebody at its other end.
+      if (!endWaiting(path)) endWaiting(`${path}/${configFile}`);
       rmSync(path, { recursive: true, force: true });
-      if (held !== undefined) closeSync(held);
     }
   }
 

@@ -19,6 +19,8 @@ export interface WatchPlan {
   readonly device: string | undefined;
   /** Counts out-of-memory kills, on cgroup version 1. */
   readonly oomEvent: number | undefined;
+  /** The file that it gets later, where it is started ahead. */
+  readonly waitsFor?: string;
 }
 
 /** Descriptors in the watcher that a later daemon takes back. */
@@ -69,9 +71,10 @@ export function makePipes(
  * another shell looks for the file. And where a runtime in the foreground gives nobody its terminal, it
  * gets one of ours, as the terminal of this session, so that it hears of a new size.
  *
- * A spare one ends with the daemon that it waits for: nothing was started.
+ * One that waits for its configuration (a pipe of that name, until a file is there) ends with the daemon
+ * that would have given it: nothing was started.
  */
-export function watchScript({ stdin, terminal, tells, device, isSpare }: ScriptPlan): string {
+export function watchScript({ stdin, terminal, tells, device, waitsFor }: ScriptPlan): string {
   const closed = "6>&- 7>&- 8>&-";
   const lines = ["echo $$ >watcher", "exec 6<>out 8<>events"];
   if (!tells) lines.push(`(${telling}) </dev/null 3>&- 4>&- 5>&- 6>&- & t=$!`);
@@ -87,16 +90,15 @@ export function watchScript({ stdin, terminal, tells, device, isSpare }: ScriptP
   }
   lines.push("c=$?");
   // The runtime opens its log when it has read its configuration.
-  if (isSpare) lines.push(`[ -f ${configFile} ] && [ -e log ] || exit`);
+  if (waitsFor) lines.push(`[ -f ${waitsFor} ] && [ -e log ] || exit`);
   if (!tells) lines.push(": >over", "wait $t");
   if (stdin && !terminal) lines.push("kill $h");
   lines.push("echo $c >exit", 'echo "exit $c" >&8', "read -r x <>done");
   return lines.join("\n");
 }
 
-interface ScriptPlan extends Pick<WatchPlan, "stdin" | "tells" | "device"> {
+interface ScriptPlan extends Pick<WatchPlan, "stdin" | "tells" | "device" | "waitsFor"> {
   readonly terminal: boolean;
-  readonly isSpare?: boolean;
 }
 
 const telling = `while [ -e watcher ] && [ ! -s ${pidName} ] && [ ! -e over ]; do sleep 0.01; done
