@@ -21,6 +21,7 @@ export function createExec(core: Core, id: string, request: ExecRequest): string
   parseDetachKeys(request.detachKeys);
   core.runtime.expect();
   const entry = core.execs.add(makeId(), id, request);
+  if (!request.tty && !request.attachStdin) core.runtime.expectExec(id, entry.id);
   tell(core, container, entry, "exec_create");
   return entry.id;
 }

@@ -195,6 +195,7 @@ function runtime(life: Life): Runtime {
         return actor && handle(actor);
       }),
     expect: () => {},
+    expectExec: () => {},
     adoptExec: async () => undefined,
     pause: (id: string) => life.step(() => void (world.actors.get(id)!.paused = true)),
     resume: (id: string) => life.step(() => void (world.actors.get(id)!.paused = false)),

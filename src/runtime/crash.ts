@@ -22,6 +22,7 @@ else {
   const running = await runtime.start(spec, { stdin: task.stdin ?? false, logging: task.logging });
   if (task.follows) await running.exited;
   if (task.input) await running.write(Buffer.from(task.input));
+  if (task.expects) runtime.expectExec(task.id, "ahead");
   if (task.exec) {
     await runtime.exec(task.id, "added", processSpec(task.exec), { stdin: true });
   }

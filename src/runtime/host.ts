@@ -1,10 +1,12 @@
 import type { Cgroups, GroupMoves } from "../sys/mod.ts";
+import type { BegunExec } from "./begin-exec.ts";
 import type { Filters } from "./filters.ts";
 import type { WatchedProcess } from "./process.ts";
 import type { Program, Programs } from "./programs.ts";
 import type { Pump } from "./pump.ts";
 import type { Spare } from "./spare.ts";
 import type { SpareRuns } from "./spare-run.ts";
+import { processFile } from "./watcher.ts";
 
 /** What the operations of this folder work with. */
 export interface Host {
@@ -19,6 +21,8 @@ export interface Host {
   readonly spareRuns: SpareRuns;
   /** How long an OCI runtime that an earlier daemon started may take to say that its process runs. */
   readonly adoptTimeoutMs: number;
+  /** Execs that were begun ahead, by the directory they have. */
+  readonly begun: Map<string, BegunExec>;
   /** Processes that we watch now, by the directory they have. */
   readonly running: Map<string, WatchedProcess>;
 }
@@ -55,4 +59,14 @@ export function runCommand(
 ): string[] {
   const front = runtimeCommand(host, program);
   return [...front, "--log", "log", "run", "--bundle", ".", ...more, id];
+}
+
+/** The command line that adds a process to the container that the runtime knows by `name`. */
+export function execCommand(
+  host: Pick<Host, "directory" | "cgroups">,
+  program: Program,
+  { name, more }: { name: string; more: readonly string[] },
+): string[] {
+  const front = [...runtimeCommand(host, program), "--log", "log", "exec"];
+  return [...front, "--process", processFile, ...more, name];
 }

@@ -1,6 +1,7 @@
 import { chownSync, closeSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { log } from "../base/mod.ts";
+import { type Failure, log } from "../base/mod.ts";
 import { type Owner, openFifo, openProcess, resizeTerminal, signalProcess } from "../sys/mod.ts";
+import { dropExec, takeExec } from "./begin-exec.ts";
 import type { Host } from "./host.ts";
 import { Input } from "./input.ts";
 import type { OomWatch } from "./oom.ts";
@@ -51,27 +52,53 @@ export interface LaunchPlan {
 /** Starts a process under a watcher. @throws as `Runtime.start` */
 export async function launch(host: Host, plan: LaunchPlan): Promise<WatchedProcess> {
   const { directory } = plan;
-  const spare = await startSpare(host, plan);
-  if (!spare) mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const ahead = await startAhead(host, plan);
+  if (ahead) return join(host, { ...ahead, terminal: undefined, plan, isNewRun: true });
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
   using sockets = plan.terminal ? TerminalSockets.make(directory, "tty") : undefined;
-  const started = spare ?? startWhole(host, plan, sockets);
+  const started = startWhole(host, plan, sockets);
   const { watch, pipes } = started;
-  const watched = new WatchedEvents(host.pump, watch);
-  const pid = await watched.started();
+  const events = new WatchedEvents(host.pump, watch);
+  const pid = await events.started();
   started.release();
-  if (pid === undefined) {
-    if (watch.watcher !== undefined) signalProcess(watch.watcher, SIGKILL);
-    watched.close();
-    closePipes(pipes);
-    plan.oom?.close();
-    const said = readText(`${directory}/log`) ?? "";
-    rmSync(directory, { recursive: true, force: true });
-    throw refusal(said, plan);
-  }
+  if (pid === undefined) throw undone(plan, { watch, pipes, events });
   const terminal = sockets && (sockets.kept() ?? (await Terminal.arrive(host.pump, sockets)));
   // crun sets it too, but for an exec only when the process runs already.
   if (terminal && plan.size) resizeTerminal(terminal.control, plan.size);
-  return join(host, { pid, watch, events: watched, pipes, terminal, plan, isNewRun: true });
+  return join(host, { pid, watch, events, pipes, terminal, plan, isNewRun: true });
+}
+
+/** Takes back what did not start, and says why. */
+function undone(plan: LaunchPlan, parts: Pick<Joint, "watch" | "pipes" | "events">): Failure {
+  const { watch, pipes, events } = parts;
+  if (watch.watcher !== undefined) signalProcess(watch.watcher, SIGKILL);
+  events.close();
+  closePipes(pipes);
+  const said = readText(`${plan.directory}/log`) ?? "";
+  rmSync(plan.directory, { recursive: true, force: true });
+  plan.oom?.close();
+  return refusal(said, plan);
+}
+
+/**
+ * Starts a process under a runtime that was started ahead. Undefined where there is none, and where that
+ * one came to an end before it had been given what it waited for.
+ */
+async function startAhead(
+  host: Host,
+  plan: LaunchPlan,
+): Promise<Pick<Joint, "pid" | "watch" | "pipes" | "events"> | undefined> {
+  const spare = await startSpare(host, plan);
+  if (!spare) return undefined;
+  const { watch, pipes } = spare;
+  const events = new WatchedEvents(host.pump, watch);
+  const pid = await events.started();
+  spare.release();
+  if (pid !== undefined) return { pid, watch, pipes, events };
+  const hasTried = events.hasEnded;
+  const failure = undone(plan, { watch, pipes, events });
+  if (hasTried) throw failure;
+  return undefined;
 }
 
 /** A watcher that was started, and our ends of its pipes. */
@@ -85,15 +112,17 @@ interface Started {
 /** Takes the runtime that waits, if there is one, and what it waits for is all that this start needs. */
 async function startSpare(host: Host, plan: LaunchPlan): Promise<Started | undefined> {
   const { terminal, stdin, oom, directory } = plan;
-  if (!plan.takesSpare || terminal || stdin || oom?.event !== undefined) return undefined;
-  if (prefixOf(plan).length > 0) return undefined;
-  const spare = host.spareRuns.take();
+  const isPlain = !terminal && !stdin && oom?.event === undefined && prefixOf(plan).length === 0;
+  if (!isPlain) dropExec(host, directory);
+  const begun = takeExec(host, directory);
+  const spare = begun ?? (isPlain && plan.takesSpare ? host.spareRuns.take() : undefined);
   if (!spare) return undefined;
   const { watcher, events, pipes } = spare;
   try {
     if (plan.owner) chownPipes(spare.directory, plan.owner);
-    await giveConfig(spare, directory, plan.config[1]);
+    await giveConfig(spare, directory, plan.config);
   } catch (error) {
+    begun?.release();
     if (watcher !== undefined) signalProcess(watcher, SIGKILL);
     for (const file of [watcher, events]) if (file !== undefined) closeSync(file);
     closePipes(pipes);
@@ -102,7 +131,10 @@ async function startSpare(host: Host, plan: LaunchPlan): Promise<Started | undef
   return {
     watch: { directory, watcher, events },
     pipes,
-    release: () => host.spareRuns.prepareSoon(),
+    release: () => {
+      begun?.release();
+      refill(host);
+    },
   };
 }
 
@@ -134,10 +166,14 @@ function startWhole(host: Host, plan: LaunchPlan, sockets: TerminalSockets | und
     pipes,
     release: () => {
       watcher.release();
-      host.spare.prepareSoon();
-      host.spareRuns.prepareSoon();
+      refill(host);
     },
   };
+}
+
+function refill(host: Host): void {
+  host.spare.prepareSoon();
+  host.spareRuns.prepareSoon();
 }
 
 /** Root of a user namespace may not raise a priority, but keeps the one that it inherits. */

@@ -51,6 +51,11 @@ export class WatchedEvents {
     return this.#isClosed ? undefined : readExit(directory);
   }
 
+  /** The watcher has told the end of what it ran. */
+  get hasEnded(): boolean {
+    return parseEvents(this.#text).exitCode !== undefined;
+  }
+
   /** What has come so far. */
   peek(): string {
     this.#read();

@@ -9,6 +9,7 @@ import {
   signalProcess,
   writeAvailable,
 } from "../sys/mod.ts";
+import { dropExec } from "./begin-exec.ts";
 import { groupPath, removeGroup } from "./groups.ts";
 import { containerDirectory, type Host, runtimeCommand, runtimeState } from "./host.ts";
 import { runtimeId } from "./runtime-id.ts";
@@ -55,6 +56,7 @@ export function groupOf(host: Host, id: string): string | undefined {
 
 /** Ends the shells that held the pipes of a process, if there are any. */
 async function endWatcher(host: Host, directory: string): Promise<void> {
+  dropExec(host, directory);
   const running = host.running.get(directory);
   // Its end is told first: after `leave` whoever waits for it would wait for ever.
   if (running) await Promise.race([running.exited, Bun.sleep(endTimeoutMs)]);

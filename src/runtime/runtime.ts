@@ -1,5 +1,5 @@
 import { chmod, mkdir } from "node:fs/promises";
-import { Failure } from "../base/mod.ts";
+import { Failure, log } from "../base/mod.ts";
 import {
   cgroupDirectory,
   delegatedCgroups,
@@ -11,6 +11,7 @@ import {
   writeCgroup,
 } from "../sys/mod.ts";
 import { adopt, adoptExec } from "./adopt.ts";
+import { beginExec, dropExec } from "./begin-exec.ts";
 import { processesBeside } from "./beside.ts";
 import { debianProfile, Filters } from "./filters.ts";
 import { listProcesses, setFrozen, withinReach } from "./groups.ts";
@@ -76,6 +77,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     spare,
     spareRuns: spareRuns(directory, cgroups, usual),
     adoptTimeoutMs: options.adoptTimeoutMs ?? adoptTimeoutMs,
+    begun: new Map(),
     running: new Map(),
   };
   host.spareRuns.prepare();
@@ -99,6 +101,11 @@ function runtimeOf(host: Host, program: string): Runtime {
   return {
     controllers: cgroups.controllers,
     expect: () => host.moves.expect(),
+    expectExec: (id, execId) => {
+      beginExec(host, id, execId).catch((error: unknown) =>
+        log("debug", "Cannot begin an exec ahead", { error }),
+      );
+    },
     start: (spec, startOptions) => start(host, { runtime: program, ...spec }, startOptions),
     adopt: (id, { logging }) => adopt(host, id, logging),
     exec: (id, execId, spec, execOptions) =>
@@ -119,6 +126,7 @@ function runtimeOf(host: Host, program: string): Runtime {
     close: async () => {
       await Promise.all([...host.running.values()].map((one) => one.leave()));
       host.running.clear();
+      for (const directory of [...host.begun.keys()]) dropExec(host, directory);
       host.spare.close();
       host.spareRuns.close();
       await host.pump.close();

@@ -104,6 +104,14 @@ test("start() does without a spare one that has come to an end", async () => {
   await runtime.remove(spec.id);
 });
 
+test("start() starts anew where a spare one comes to an end as it is taken", async () => {
+  process.kill(childOf(watcherOf(await loaded())), "SIGKILL");
+  const spec = bundleSpec(laboratory.rootfs, ["sh", "-c", "exit 6"]);
+  const running = await runtime.start(spec, { stdin: false, logging });
+  expect(await outcomeOf(running)).toMatchObject({ exitCode: 6 });
+  await runtime.remove(spec.id);
+});
+
 test("a spare one and its runtime end with the daemon that they wait for", async () => {
   const task = { directory: `${laboratory.directory}/other`, rootfs: laboratory.rootfs };
   const words = JSON.stringify({ ...task, id: newId(), args: ["true"], logging });

@@ -97,14 +97,18 @@ function make(parent: string, command: (id: string) => readonly string[]): Spare
 }
 
 /**
- * Makes a spare one the container's whose directory is named, which must not be there, and hands its
- * configuration over. Should we die before a line of this, there is a directory in which nothing was
+ * Makes a spare one the container's whose directory is named, which is its own or not there, and hands
+ * its configuration over. Should we die before a line of this, there is a directory in which nothing was
  * started; after it, one in which a process may have been.
  * @throws "timeout" — it does not take its configuration
  */
-export async function giveConfig(spare: SpareRun, directory: string, text: string): Promise<void> {
-  renameSync(spare.directory, directory);
-  const path = `${directory}/${configFile}`;
+export async function giveConfig(
+  spare: SpareRun,
+  directory: string,
+  [name, text]: readonly [name: string, text: string],
+): Promise<void> {
+  if (spare.directory !== directory) renameSync(spare.directory, directory);
+  const path = `${directory}/${name}`;
   writeFileSync(`${path}.new`, text, { mode: 0o600 });
   // The runtime reads its file twice: the FIFO, if it has come so far, and then what has its name.
   renameSync(`${path}.new`, path);
@@ -126,7 +130,7 @@ export async function giveConfig(spare: SpareRun, directory: string, text: strin
  * The end of its configuration ends the runtime, and the runtime's end the shell. The name goes first: a
  * runtime that opened the pipe later would wait for ever for somebody at its other end.
  */
-function drop({ directory, watcher, config, pipes, events }: SpareRun): void {
+export function drop({ directory, watcher, config, pipes, events }: SpareRun): void {
   rmSync(directory, { recursive: true, force: true });
   closeSync(config);
   closePipes(pipes);

@@ -3,13 +3,7 @@ import { Failure } from "../base/mod.ts";
 import { type IdMap, ownerOutside } from "../sys/mod.ts";
 import { bundleConfig, processConfig } from "./bundle.ts";
 import { groupPath, withinReach } from "./groups.ts";
-import {
-  containerDirectory,
-  execDirectory,
-  type Host,
-  runCommand,
-  runtimeCommand,
-} from "./host.ts";
+import { containerDirectory, execCommand, execDirectory, type Host, runCommand } from "./host.ts";
 import { listHostDevices } from "./host-devices.ts";
 import { launch } from "./launch.ts";
 import { watchOom } from "./oom.ts";
@@ -18,7 +12,7 @@ import { remove } from "./remove.ts";
 import { runtimeId } from "./runtime-id.ts";
 import { filterAnnotation } from "./seccomp-filter.ts";
 import type { BundleSpec, ProcessSpec, RunningProcess, StartOptions } from "./types.ts";
-import { configFile } from "./watcher.ts";
+import { configFile, processFile } from "./watcher.ts";
 
 const initPrograms = ["/usr/bin/catatonit", "/usr/bin/tini-static", "/usr/bin/docker-init"];
 type Size = { readonly rows: number; readonly columns: number };
@@ -116,14 +110,12 @@ export async function exec(
   const directory = execDirectory(host, id, execId);
   const config = { ...processConfig(process), ...consoleSize(options.size) };
   const runtime = await host.programs.of(containerDirectory(host, id));
+  const name = runtimeId(host, id);
   return await launch(host, {
     directory,
-    config: ["process.json", JSON.stringify(config)],
+    config: [processFile, JSON.stringify(config)],
     runtime,
-    command: (more) => [
-      ...runtimeCommand(host, runtime),
-      ...["--log", "log", "exec", "--process", "process.json", ...more, runtimeId(host, id)],
-    ],
+    command: (more) => execCommand(host, runtime, { name, more }),
     program: process.args[0] ?? "",
     action: "exec",
     terminal: process.terminal,

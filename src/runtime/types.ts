@@ -201,6 +201,11 @@ export interface Runtime {
   /** A start or an `exec` will follow: begins what the kernel would make it wait for. Returns at once. */
   expect(): void;
   /**
+   * An `exec` without a terminal and stdin is about to follow: its runtime is started, and waits for the
+   * process a moment. Returns at once; what goes wrong costs time alone.
+   */
+  expectExec(id: string, execId: string): void;
+  /**
    * Runs a container; resolves when its process has been started. stdio and the watcher outlive us.
    * @throws "not_found" with `exitCode` 127 semantics — the program is absent in the root filesystem
    * @throws "denied" with 126 semantics — it is not executable

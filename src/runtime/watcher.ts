@@ -45,6 +45,9 @@ export const pidName = "pid";
 /** What the OCI runtime reads. A spare one has a FIFO of this name, until a start puts a file there. */
 export const configFile = "config.json";
 
+/** What it reads of a process that is added. */
+export const processFile = "process.json";
+
 /** Makes the pipes that a process needs. */
 export function makePipes(
   directory: string,
