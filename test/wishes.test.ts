@@ -114,6 +114,35 @@ describe.skipIf(whyNot !== undefined)(`wishes${whyNot ? ` (skipped: ${whyNot})` 
     await engine.ok(["volume", "rm", "kept"]);
   });
 
+  test("events tell of an image's labels to the last, and rename's refusal says what failed", async () => {
+    const since = String(Date.now() / 1000);
+    const build = ["build", "-q", "-t", "told:1", "-"];
+    await engine.ok(build, { input: "FROM scratch\nLABEL colour=blue\n" });
+    await engine.ok(["rmi", "told:1"]);
+    for (const name of ["first", "second"]) await engine.ok(["create", "--name", name, image]);
+    const taken = await engine.docker(["rename", "first", "second"]);
+    expect(taken.stderr).toContain(
+      'Error when allocating new name: Conflict. The container name "/second" is already in use',
+    );
+    const bad = await engine.docker(["rename", "first", "a b"]);
+    expect(bad.stderr).toContain("Error when allocating new name: Invalid container name (a b)");
+    await engine.ok(["start", "-a", "first"]);
+    await engine.ok(["rm", "first", "second"]);
+    const until = String(Date.now() / 1000 + 0.1);
+    const query = [
+      "--since",
+      since,
+      "--until",
+      until,
+      "-f",
+      "type=image",
+      "-f",
+      "label=colour=blue",
+    ];
+    const format = ["--format", "{{.Action}}"];
+    expect(await engine.ok(["events", ...query, ...format])).toBe("tag\nuntag");
+  });
+
   test("space is limited nowhere that cannot limit it, and options have names", async () => {
     const create = (option: string) =>
       engine.docker(["create", "--storage-opt", option, image, "true"]);

@@ -25,7 +25,7 @@ import { stats } from "./stats.ts";
 import { kill, pause, requireLive, restart, stop, unpause } from "./stop.ts";
 import { Tally } from "./tally.ts";
 import { top } from "./top.ts";
-import type { Engine } from "./types.ts";
+import type { Container, Engine } from "./types.ts";
 import { update } from "./update.ts";
 import { hostUsers, type Users } from "./users.ts";
 import { Waiters, type WaitResult } from "./waiters.ts";
@@ -158,10 +158,21 @@ function rename(core: Core, id: string, wanted: string): Promise<void> {
     if (wanted.replace(/^\//, "") === old) {
       throw new Failure("invalid", "Renaming a container with the same name as its current name");
     }
-    const container = core.records.rename(id, wanted);
+    const container = takeName(core, id, wanted);
     core.networks.rename(id, container.name);
     core.events.container(container, "rename", { oldName: `/${old}` });
   });
+}
+
+function takeName(core: Core, id: string, wanted: string): Container {
+  try {
+    return core.records.rename(id, wanted);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    const { code, message, hint } = error;
+    const said = `Error when allocating new name: ${message}`;
+    throw new Failure(code, said, { cause: error, ...(hint ? { hint } : {}) });
+  }
 }
 
 type Waiting = { condition: Parameters<Engine["wait"]>[1]; signal: AbortSignal };

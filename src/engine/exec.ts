@@ -83,7 +83,6 @@ export async function launchExec(
   core.execs.started(entry);
   showRunning(core, container.id);
   tell(core, container, entry, "exec_start");
-  const startedMs = Date.now();
   try {
     const spec = addedProcess(container, entry.request, {
       root: `/proc/${live.process.pid}/root`,
@@ -95,7 +94,7 @@ export async function launchExec(
       ...(size ? { size } : {}),
     });
     const process = await entry.launching;
-    watchExec(core, { entry, process, startedMs });
+    watchExec(core, { entry, process });
     return process;
   } catch (error) {
     const exitCode = (error as StartFailure).exitCode ?? 126;
@@ -110,23 +109,19 @@ export async function launchExec(
 /** Takes note of the end of an exec, whoever still reads its output. */
 export function watchExec(
   core: Core,
-  { entry, process, startedMs }: { entry: ExecEntry; process: RunningProcess; startedMs: number },
+  { entry, process }: { entry: ExecEntry; process: RunningProcess },
 ): void {
   entry.process = process;
   entry.pid = process.pid;
   core.background.watch(`the end of exec ${entry.id}`, async () => {
-    const { exitCode, atMs } = await process.exited;
+    const { exitCode } = await process.exited;
     if (core.background.isClosing) return;
     core.execs.ended(entry, exitCode);
     const container = core.records.find(entry.containerId);
     if (!container) return;
     showRunning(core, container.id);
-    const seconds = Math.max(0, Math.floor((atMs - startedMs) / 1000));
-    core.events.container(container, "exec_die", {
-      execID: entry.id,
-      exitCode: String(exitCode),
-      execDuration: String(seconds),
-    });
+    const attributes = { execID: entry.id, exitCode: String(exitCode) };
+    core.events.container(container, "exec_die", attributes);
   });
 }
 

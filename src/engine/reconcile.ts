@@ -148,7 +148,7 @@ async function adoptExecs(core: Core): Promise<void> {
     }
     const entry = core.execs.add(id, containerId, request);
     core.execs.started(entry);
-    watchExec(core, { entry, process, startedMs: Date.now() });
+    watchExec(core, { entry, process });
   }
 }
 

@@ -329,12 +329,16 @@ export class SqliteImageStore implements ImageStore {
   async #carryOut(plan: RemovalPlan): Promise<{ removals: Removal[]; bytes: number }> {
     const { names, ids, lines } = plan;
     const diffIds = ids.flatMap((id) => this.#records.row(id)?.config.rootfs.diff_ids ?? []);
+    for (const line of lines) {
+      // While it is there to be asked for its labels; nobody hears of it before it is gone.
+      if (!("untagged" in line)) continue;
+      this.#tell("untag", line.id, line.id);
+      this.#made.delete(line.id);
+    }
     this.#records.remove(names, ids);
-    for (const line of lines) if ("untagged" in line) this.#made.delete(line.id);
     for (const id of ids) this.#made.delete(id);
     for (const line of lines) {
-      if ("untagged" in line) this.#tell("untag", line.id, line.id);
-      else if (!line.layer) this.#tell("delete", line.deleted, line.deleted);
+      if (!("untagged" in line) && !line.layer) this.#tell("delete", line.deleted, line.deleted);
     }
     const { bytes, held } = await this.#layers.sweep(diffIds);
     const removals = lines.flatMap((line): Removal[] => {
