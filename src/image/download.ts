@@ -2,7 +2,7 @@ import { mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { type Code, Failure, Gate, isFailure, log, release } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
 import { type Descriptor, type Digest, hexOf } from "../oci/mod.ts";
-import { RegistryFailure, type Repository } from "../registry/mod.ts";
+import { patienceMs, pause, RegistryFailure, type Repository } from "../registry/mod.ts";
 import { type GrowingFile, Growth } from "../snapshot/mod.ts";
 import { diskFailure, errnoOf } from "../sys/mod.ts";
 import { Partial } from "./partial.ts";
@@ -248,7 +248,7 @@ async function fetchFile(path: string, descriptor: Descriptor, work: Work): Prom
         continue;
       }
       if (work.signal.aborted || !isBroken(error) || failed >= triesMax) throw error;
-      await Bun.sleep(200 * failed);
+      await pause(patienceMs(failed), work.signal);
       continue;
     } finally {
       await file.close();

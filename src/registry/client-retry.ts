@@ -44,6 +44,11 @@ export function pauseMs(count: number): number {
   return Math.min(waitMsMax, firstWaitMs * 2 ** (count - 1)) * (0.5 + Math.random() / 2);
 }
 
+/** As `pauseMs` amid a blob: from a moment to half a minute, in which a registry may have started anew. */
+export function patienceMs(count: number): number {
+  return pauseMs(2 * count - 1);
+}
+
 /** Seconds or a date; never more than the bound. */
 export function retryAfterMs(text: string | null): number | undefined {
   if (text === null) return undefined;

@@ -2,7 +2,7 @@ import { Failure } from "../base/mod.ts";
 import type { Digest } from "../oci/mod.ts";
 import { isPassing, RegistryFailure } from "./client-failure.ts";
 import { type Answer, type Body, parseUrl, refused } from "./client-fetch.ts";
-import { pause, pauseMs } from "./client-retry.ts";
+import { patienceMs, pause } from "./client-retry.ts";
 import type { Request } from "./client-session.ts";
 import { headers, paths } from "./protocol.ts";
 
@@ -48,6 +48,7 @@ export async function uploadBlob(
   let session = mounted;
   for (let count = 1; ; count++) {
     try {
+      if (count > 1) session &&= await resumed(send, session, signal);
       session ??= await openPlain(send, path, signal);
       await transfer(send, session, upload);
       return { mountedFrom: undefined };
@@ -58,9 +59,8 @@ export async function uploadBlob(
         error instanceof RegistryFailure && error.status === 404 && session !== undefined;
       if (isGone && (await isThere(send, path, upload))) return { mountedFrom: undefined };
       if (signal.aborted || !(isGone || isPassing(error)) || count >= triesMax) throw error;
-      await pause(pauseMs(count), signal);
-      // An upload that is gone, and its blob not there (yet), begins anew.
-      session = session && !isGone ? await resumed(send, session, signal) : undefined;
+      await pause(patienceMs(count), signal);
+      if (isGone) session = undefined; // and its blob is not there (yet): it begins anew
     }
   }
 }

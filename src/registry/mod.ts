@@ -11,6 +11,7 @@ export { RegistryFailure } from "./client-failure.ts";
 export { certificateFolders, type RegistrySettings } from "./client-host.ts";
 export { openRegistryClient, type RegistryClient } from "./client-open.ts";
 export { type FetchedManifest, isUnknown, type Repository } from "./client-repository.ts";
+export { patienceMs, pause } from "./client-retry.ts";
 export { noRoutes, type Routes } from "./client-routes.ts";
 export type { Credentials } from "./client-token.ts";
 export { boundsOf, emptyConfig, parseConfig, type RegistryConfig } from "./config.ts";
