@@ -88,21 +88,22 @@ async function runToEnd(what: Asked, input?: string) {
 const quiet = { NetworkMode: "none" };
 const sh = (script: string) => ["sh", "-c", script];
 
+const execRequest: ExecRequest = {
+  cmd: ["true"],
+  env: [],
+  user: "",
+  workingDir: "",
+  privileged: false,
+  tty: false,
+  attachStdin: false,
+  attachStdout: true,
+  attachStderr: true,
+  detachKeys: "",
+};
+
 async function execute(id: string, what: Partial<ExecRequest>) {
   const { engine } = real;
-  const execId = await engine.exec(id, {
-    cmd: ["true"],
-    env: [],
-    user: "",
-    workingDir: "",
-    privileged: false,
-    tty: false,
-    attachStdin: false,
-    attachStdout: true,
-    attachStderr: true,
-    detachKeys: "",
-    ...what,
-  });
+  const execId = await engine.exec(id, { ...execRequest, ...what });
   const { attachment, text } = client();
   await engine.execStart(execId, { detach: false, tty: false }, attachment);
   return { stdout: text[1], stderr: text[2], exitCode: engine.execInspect(execId).exitCode };
@@ -244,6 +245,19 @@ describe.skipIf(!isRoot)("an exec", () => {
     const ran = await execute(id, { cmd, env: ["A=x"], user: "web", workingDir: "/data" });
     expect(ran).toEqual({ stdout: "x\n101\n/data\n", stderr: "bad\n", exitCode: 4 });
     await expect(execute(id, { cmd: ["/no/such"] })).rejects.toThrow();
+    await engine.remove(id, { force: true, volumes: false });
+  });
+
+  test("of a container that ended just now says so", async () => {
+    const { engine } = real;
+    const { id } = await engine.create(asked("", { cmd: ["sleep", "1000"], hostConfig: quiet }));
+    await engine.start(id);
+    const execId = await engine.exec(id, { ...execRequest, user: "web" });
+    const { pid } = engine.resolve(id).state;
+    process.kill(pid, "SIGKILL");
+    while (existsSync(`/proc/${pid}/root`)); // without a turn in which the engine could hear of it
+    const started = engine.execStart(execId, { detach: true, tty: false }, undefined);
+    await expect(started).rejects.toThrow(`container ${id} is not running`);
     await engine.remove(id, { force: true, volumes: false });
   });
 });

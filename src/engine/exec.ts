@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
 import type { RunningProcess } from "../runtime/mod.ts";
 import { join } from "./attach.ts";
@@ -100,7 +101,9 @@ export async function launchExec(
     const exitCode = (error as StartFailure).exitCode ?? 126;
     core.execs.ended(entry, exitCode);
     showRunning(core, container.id);
-    throw error;
+    if (existsSync(`/proc/${live.process.pid}/root`)) throw error;
+    // It ended under our hands, which is all that whatever failed has to say.
+    throw new Failure("conflict", `container ${container.id} is not running`, { cause: error });
   } finally {
     entry.launching = undefined;
   }
