@@ -124,6 +124,14 @@ class Soak {
         () => this.docker("volume", "create", `volume-${random(4)}`),
         () => this.docker("volume", "rm", `volume-${random(4)}`),
         () => this.docker("cp", `${name}:/etc/passwd`, "-"),
+        () => this.docker("cp", "/etc/hostname", `${name}:/tmp/`),
+        () => this.docker("exec", "-d", name, "sleep", "1"),
+        () => this.docker("update", "-m", "64m", "--memory-swap", "-1", name),
+        () => this.docker("top", name),
+        () => this.docker("diff", name),
+        () => this.docker("logs", "--tail", "5", name),
+        () => this.borrow(name, `shared-${random(5)}`),
+        () => this.healthy(name),
         () => this.docker("ps", "-a"),
         () => this.docker("network", "create", `net-${random(3)}`),
         () => this.docker("network", "create", "--ipv6", `net-${random(3)}`),
@@ -134,6 +142,31 @@ class Soak {
       ];
       await commands[random(commands.length)]!();
     }
+  }
+
+  /** A container in the namespaces of another, which may end at any time. */
+  async borrow(name: string, donor: string): Promise<void> {
+    const shares = ["--network", `container:${donor}`, "--pid", `container:${donor}`];
+    await this.docker("run", "-d", "--name", name, ...shares, "busybox", "sleep", "1000");
+  }
+
+  /** A container with a health check and a process that adds processes. */
+  async healthy(name: string): Promise<void> {
+    const check = ["--health-cmd", "true", "--health-interval", "1s", "--init"];
+    const policy = ["--restart", "on-failure:3"];
+    const script = "sleep 1000 & sleep 5; exit 1";
+    await this.docker(
+      "run",
+      "-d",
+      "--name",
+      name,
+      ...check,
+      ...policy,
+      "busybox",
+      "sh",
+      "-c",
+      script,
+    );
   }
 
   /** A container with ports on a network that may come and go, and with another one beside. */
