@@ -59,6 +59,7 @@ const wrongs: [object, string][] = [
   [{ hosts: "unix:///a" }, "a list of strings"],
   [{ hosts: [1] }, "a list of strings"],
   [{ mtu: 1.5 }, "a whole number"],
+  [{ runtimes: { "a=b": { path: "/k" } } }, 'names of letters, digits and "_.-", not "a=b"'],
   [{ runtimes: { kata: { runtimeType: "io.containerd.kata.v2" } } }, '{"path": PATH} for "kata"'],
   [{ runtimes: { kata: { path: "/k", runtimeArgs: "--debug" } } }, "a program for"],
   [{ runtimes: { kata: { path: "/k", options: { TypeUrl: "x" } } } }, "a program for"],

@@ -204,6 +204,7 @@ type Fail = (what: string) => Failure;
 
 function runtime([name, value]: [string, unknown], fail: Fail): string {
   if (!isObject(value)) throw fail(`{"path": PATH} for "${name}"`);
+  if (!/^[\w.-]+$/.test(name)) throw fail(`names of letters, digits and "_.-", not "${name}"`);
   const { path, runtimeArgs: args = [], ...rest } = shimless(value);
   if (typeof path !== "string" || path === "" || path.startsWith("[")) {
     throw fail(`{"path": PATH} for "${name}"`);
