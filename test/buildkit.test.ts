@@ -182,6 +182,25 @@ describe.skipIf(whyNot !== undefined)(`BuildKit${whyNot ? ` (skipped: ${whyNot})
     expect((await api("/build/cancel?id=c1")).status).toBe(200);
   });
 
+  test("ends what a client began that was killed", async () => {
+    const seconds = String(100_000 + process.pid);
+    const script = `import { Laboratory } from "${join(import.meta.dir, "../src/buildkit/laboratory.ts")}";
+const files = new Map([["Dockerfile", "FROM busybox\\nRUN sleep ${seconds}\\n"]]);
+const folders = new Map([["context", files], ["dockerfile", files]]);
+const laboratory = await Laboratory.open("${socketPath()}", { folders });
+await laboratory.build(new Map(), "no");`;
+    const child = Bun.spawn([process.execPath, "-e", script], { stderr: "ignore" });
+    const isRunning = async () => (await command(["pgrep", "-f", `^sleep ${seconds}`])).code === 0;
+    while (!(await isRunning())) {
+      expect(child.exitCode).toBeNull();
+      await Bun.sleep(20);
+    }
+    child.kill("SIGKILL");
+    await child.exited;
+    for (let tries = 0; tries < 500 && (await isRunning()); tries++) await Bun.sleep(20);
+    expect(await isRunning()).toBe(false);
+  });
+
   test("refuses what is no gRPC, and sessions of one name", async () => {
     const ask = (path: string, ...more: string[]) =>
       command([

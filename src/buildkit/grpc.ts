@@ -69,7 +69,13 @@ export function serveGrpc(socket: Socket, methods: Methods): void {
   server.on("stream", (stream, headers) => {
     void answer(stream as ServerHttp2Stream, headers, methods);
   });
+  endWhole(socket);
   server.emit("connection", socket);
+}
+
+/** The API's sockets stay half open; here a side that has ended is gone, and its calls with it. */
+function endWhole(socket: Socket): void {
+  socket.once("end", () => socket.destroy());
 }
 
 async function answer(
@@ -170,6 +176,7 @@ export class GrpcClient {
     const abort = () => this.#gone.abort();
     this.#session.once("close", abort);
     socket.once("close", abort);
+    endWhole(socket);
   }
 
   /** Aborted when the other side is gone. */
