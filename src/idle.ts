@@ -1,11 +1,11 @@
 /** What the daemon does when it has nothing to do: it lets go of memory that its last work left behind. */
 import { dropCode } from "./sys/mod.ts";
 
-const lookMs = 5_000;
-const idleUs = 50_000;
+const lookMs = 3_000;
+const idleUs = 30_000;
 const workUs = 100_000;
 
-/** Looks every five seconds whether the process rests after work; its start counts as work. */
+/** Looks every three seconds whether the process rests after work; its start counts as work. */
 export function restWhenIdle(rest: () => void = dropCode, everyMs = lookMs): Disposable {
   let restedUs = 0;
   let seenUs = usedUs();
