@@ -167,7 +167,8 @@ describe.skipIf(whyNot !== undefined)(`host${whyNot ? ` (skipped: ${whyNot})` : 
     expect(value("engine_daemon_events_total")).toBeGreaterThan(0);
     expect(value("engine_daemon_events_subscribers_total")).toBe(0);
     expect(value("engine_daemon_health_checks_total")).toBeGreaterThan(0);
-    expect(value("engine_daemon_health_checks_failed_total")).toBe(0);
+    // One may have met the container's end.
+    expect(value("engine_daemon_health_checks_failed_total")).toBeLessThanOrEqual(1);
     expect(value("engine_daemon_health_check_start_duration_seconds_count")).toBeGreaterThan(0);
     const networks = "engine_daemon_network_actions_seconds_count";
     expect(value(`${networks}{action="allocate"}`)).toBeGreaterThan(1);
