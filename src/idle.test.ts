@@ -24,3 +24,13 @@ function work(): void {
     for (let count = 0; count < 10_000; count++) Math.sqrt(Math.random());
   }
 }
+
+test("restWhenIdle() gives up when memory cannot be let go of", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  using _rests = restWhenIdle(() => {
+    queueMicrotask(resolve);
+    throw new Error("locked");
+  }, 10);
+  work();
+  await promise;
+});

@@ -1,4 +1,5 @@
 /** What the daemon does when it has nothing to do: it lets go of memory that its last work left behind. */
+import { log } from "./base/mod.ts";
 import { dropCode } from "./sys/mod.ts";
 
 const lookMs = 3_000;
@@ -14,7 +15,13 @@ export function restWhenIdle(rest: () => void = dropCode, everyMs = lookMs): Dis
     const isIdle = nowUs - seenUs < idleUs;
     seenUs = nowUs;
     if (!isIdle || nowUs - restedUs < workUs) return;
-    rest();
+    try {
+      rest();
+    } catch (error) {
+      // Memory that is locked, say: it only costs what it cost before.
+      log("debug", "Cannot let go of memory", { error });
+      clearInterval(timer);
+    }
     restedUs = seenUs = usedUs();
   }, everyMs);
   timer.unref();
