@@ -193,6 +193,7 @@ cd ..; git clone -q --bare made made.git`);
       `Port ${port}\nListenAddress 127.0.0.1\nHostKey ${folder}/${key}\nPidFile none\nUsePAM no
 StrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\nAuthorizedKeysFile ${folder}/keys\n`,
     );
+    writeFileSync(join(folder, "log"), "");
     const argv = [sshd, "-D", "-e", "-f", `${folder}/config`];
     const child = Bun.spawn(argv, { stderr: Bun.file(join(folder, "log")) });
     while (!readFileSync(join(folder, "log"), "utf8").includes("Server listening")) {
@@ -212,7 +213,6 @@ StrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\nAuthorizedKeysFi
     close,
     changeHostKey: async () => {
       await close();
-      writeFileSync(join(folder, "log"), "");
       child = await start("other");
     },
   };
