@@ -1,3 +1,4 @@
+import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { changeRules, closeNamespace, openNamespace } from "../sys/mod.ts";
@@ -247,6 +248,11 @@ describe.skipIf(process.getuid?.() !== 0)("after kill -9", () => {
     expect(await fetchHere("http://127.0.0.1:8700/")).toBe("lives");
     expect(await isOutOfReach("/proc/thread-self/ns/net", "http://[::1]:8700/")).toBe(true);
 
+    // As if it had died between giving an address back and forgetting it.
+    const given = [before!.endpoints[0]!.networkId, "172.18.0.9", runs.containerId];
+    using database = new Database(`${folder}/state.db`);
+    database.run("INSERT INTO network_address VALUES (?, ?, ?)", given);
+
     const store = await laboratory.open();
     const done = await store.reconcile(new Set([runs.containerId]));
     expect(done.join("\n")).toContain(`Took back the network of container`);
@@ -264,7 +270,11 @@ describe.skipIf(process.getuid?.() !== 0)("after kill -9", () => {
       }),
     );
     expect(next.endpoints[0]!.address).toBe("172.18.0.3");
-    for (const { containerId } of [next, after]) await store.close(containerId);
+    const free = await store.open(
+      sandboxSpec({ endpoints: [{ network: "kept", ipv4: "172.18.0.9" }] }),
+    );
+    expect(free.endpoints[0]!.address).toBe("172.18.0.9");
+    for (const { containerId } of [next, after, free]) await store.close(containerId);
     await store.shutdown();
     expect(await leftovers()).toBe("");
   });

@@ -195,9 +195,15 @@ function dropRecords(all: All, containerIds: ReadonlySet<string>): string[] {
   const { records, sandboxes, ipam, directory } = all;
   const { live } = sandboxes;
   const gone = records.sandboxes().filter(({ spec }) => !live.has(spec.containerId));
+  // A crash in the middle of `connect` or `disconnect` leaves one to a container that is still there.
+  const isUsed = ({ network, address, container }: ReturnType<Records["addresses"]>[number]) =>
+    live.get(container)?.attachments.some(({ endpoint }) => {
+      const { address: own, address6 } = endpoint;
+      return endpoint.networkId === network && (own === address || address6 === address);
+    }) ?? false;
   const orphans = records
     .addresses()
-    .filter(({ container }) => !live.has(container) && !sandboxes.reaper.has(container));
+    .filter((one) => !isUsed(one) && !sandboxes.reaper.has(one.container));
   records.together(() => {
     for (const { spec } of gone) records.removeSandbox(spec.containerId);
     for (const { network, address } of orphans) ipam.release(network, address);
