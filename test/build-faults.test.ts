@@ -1,6 +1,15 @@
 /** Builds that go wrong: commands that hang, multiply, stay, fill the disk; clients and engines that end. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { command, lading, TestEngine, whyNot } from "./engine.ts";
 
@@ -109,6 +118,14 @@ test.skipIf(whyNot !== undefined)(
       expect(full.code).not.toBe(0);
       expect(full.stdout).toContain("No space left on device");
       // What the command wrote is removed in the background.
+      await until(() => statfsSync(disk).bavail * statfsSync(disk).bsize > 24e6);
+      const context = join(engine.folder, "context");
+      mkdirSync(context);
+      writeFileSync(join(context, "big"), randomBytes(60 << 20));
+      writeFileSync(join(context, "Dockerfile"), "FROM busybox\nCOPY big /kept/there");
+      const copied = await engine.lading(["build", context]);
+      expect(copied.code).not.toBe(0);
+      expect(copied.stderr).toContain('Cannot write "kept/there": no space left on device');
       await until(() => statfsSync(disk).bavail * statfsSync(disk).bsize > 24e6);
       const { code, stderr } = await build("RUN dd if=/dev/zero of=/small bs=1M count=12");
       expect([code, stderr]).toEqual([0, ""]);

@@ -1,5 +1,5 @@
 import { cleanPath, type TarEvent, type TarHeader } from "../archive/mod.ts";
-import { assert, Failure } from "../base/mod.ts";
+import { assert, Failure, toFailure } from "../base/mod.ts";
 import {
   attributeOutside,
   chmodAt,
@@ -67,6 +67,8 @@ export interface Unpacked {
 
 type Time = { readonly seconds: number; readonly nanoseconds: number };
 
+type OpenFile = { readonly fd: number; readonly header: TarHeader; endBytes: number };
+
 /** Of the names of folders, whose times are set at the end: a bomb of long ones stops here. */
 const pathBytesMax = 64 << 20;
 const errnosOfNoXattrs = ["EOPNOTSUPP", "EPERM", "EACCES"];
@@ -89,7 +91,7 @@ export class Unpacker implements Disposable {
   readonly #folders: Folders;
   readonly #times = new Map<string, Time>();
   readonly #made: Set<string> | undefined;
-  #file: { fd: number; header: TarHeader; endBytes: number } | undefined;
+  #file: OpenFile | undefined;
   #pathBytes = 0;
   #entries = 0;
   #sizeBytes = 0;
@@ -120,7 +122,7 @@ export class Unpacker implements Disposable {
         if (!this.#file) return; // the content of an entry that the rules leave out
         // The file is new: what is not written is a hole, and reads as zeros.
         if (isHole(event.bytes)) return;
-        writeAt(this.#file.fd, event.bytes, event.offset);
+        this.#write(this.#file, event);
         this.#file.endBytes = event.offset + event.bytes.length;
         return;
       }
@@ -264,6 +266,15 @@ export class Unpacker implements Disposable {
     });
     this.#file = { fd, header, endBytes: 0 };
     this.#sizeBytes += header.sizeBytes;
+  }
+
+  #write({ fd, header }: OpenFile, event: TarEvent & { kind: "data" }): void {
+    try {
+      writeAt(fd, event.bytes, event.offset);
+    } catch (cause) {
+      const { code, message } = toFailure(cause);
+      throw new Failure(code, message.replace(`"#${fd}"`, `"${header.path}"`), { cause });
+    }
   }
 
   #end(): void {
