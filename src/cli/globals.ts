@@ -74,13 +74,23 @@ let textOfConfig: string | undefined;
  */
 export function configText(globals: Globals): string {
   if (textOfConfig !== undefined) return textOfConfig;
+  const path = `${configFolder(globals)}/config.json`;
   try {
-    const path = `${configFolder(globals)}/config.json`;
     textOfConfig = new TextDecoder().decode(Bun.mmap(path, { shared: false }));
-  } catch {
-    textOfConfig = ""; // no configuration; what is wrong with it, those tell who need it
+  } catch (error) {
+    textOfConfig = (error as { code?: string }).code === "ENOENT" ? "" : readSlowly(path);
   }
   return textOfConfig;
+}
+
+/** Bun.mmap opens for writing, which a file may not allow that can be read. */
+function readSlowly(path: string): string {
+  const { readFileSync } = require("node:fs") as typeof import("node:fs");
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return ""; // what is wrong with it, those tell who need it
+  }
 }
 
 /** What `context use` wrote. */
