@@ -182,7 +182,7 @@ describe.skipIf(why !== undefined)(`without root${why ? ` (skipped: ${why})` : "
       expect(own).toMatch(new RegExp(`^/${user}/lading/[0-9a-f]{64}/container$`));
       expect(await ok("info", "-f", "{{.CgroupDriver}} {{.CgroupVersion}}")).toBe("cgroupfs 2");
       // The next daemon comes from elsewhere, and goes to where the keeper is.
-      await sh(`pkill -KILL -u ${user} -f "main.ts daemon"`);
+      await sh(`pkill -KILL -u ${user} -f "main.[tj]s daemon"`);
       await engine.exited;
       engine = await launch(`${group}/later`);
       expect(await groupOf(engine.pid)).toBe(`/${user}/engine`);

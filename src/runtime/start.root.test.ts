@@ -48,16 +48,17 @@ test("start() runs a process, tells its output and its exit code", async () => {
 
 test("start() keeps stdout and stderr in the order of writing in a log", async () => {
   const directory = `${laboratory.directory}/order`;
-  const script = "for i in 1 2 3 4 5; do echo o$i; usleep 20000; echo e$i >&2; usleep 20000; done";
+  // What is in both pipes at once has no order any more: the pauses are longer than a busy host's.
+  const script = "for i in 1 2 3; do echo o$i; usleep 150000; echo e$i >&2; usleep 150000; done";
   const bundle = sh(script);
   const logging = { kind: "disk", directory, bytesMax: 1 << 20 } as const;
   const { text } = await runToEnd(bundle, logging);
-  const expected = [1, 2, 3, 4, 5].flatMap((n) => [`o${n}`, `e${n}`]).join("\n");
+  const expected = [1, 2, 3].flatMap((n) => [`o${n}`, `e${n}`]).join("\n");
   expect(text).toBe(`${expected}\n`);
   const again = { ...everything, follow: false };
   expect(await textOf(runtime.readLog(directory, again))).toBe(text);
   expect(await textOf(runtime.readLog(directory, { ...again, stderr: false }), 1)).toBe(
-    "o1\no2\no3\no4\no5\n",
+    "o1\no2\no3\n",
   );
 });
 
