@@ -193,6 +193,6 @@ test("a registry with its blobs in a bucket survives kill -9, and nobody else ta
     `this registry has its own in "s3://bucket/images"`,
   );
   const gc = await runUpkeep("gc", "--data-root", root, "--grace", "0s");
-  expect(gc.said).toContain(`gone: 1 blobs of ${blob.length} bytes`);
+  expect(gc.said).toContain(`gone: 1 blob of ${blob.length} bytes`);
   expect([...s3.objects.keys()]).toEqual(["images/owner"]);
 });
