@@ -151,6 +151,16 @@ describe.skipIf(whyNot !== undefined)(`BuildKit${whyNot ? ` (skipped: ${whyNot})
     writeFileSync(join(folder, "Dockerfile"), dockerfile);
     writeFileSync(join(folder, "f"), "from stdin");
     const tar = Bun.spawnSync(["tar", "-C", folder, "-c", "."]).stdout;
+    // Builds whose context never comes take no place from others, once they are given up.
+    const alone = Array.from({ length: 70 }, async (_, at) => {
+      await Bun.sleep(at * 5);
+      await post(
+        { buildid: `a${at}`, remote: "upload-request" },
+        undefined,
+        AbortSignal.timeout(50),
+      );
+    });
+    await Promise.allSettled(alone);
     const [, both] = await Promise.all([
       post({ buildid: "upload-request:b1" }, tar),
       post({ buildid: "b1", remote: "upload-request", t: "two:2" }),

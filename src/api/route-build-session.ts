@@ -83,7 +83,7 @@ async function sentContext(
   },
 ): Promise<{ contextPath?: string }> {
   if (asked.query.get("remote") !== uploadRequest) return {};
-  const { body, taken } = await soon(uploadOf(`${uploadRequest}:${asked.id}`).promise);
+  const { body, taken } = await upload(`${uploadRequest}:${asked.id}`, asked.signal);
   try {
     const context = asked.cleanup.use(await builder.takeContext(body, asked.signal));
     return { contextPath: context.path };
@@ -120,11 +120,22 @@ function uploadOf(id: string): PromiseWithResolvers<Upload> {
   return upload;
 }
 
-async function soon(upload: Promise<Upload>): Promise<Upload> {
+/** Waits for a context. Whoever stops waiting leaves nothing behind: others wait here too. */
+async function upload(id: string, signal: AbortSignal): Promise<Upload> {
+  const { promise } = uploadOf(id);
   const late = new Failure("timeout", "Cannot build: its context did not come");
-  const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(late), arrivalMsMax);
-  return await Promise.race([upload, promise]).finally(() => clearTimeout(timer));
+  const given = Promise.withResolvers<never>();
+  const giveUp = () => given.reject(new Failure("unavailable", "context canceled"));
+  const timer = setTimeout(() => given.reject(late), arrivalMsMax);
+  if (signal.aborted) giveUp();
+  signal.addEventListener("abort", giveUp);
+  try {
+    return await Promise.race([promise, given.promise]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", giveUp);
+    uploads.delete(id);
+  }
 }
 
 /** `POST /build/cancel?id=…`: an unknown build is none any more. */
