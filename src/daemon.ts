@@ -5,7 +5,7 @@
 import type { Database } from "bun:sqlite";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { version as osVersion, release } from "node:os";
-import { type EngineInfo, type RegistriesInfo, serveApi } from "./api/mod.ts";
+import { type EngineInfo, engineVersion, type RegistriesInfo, serveApi } from "./api/mod.ts";
 import { audit } from "./audit.ts";
 import { log, toFailure } from "./base/mod.ts";
 import { type Builder, openBuilder } from "./build/mod.ts";
@@ -196,14 +196,14 @@ function startMetrics(
   { engine, builder, id, signal }: Joined & { id: string; signal: AbortSignal },
 ): Joined & { server?: Disposable } {
   if (!options.metricsAddress) return { engine, builder };
-  const labels = { daemon_id: id, version: version(), os_type: "linux", graphdriver: "overlay2" };
+  const labels = { daemon_id: id, version: engineVersion(version()), graphdriver: "overlay2" };
   const metrics = measure({ engine, builder }, { ...labels, ...hostLabels() }, signal);
   return { ...metrics, server: serveMetrics(options.metricsAddress, metrics) };
 }
 
 function hostLabels() {
   const architecture = process.arch === "x64" ? "x86_64" : process.arch;
-  return { architecture, kernel: release(), os: osVersion() };
+  return { architecture, kernel: release(), os: osVersion(), os_type: "linux" };
 }
 
 /** For whatever fetches: pulls, pushes, builds' downloads. */

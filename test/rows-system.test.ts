@@ -85,8 +85,9 @@ describe.skipIf(whyNot !== undefined)(`rows${whyNot ? ` (skipped: ${whyNot})` : 
       ["docker version -f '{{.Server.Os}} {{.Server.APIVersion}}'", "linux 1.51"],
       [
         "docker version -f '{{range .Server.Components}}{{.Name}} {{end}}'",
-        "Engine crun lading-init",
+        "Engine Lading crun lading-init",
       ],
+      ["docker version -f '{{.Server.Version}}'", /^28\.\d+\.\d+\+lading\.\d+\.\d+\.\d+$/],
       ["docker info -f '{{.RuncCommit.ID}}'", /^[0-9a-f]{40}$|^\d/],
       ["docker version -f '{{.Foo}}'", /can't evaluate field Foo/, 1],
       [

@@ -5,6 +5,14 @@ export const apiVersion = "1.51";
 /** skopeo and its kin ask for 1.22; what they need has not changed since. */
 export const apiVersionMin = "1.22";
 
+/** The first release of Docker with this API: tools ask for engines by such numbers ("20.10 or newer"). */
+const dockerVersion = "28.3.0";
+
+/** The engine's version as tools compare it, ours behind the plus sign, which comparisons leave out. */
+export function engineVersion(own: string): string {
+  return `${dockerVersion}+lading.${own}`;
+}
+
 const reasons: Readonly<Record<number, string>> = {
   101: "UPGRADED",
   200: "OK",

@@ -19,6 +19,7 @@ import type {
 
 /** What an engine tells about itself. */
 export interface EngineInfo {
+  /** Lading's own. */
   readonly version: string;
   /** A stable name for this engine, as `info` shows it. */
   readonly id?: string;

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { cpus, hostname, release, totalmem } from "node:os";
 import { logDrivers, logPlugins } from "../logging/mod.ts";
 import { delegatedCgroups, isNamespaced } from "../sys/mod.ts";
+import { engineVersion } from "./answers.ts";
 import type { Context, RegistriesInfo } from "./context.ts";
 import type { OciRuntime } from "./oci-runtime.ts";
 import type { SystemInfo } from "./schema.ts";
@@ -109,7 +110,7 @@ export function systemInfo(context: Context, runtime: OciRuntime): SystemInfo {
     Name: hostname(),
     Labels: settings?.labels ?? [],
     ExperimentalBuild: false,
-    ServerVersion: info.version,
+    ServerVersion: engineVersion(info.version),
     Runtimes: info.runtimes ?? { crun: { path: "crun" } },
     DefaultRuntime: info.defaultRuntime ?? "crun",
     Swarm: swarm,

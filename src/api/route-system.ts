@@ -1,6 +1,6 @@
 /** The endpoints of the engine as a whole. */
 import { Failure } from "../base/mod.ts";
-import { apiVersion, apiVersionMin } from "./answers.ts";
+import { apiVersion, apiVersionMin, engineVersion } from "./answers.ts";
 import type { Context } from "./context.ts";
 import { diskUsage } from "./disk-usage.ts";
 import { events } from "./events.ts";
@@ -32,7 +32,7 @@ async function version(exchange: Exchange, { info }: Context): Promise<void> {
     Components: [
       {
         Name: "Engine",
-        Version: info.version,
+        Version: engineVersion(info.version),
         Details: {
           ApiVersion: apiVersion,
           Arch: architecture,
@@ -45,10 +45,11 @@ async function version(exchange: Exchange, { info }: Context): Promise<void> {
           Os: "linux",
         },
       },
+      { Name: "Lading", Version: info.version, Details: { GitCommit: gitCommit } },
       { Name: runtime.name, Version: runtime.version, Details: { GitCommit: runtime.commit } },
       { Name: "lading-init", Version: info.version, Details: { GitCommit: gitCommit } },
     ],
-    Version: info.version,
+    Version: engineVersion(info.version),
     ApiVersion: apiVersion,
     MinAPIVersion: apiVersionMin,
     GitCommit: gitCommit,

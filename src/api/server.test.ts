@@ -112,6 +112,20 @@ test("requests on one connection are answered in order, also when sent at once",
   expect(bodies[2]).toContain('"ApiVersion":"1.51"');
 });
 
+test("version and info name a release of Docker to compare with, and Lading's behind it", async () => {
+  await using served = await serveFakes();
+  const version = await served.client.system.version();
+  expect(version.Version).toBe("28.3.0+lading.0.1.0");
+  const [engine, lading] = version.Components;
+  expect([engine?.Name, engine?.Version]).toEqual(["Engine", "28.3.0+lading.0.1.0"]);
+  expect([lading?.Name, lading?.Version]).toEqual(["Lading", "0.1.0"]);
+  expect((await served.client.system.info()).ServerVersion).toBe("28.3.0+lading.0.1.0");
+  // What semver.org, Go's and Python's parsers take, and what leaves order to the part before it.
+  expect(Bun.semver.satisfies(version.Version, ">=20.10.0 <29")).toBe(true);
+  const ping = await exchangeRaw(served.socketPath, get("/_ping"));
+  expect(ping).toContain("Server: Lading/0.1.0 (linux)\r\n");
+});
+
 test("a request may come byte by byte", async () => {
   await using served = await serveFakes();
   const body = '{"Image":"busybox"}';
