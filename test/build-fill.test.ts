@@ -121,10 +121,8 @@ describe.skipIf(whyNot !== undefined)(`files that are written where they stay${w
     const sent = join(engine.folder, "sent");
     mkdirSync(join(sent, "d"), { recursive: true });
     writeFileSync(join(sent, "Dockerfile"), "FROM busybox\nCOPY d /d\n");
-    writeFileSync(
-      join(sent, ".lading-listing"),
-      `["folder","d",493]\n["file","d/f",420,1,"${digest}"]\n`,
-    );
+    const listing = `["folder","d",493]\n["file","d/f",420,1,"${digest}"]\n`;
+    const named = new Bun.CryptoHasher("sha256").update(listing).digest("hex");
     writeFileSync(join(sent, "d/f"), "x");
     const unix = engine.host.slice("unix://".length);
     const tar = (...names: string[]) =>
@@ -134,14 +132,18 @@ describe.skipIf(whyNot !== undefined)(`files that are written where they stay${w
     const layers = () => readdirSync(join(engine.dataRoot, "snapshot/layers")).sort();
     const before = layers();
 
-    const answer = await post("/build?listed=1", tar("Dockerfile", ".lading-listing"));
+    const answer = await post(`/build?listed=${named}`, tar("Dockerfile"));
     const reader = answer.body!.getReader();
     let said = "";
-    let id: string | undefined;
-    while (!id) {
-      said += Buffer.from((await reader.read()).value!).toString();
-      id = /"kind":"need","id":"(\w+)"/.exec(said)?.[1];
-    }
+    const asked = async (kind: string) => {
+      for (;;) {
+        const [, id] = new RegExp(`"kind":"${kind}","id":"(\\w+)"`).exec(said) ?? [];
+        if (id) return id;
+        said += Buffer.from((await reader.read()).value!).toString();
+      }
+    };
+    await post(`/build/contexts?for=${await asked("need_listing")}`, listing);
+    const id = await asked("need");
     const stays = Promise.withResolvers<void>();
     async function* half() {
       yield tar("d").subarray(0, 1024); // the folder, and the head of a file

@@ -145,18 +145,24 @@ ${look}; cmp /a/big /c/big`;
     mkdirSync(folder);
     const digest = new Bun.CryptoHasher("sha256").update("truth").digest("hex");
     writeFileSync(join(folder, "Dockerfile"), "FROM busybox\nCOPY file /\n");
-    writeFileSync(join(folder, ".lading-listing"), `["file","file",420,5,"${digest}"]\n`);
-    const post = async (path: string, ...names: string[]) => {
-      const tar = Bun.spawnSync(["tar", "-C", folder, "-cf", "-", ...names]).stdout;
-      const unix = engine.host.slice("unix://".length);
-      return await fetch(`http://engine${path}`, { method: "POST", body: tar, unix });
-    };
-    const build = async (content: string) => {
+    const listing = `["file","file",420,5,"${digest}"]\n`;
+    const named = new Bun.CryptoHasher("sha256").update(listing).digest("hex");
+    const unix = engine.host.slice("unix://".length);
+    const send = (path: string, body: string | Uint8Array<ArrayBuffer>) =>
+      fetch(`http://engine${path}`, { method: "POST", body, unix });
+    const post = (path: string, name: string) =>
+      send(path, new Uint8Array(Bun.spawnSync(["tar", "-C", folder, "-cf", "-", name]).stdout));
+    const build = async (content: string, listed = listing) => {
       writeFileSync(join(folder, "file"), content);
-      const answer = await post("/build?listed=1&t=lies", "Dockerfile", ".lading-listing");
+      const answer = await post(`/build?listed=${named}&t=lies`, "Dockerfile");
       let said = "";
       for await (const bytes of answer.body!) {
         said += Buffer.from(bytes).toString();
+        const [, wanted] = /"kind":"need_listing","id":"(\w+)"/.exec(said) ?? [];
+        if (wanted && !said.includes("told once")) {
+          said += "told once";
+          expect((await send(`/build/contexts?for=${wanted}`, listed)).status).toBe(204);
+        }
         const [, id] = /"kind":"need","id":"(\w+)"/.exec(said) ?? [];
         if (id && !said.includes("asked once")) {
           said += "asked once";
@@ -165,11 +171,17 @@ ${look}; cmp /a/big /c/big`;
       }
       return said;
     };
+    expect(await build("truth", `${listing}\n`)).toContain(
+      "The context changed while it was built",
+    );
     expect(await build("a lie")).toContain("The context changed while it was built");
     const honest = await build("truth");
     expect(honest).toContain("Successfully tagged lies:latest");
     expect(honest).not.toContain("Using cache");
+    const known = await build("truth");
+    expect([known.includes("Using cache"), known.includes("told once")]).toEqual([true, false]);
     expect((await post("/build/contexts?for=nobody", "file")).status).toBe(404);
+    expect((await post("/build?listed=1", "Dockerfile")).status).toBe(400);
   });
 
   async function builds() {

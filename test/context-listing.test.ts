@@ -59,15 +59,15 @@ const cases: [name: string, words: string[], more?: Partial<ScanRequest>][] = [
 for (const [name, words, more] of cases) {
   test(`scanListing() finds what scan() finds: ${name}`, () => {
     const { text } = listContext(root, { dockerfile: "Dockerfile" })!;
-    const { lines: _, skipped: __, ...listed } = scanListing(requestOf(words, more), text);
+    const { lines: _, skipped: __, ...listed } = scanListing(requestOf(words, more), text());
     expect(listed).toEqual(scan(requestOf(words, more)));
   });
 }
 
 test("listContext() reads a changed file again, and no other", () => {
-  const first = listContext(root, { dockerfile: "Dockerfile" })!.text;
+  const first = listContext(root, { dockerfile: "Dockerfile" })!.text();
   writeFileSync(`${root}/src/a.ts`, "changed");
-  const second = listContext(root, { dockerfile: "Dockerfile" })!.text;
+  const second = listContext(root, { dockerfile: "Dockerfile" })!.text();
   const changed = second.split("\n").filter((line) => !first.includes(line));
   expect(changed.map((line) => JSON.parse(line)[1])).toEqual(["src/a.ts"]);
 });

@@ -1,10 +1,11 @@
 /** Where a build's files come from: its body, an address, and contexts that were sent ahead. */
+import { Failure } from "../base/mod.ts";
 import type { Builder, BuildRequest, NamedContext } from "../build/mod.ts";
 import { contextFiles, parseNamedContext } from "../build/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
 import { Fields, parseJson, textOf } from "./fields.ts";
-import { flag, whole } from "./query.ts";
+import { whole } from "./query.ts";
 import type { Route } from "./router.ts";
 import type { BuildEventMessage } from "./schema.ts";
 
@@ -28,9 +29,6 @@ async function keepContext(exchange: Exchange, { builder }: Context): Promise<vo
 type Asked = Pick<BuildRequest, "buildArgs" | "secrets" | "agents" | "dockerfile" | "signal">;
 type Opened = Pick<BuildRequest, "contextPath" | "dockerfile" | "contexts"> &
   Partial<Pick<BuildRequest, "commitSeconds" | "listed">>;
-
-/** The listing of a context that is only listed, in its tar. */
-const listingName = ".lading-listing";
 
 interface Opening {
   readonly asked: Asked;
@@ -56,10 +54,23 @@ export async function openContexts(
   if (remote === "" || remote === "client-session") {
     const taken = cleanup.use(await builder.takeContext(exchange.body(), signal));
     const dockerfile = sent ?? asked.dockerfile;
-    if (!flag(query, "listed")) return { contextPath: taken.path, dockerfile, contexts };
-    const listed = contextFiles(`${taken.path}/${listingName}`, {
-      demand: (paths, receive) =>
-        builder.demands.ask((id) => demand({ kind: "need", id, paths }), { receive, signal }),
+    const digest = query.get("listed") ?? "";
+    if (digest === "") return { contextPath: taken.path, dockerfile, contexts };
+    if (!/^[0-9a-f]{64}$/.test(digest)) {
+      throw new Failure("invalid", `listed=${digest.slice(0, 64)} is not a SHA-256 in hexadecimal`);
+    }
+    const listed = contextFiles({
+      digest,
+      folder: taken.path,
+      demand: (wanted, receive) => {
+        const tell = (id: string) =>
+          demand(
+            wanted === "listing"
+              ? { kind: "need_listing", id }
+              : { kind: "need", id, paths: wanted },
+          );
+        return builder.demands.ask(tell, { receive, signal });
+      },
       take: ({ body, signal, sizeBytes }) => builder.takeContext(body, signal, sizeBytes),
       cleanup,
     });

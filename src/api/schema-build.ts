@@ -55,6 +55,8 @@ export type BuildEventMessage =
     }
   /** The build waits for these files: `POST /build/contexts?for=ID`. */
   | { readonly kind: "need"; readonly id: string; readonly paths: readonly string[] }
+  /** It waits for the listing of the context, as it is: `POST /build/contexts?for=ID`. */
+  | { readonly kind: "need_listing"; readonly id: string }
   | { readonly kind: "skipped"; readonly stage: string; readonly steps: number }
   | { readonly kind: "warning"; readonly text: string };
 

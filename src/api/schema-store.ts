@@ -159,8 +159,8 @@ export interface BuildQuery {
   /** Names of images, as Docker has it, or places with their attributes. */
   readonly cachefrom?: readonly BuildOutput[];
   readonly cacheto?: readonly BuildOutput[];
-  /** The body has the Dockerfile and a list of the context: files are asked for. */
-  readonly listed?: boolean;
+  /** SHA-256 of a listing of the context, hexadecimal: the body has the Dockerfile, the rest is asked for. */
+  readonly listed?: string;
   readonly nocachefilter?: readonly string[];
   /** Tell what happens as values, not as text, and at once. */
   readonly events?: boolean;

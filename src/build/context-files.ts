@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { open as openFile } from "node:fs/promises";
 import { Failure } from "../base/mod.ts";
 import type { TakenContext } from "./types.ts";
 
@@ -17,8 +18,10 @@ export type Receive<Result> = (arrival: Arrival) => Promise<Result>;
 
 /** The files of a context that was only listed: a client sends those that a step needs. */
 export interface ContextFiles {
-  /** Path of the listing. */
-  readonly listing: string;
+  /** SHA-256 of the listing, hexadecimal, as the client says. */
+  readonly digest: string;
+  /** Path of the listing, which the client is asked for once; nobody looked what is in it. */
+  listing(): Promise<string>;
   /** A folder with what is at these paths; it stays until the build has ended, or somebody takes it. */
   open(paths: readonly string[]): Promise<SentFiles>;
   /** What is at these paths for the caller alone, as it comes; undefined when somebody opened it already. */
@@ -36,6 +39,7 @@ export interface SentFiles {
 }
 
 const answerTimeoutMs = 10 * 60_000;
+const listingBytesMax = 256 << 20;
 
 /** Questions to clients that are waited for: each is answered by files, once. */
 export class Demands {
@@ -86,19 +90,34 @@ export class Demands {
 }
 
 interface Sources {
-  /** Asks the client for files. */
-  readonly demand: <Result>(paths: readonly string[], receive: Receive<Result>) => Promise<Result>;
+  /** SHA-256 of the listing, hexadecimal. */
+  readonly digest: string;
+  /** A folder of this build, to put the listing in. */
+  readonly folder: string;
+  /** Asks the client for files, as a tar, or for the listing. */
+  readonly demand: <Result>(wanted: Wanted, receive: Receive<Result>) => Promise<Result>;
   /** Puts them into a folder. */
   readonly take: Receive<TakenContext>;
   /** Ends what clients have sent. */
   readonly cleanup: AsyncDisposableStack;
 }
 
+/** What a client can be asked for: what is at these paths, or the listing. */
+export type Wanted = readonly string[] | "listing";
+
 /** A context by its listing. */
-export function contextFiles(
-  listing: string,
-  { demand, take: takeFiles, cleanup }: Sources,
-): ContextFiles {
+export function contextFiles({
+  digest,
+  folder,
+  demand,
+  take: takeFiles,
+  cleanup,
+}: Sources): ContextFiles {
+  let asked: Promise<string> | undefined;
+  const listing = () => {
+    asked ??= demand("listing", (arrival) => keepListing(arrival, `${folder}/.lading-listing`));
+    return asked;
+  };
   const opened = new Map<string, { readonly files: Promise<SentFiles>; users: number }>();
   const open = (paths: readonly string[]) => {
     const key = JSON.stringify(paths);
@@ -118,5 +137,22 @@ export function contextFiles(
   };
   const receive: ContextFiles["receive"] = (paths, each) =>
     opened.has(JSON.stringify(paths)) ? undefined : demand(paths, each);
-  return { listing, open, receive };
+  return { digest, listing, open, receive };
+}
+
+/** @throws Failure "exhausted" */
+async function keepListing({ body }: Arrival, path: string): Promise<string> {
+  await using file = await openFile(path, "wx", 0o600);
+  let length = 0;
+  for await (const piece of body) {
+    length += piece.length;
+    if (length > listingBytesMax) {
+      throw new Failure(
+        "exhausted",
+        `The context's listing is larger than ${listingBytesMax} bytes`,
+      );
+    }
+    await file.writeFile(piece);
+  }
+  return path;
 }

@@ -5,9 +5,10 @@
 import type { Digest } from "../oci/mod.ts";
 import type { Wish } from "./copy-wish.ts";
 import { piecesOf } from "./intake.ts";
+import { contextChanged } from "./listing-tree.ts";
 import { type Owner, ownerIn, rootOwner } from "./owner.ts";
 import { basename } from "./paths.ts";
-import { contextChanged, type Scanned } from "./scan-sources.ts";
+import type { Scanned } from "./scan-sources.ts";
 import type { StepScope } from "./scope.ts";
 import { openScratch, type Tools } from "./tools.ts";
 import type { Found } from "./tree.ts";

@@ -81,6 +81,13 @@ export class ListingTree implements Tree {
   }
 }
 
+/** What came is not what was listed. */
+export function contextChanged(): Failure {
+  return new Failure("conflict", "The context changed while it was built", {
+    hint: "Build again when nothing writes to it",
+  });
+}
+
 function broken(path: string): Failure {
   return new Failure(
     "invalid",

@@ -40,25 +40,30 @@ function open(path: string): Database {
 const scansMax = 1_000;
 
 /** What a scan gave that was asked the same of the same listing. */
-export function rememberedScan(path: string, about: string, scan: () => ScanResult): ScanResult {
-  const database = open(path);
-  const key = new Bun.CryptoHasher("sha256").update(about).digest("hex");
-  const row = database
+export function knownScan(path: string, about: string): ScanResult | undefined {
+  const row = open(path)
     .query<{ result: string }, [string]>("SELECT result FROM build_scan WHERE key = ?")
-    .get(key);
-  if (row) return JSON.parse(row.result) as ScanResult;
-  const result = scan();
+    .get(keyOf(about));
+  return row ? (JSON.parse(row.result) as ScanResult) : undefined;
+}
+
+const keyOf = (about: string) => new Bun.CryptoHasher("sha256").update(about).digest("hex");
+
+/** Keeps what a scan gave, unless it is too large. */
+export function rememberScan(path: string, about: string, result: ScanResult): void {
+  const database = open(path);
   const text = JSON.stringify(result);
   const isPlain = result.found.every((list) => list !== undefined); // JSON knows no undefined
-  if (!isPlain || text.length > scanBytesMax) return result;
-  database.query("INSERT OR REPLACE INTO build_scan VALUES (?, ?, ?)").run(key, text, Date.now());
+  if (!isPlain || text.length > scanBytesMax) return;
+  database
+    .query("INSERT OR REPLACE INTO build_scan VALUES (?, ?, ?)")
+    .run(keyOf(about), text, Date.now());
   database
     .query(
       `DELETE FROM build_scan WHERE used_ms < (SELECT used_ms FROM build_scan
        ORDER BY used_ms DESC LIMIT 1 OFFSET ?)`,
     )
     .run(scansMax);
-  return result;
 }
 
 /** Keeps the lines behind a digest, unless they are there already or too many. */

@@ -1,5 +1,5 @@
-import { Failure } from "../base/mod.ts";
 import type { Receive, SentFiles } from "./context-files.ts";
+import { contextChanged } from "./listing-tree.ts";
 import type { ScanRequest, ScanResult } from "./scan.ts";
 import type { StepScope } from "./scope.ts";
 
@@ -30,8 +30,10 @@ export async function scanSources({ build }: StepScope, scan: ScanRequest): Prom
     const scanned = await tools.trees.run("scan", request, signal);
     return { scanned, request: scan, open: stays(scan.root) };
   }
-  const byListing = { ...request, listing: files.listing };
-  const scanned = await tools.trees.run("scanListing", byListing, signal);
+  const byListing = { ...request, digest: files.digest };
+  const scanned =
+    (await tools.trees.run("knownListing", byListing, signal)) ??
+    (await tools.trees.run("scanListing", { ...byListing, path: await files.listing() }, signal));
   const open = async () => {
     const sent = await files.open(pathsOf(scanned));
     const { root } = sent;
@@ -46,13 +48,6 @@ export async function scanSources({ build }: StepScope, scan: ScanRequest): Prom
   const { root } = await open();
   const sent = await tools.trees.run("scan", { ...request, root }, signal);
   return { scanned: sent, request: { ...scan, root }, open: stays(root) };
-}
-
-/** What came is not what was listed. */
-export function contextChanged(): Failure {
-  return new Failure("conflict", "The context changed while it was built", {
-    hint: "Build again when nothing writes to it",
-  });
 }
 
 const pathsMax = 1_000;

@@ -5,8 +5,8 @@
 import { readFileSync, rmSync } from "node:fs";
 import { toFailure } from "../base/mod.ts";
 import { type CopyRequest, copy } from "./copy.ts";
-import { compareListings, keepListing, rememberedScan } from "./listing.ts";
-import { scanListing } from "./listing-tree.ts";
+import { compareListings, keepListing, knownScan, rememberScan } from "./listing.ts";
+import { contextChanged, scanListing } from "./listing-tree.ts";
 import { makeWay, type WayRequest } from "./make-way.ts";
 import { measure } from "./measure.ts";
 import { listPackages } from "./packages.ts";
@@ -14,19 +14,31 @@ import { type ScanRequest, scan } from "./scan.ts";
 
 declare const self: Worker;
 
+/** What is asked of a context that was listed; `digest` is that of the listing. */
+interface ListedRequest extends ScanRequest {
+  readonly digest: string;
+}
+
+/** The same in every build. */
+function questionOf({ listings: _, ...asked }: ListedRequest): string {
+  return JSON.stringify({ ...asked, root: "" });
+}
+
 /** What each kind of request takes and gives. */
 const work = {
   scan: (request: ScanRequest) => scan(request),
-  scanListing: (request: ScanRequest & { readonly listing: string }) => {
-    const { listing, listings, ...given } = request;
-    const asked = { ...given, root: "" }; // the same in every build
-    const text = readFileSync(listing, "utf8");
-    if (!listings) return scanListing(asked, text);
-    return rememberedScan(listings, JSON.stringify(asked) + text, () => {
-      const { lines, ...result } = scanListing(asked, text);
-      keepListing(listings, result.digest, lines);
-      return result;
-    });
+  knownListing: (request: ListedRequest) =>
+    request.listings ? knownScan(request.listings, questionOf(request)) : undefined,
+  scanListing: ({ path, ...request }: ListedRequest & { readonly path: string }) => {
+    const bytes = readFileSync(path);
+    const digest = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+    if (digest !== request.digest) throw contextChanged();
+    const { lines, ...result } = scanListing(request, bytes.toString());
+    if (request.listings) {
+      keepListing(request.listings, result.digest, lines);
+      rememberScan(request.listings, questionOf(request), result);
+    }
+    return result;
   },
   compare: (request: Parameters<typeof compareListings>[0]) => compareListings(request),
   copy: (request: CopyRequest) => copy(request),

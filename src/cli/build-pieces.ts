@@ -1,13 +1,13 @@
-/** Answers an engine that asks for files of a context that was only listed. */
+/** Answers an engine that asks for files of a context that was only listed, or for the listing. */
 import type { ProgressMessage } from "../api/schema.ts";
-import type { Pieces } from "./build-source.ts";
+import type { GivePieces } from "./build-source.ts";
 import type { Client } from "./engine.ts";
 
 /** Passes messages on, but for the questions, which are answered meanwhile. @throws what sending threw */
 export async function* answering(
   engine: Client,
   messages: AsyncIterable<ProgressMessage>,
-  pieces: (paths: readonly string[]) => Pieces,
+  pieces: GivePieces,
 ): AsyncGenerator<ProgressMessage> {
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => {}); // whoever reads on hears of it
@@ -17,8 +17,9 @@ export async function* answering(
       const next = await Promise.race([reader.next(), failed.promise]);
       if (next.done) return;
       const { event } = next.value;
-      if (event?.kind === "need") {
-        engine.images.sendPieces(event.id, pieces(event.paths)).catch(failed.reject);
+      if (event?.kind === "need" || event?.kind === "need_listing") {
+        const wanted = event.kind === "need" ? event.paths : "listing";
+        engine.images.sendPieces(event.id, pieces(wanted)).catch(failed.reject);
       } else yield next.value;
     }
   } finally {

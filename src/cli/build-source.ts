@@ -8,7 +8,7 @@ import { type ContextOptions, packContext, wantedBy } from "./build-context.ts";
 import { readText } from "./key-values.ts";
 import { resolve } from "./paths.ts";
 
-/** Files of a context, as tar, and about how large they are. */
+/** Files of a context, as tar, and about how large they are; or its listing. */
 export interface Pieces {
   readonly body: Bytes;
   readonly sizeBytes: number;
@@ -19,9 +19,12 @@ export interface BuildSource {
   readonly query: Pick<BuildQuery, "dockerfile" | "remote" | "committime" | "listed">;
   /** A Dockerfile to be sent ahead, as the one file of a tar: the context comes from elsewhere. */
   readonly ahead?: Bytes;
-  /** The files that the engine asks for, when the context was only listed. */
-  readonly pieces?: (paths: readonly string[]) => Pieces;
+  /** What the engine asks for, when the context was only listed. */
+  readonly pieces?: GivePieces;
 }
+
+/** What is at these paths, or the listing. */
+export type GivePieces = (wanted: readonly string[] | "listing") => Pieces;
 
 const dockerfileBytesMax = 16 << 20;
 
@@ -82,7 +85,7 @@ async function fromFolder(place: string, file: string, needs: Needs): Promise<Bu
   return withForeignFile(folder, { text, ignore: ignoreBeside(path), needs });
 }
 
-/** The Dockerfile, if it is in there, and a list of the rest; undefined for a small context. */
+/** The Dockerfile, if it is in there, and what names a list of the rest; undefined for a small context. */
 function listedContext(
   folder: string,
   rules: Pick<ContextOptions, "dockerfile" | "ignore">,
@@ -90,14 +93,18 @@ function listedContext(
   const { listContext } = require("./context-listing.ts") as typeof import("./context-listing.ts");
   const listing = listContext(folder, rules);
   if (listing === undefined) return undefined;
-  const extra = new Map([[".lading-listing", Buffer.from(listing.text)]]);
+  const { dockerfile } = rules;
   return {
-    context: packContext(folder, { ...rules, extra, isLone: true }),
-    query: { ...(rules.dockerfile ? { dockerfile: rules.dockerfile } : {}), listed: true },
-    pieces: (only) => ({
-      body: packContext(folder, { ...rules, only }),
-      sizeBytes: listing.sizeOf(wantedBy(only)),
-    }),
+    context: packContext(folder, { ...rules, isLone: true }),
+    query: { ...(dockerfile ? { dockerfile } : {}), listed: listing.digest },
+    pieces: (wanted) => {
+      if (wanted === "listing") {
+        const text = Buffer.from(listing.text());
+        return { body: only(text), sizeBytes: text.length };
+      }
+      const body = packContext(folder, { ...rules, only: wanted });
+      return { body, sizeBytes: listing.sizeOf(wantedBy(wanted)) };
+    },
   };
 }
 
@@ -118,6 +125,10 @@ function withForeignFile(folder: string, { text, ignore, needs }: Foreign): Buil
   if (listed) return { ...listed, ahead };
   const isLone = needs === "lone";
   return { context: packContext(folder, { ...rules, isLone }), query: {}, ahead };
+}
+
+async function* only(bytes: Uint8Array): Bytes {
+  yield bytes;
 }
 
 function ignoreBeside(path: string): string | undefined {

@@ -34,8 +34,10 @@ const settledMs = 50;
 const blockBytes = 1 << 20;
 
 export interface ContextListing {
+  /** SHA-256 of the text, hexadecimal. */
+  readonly digest: string;
   /** A line each. */
-  readonly text: string;
+  text(): string;
   /** Bytes of the files for which `isWanted` says so. */
   sizeOf(isWanted: (path: string) => boolean): number;
 }
@@ -50,16 +52,82 @@ export function listContext(
   const bytes = all.reduce((sum, { stat }) => sum + (stat.isFile() ? stat.size + 512 : 512), 0);
   // A name that is no UTF-8 cannot be told in JSON.
   if (bytes < worthwhileBytes || all.some(({ path }) => !path.isWellFormed())) return undefined;
-  const memo = new DigestMemo(folder);
+  const sizeOf: ContextListing["sizeOf"] = (isWanted) =>
+    all.reduce((sum, { path, stat }) => sum + (stat.isFile() && isWanted(path) ? stat.size : 0), 0);
+  const place = memoPlace(folder);
+  const whole = new WholeMemo(place, all);
+  if (whole.digest !== undefined) {
+    return { digest: whole.digest, text: () => textOf(folder, all, place), sizeOf };
+  }
+  const text = textOf(folder, all, place);
+  const digest = createHash("sha256").update(text).digest("hex");
+  whole.save(digest);
+  return { digest, text: () => text, sizeOf };
+}
+
+function textOf(folder: string, all: readonly Listed[], place: string): string {
+  const memo = new DigestMemo(place);
   const lines = all.flatMap((one) => {
     if (one.stat.isFile()) return [memo.lineOf(`${folder}/${one.path}`, one)];
     const line = otherLine(`${folder}/${one.path}`, one);
     return line ? [JSON.stringify(line)] : [];
   });
   memo.save();
-  const sizeOf: ContextListing["sizeOf"] = (isWanted) =>
-    all.reduce((sum, { path, stat }) => sum + (stat.isFile() && isWanted(path) ? stat.size : 0), 0);
-  return { text: `${lines.join("\n")}\n`, sizeOf };
+  return `${lines.join("\n")}\n`;
+}
+
+function memoPlace(folder: string): string {
+  const home = process.env["XDG_CACHE_HOME"] || `${process.env["HOME"] ?? "/root"}/.cache`;
+  const name = createHash("sha256").update(folder).digest("hex").slice(0, 32);
+  return `${home}/lading/contexts/${name}`;
+}
+
+/**
+ * The digest of the whole listing, when the kernel says of all that is in it what it said last time:
+ * the lines need not be looked at then. A cache, so that losing it costs time alone.
+ */
+class WholeMemo {
+  readonly digest: string | undefined;
+  readonly #place: string;
+  readonly #key: string;
+  readonly #newestMs: number;
+
+  constructor(place: string, all: readonly Listed[]) {
+    this.#place = `${place}.whole`;
+    const told = new Float64Array(all.length * 7);
+    let [at, newestMs] = [0, 0];
+    for (const { stat, isImplied } of all) {
+      told[at++] = stat.dev;
+      told[at++] = stat.ino;
+      told[at++] = stat.size;
+      told[at++] = stat.mode;
+      told[at++] = stat.mtimeMs;
+      told[at++] = stat.ctimeMs;
+      told[at++] = isImplied ? 1 : 0;
+      newestMs = Math.max(newestMs, stat.ctimeMs);
+    }
+    this.#newestMs = newestMs;
+    const names = all.map(({ path }) => path).join("\0");
+    this.#key = createHash("sha256").update(told).update(names).digest("hex");
+    const [key, digest] = readRows(this.#place);
+    if (key === this.#key && /^[0-9a-f]{64}$/.test(digest ?? "")) this.digest = digest;
+  }
+
+  save(digest: string): void {
+    if (Date.now() - this.#newestMs > settledMs) saveRows(this.#place, [this.#key, digest]);
+  }
+}
+
+/** Keeps rows for next time, if that can be. */
+function saveRows(path: string, rows: readonly string[]): void {
+  const fresh = `${path}.${process.pid}`;
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    writeFileSync(fresh, rows.join("\n"), { mode: 0o600 });
+    renameSync(fresh, path);
+  } catch {
+    rmSync(fresh, { force: true }); // no cache then: the next build reads the files again
+  }
 }
 
 function otherLine(place: string, { path, stat, isImplied }: Listed): unknown[] | undefined {
@@ -106,11 +174,9 @@ class DigestMemo {
   #byStart: Map<string, string> | undefined;
   #isChanged = false;
 
-  constructor(folder: string) {
-    const home = process.env["XDG_CACHE_HOME"] || `${process.env["HOME"] ?? "/root"}/.cache`;
-    const name = createHash("sha256").update(folder).digest("hex").slice(0, 32);
-    this.#path = `${home}/lading/contexts/${name}`;
-    this.#before = readRows(this.#path);
+  constructor(place: string) {
+    this.#path = place;
+    this.#before = readRows(place);
   }
 
   lineOf(place: string, { path, stat }: Listed): string {
@@ -142,14 +208,7 @@ class DigestMemo {
 
   save(): void {
     if (!this.#isChanged && this.#now.length === this.#before.length) return;
-    const fresh = `${this.#path}.${process.pid}`;
-    try {
-      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 });
-      writeFileSync(fresh, this.#now.join("\n"), { mode: 0o600 });
-      renameSync(fresh, this.#path);
-    } catch {
-      rmSync(fresh, { force: true }); // no cache then: the next build reads the files again
-    }
+    saveRows(this.#path, this.#now);
   }
 }
 
