@@ -20,9 +20,10 @@ for (const [direct, hostIp, sets] of [
   ["trusted", "0.0.0.0", ["publish_any", "direct_ports"]],
   ["all", "0.0.0.0", ["publish_any", "routed_ports"]],
 ] as const) {
+  const ports = new Ports("t", { hostSocket: undefined, others: () => [] });
   test(`a port on ${hostIp} is in ${sets} when routes lead in by ${direct}`, async () => {
     const port = { containerPort: 80, protocol: "tcp", hostIp, hostPort: 0 } as const;
-    const bound = await new Ports("t", undefined).bindAll([port], { ...publisher, direct });
+    const bound = await ports.bindAll([port], { ...publisher, direct });
     const four = bound.filter(({ port }) => !port.hostIp.includes(":"));
     expect(four.flatMap(({ elements }) => elements.map(({ set }) => set))).toEqual([...sets]);
     for (const binding of bound) binding.close();

@@ -1,10 +1,12 @@
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import type { Failure } from "../base/mod.ts";
 import { changeRules, closeNamespace, openNamespace } from "../sys/mod.ts";
 import {
   fetchHere,
   fetchInside,
+  hostAddress,
   inside,
   isOutOfReach,
   type Laboratory,
@@ -17,6 +19,7 @@ import {
   until,
 } from "./laboratory.ts";
 import type { NetworkStore, PortSpec, Sandbox, SandboxSpec } from "./types.ts";
+import { writeSetting } from "./wire.ts";
 
 const codeOf = (promise: Promise<unknown>) =>
   promise.then(
@@ -279,6 +282,58 @@ describe.skipIf(process.getuid?.() !== 0)("after kill -9", () => {
     expect(await leftovers()).toBe("");
   });
 });
+
+test.skipIf(process.getuid?.() !== 0)(
+  "open() leaves the ports of a killed engine alone",
+  async () => {
+    await using laboratory = await openLaboratory();
+    const { folder, bridge } = laboratory;
+    const local = { ...port(80, 8701), hostIp: "127.0.0.1" };
+    const sctp = { ...port(80, 8702), protocol: "sctp" } as const;
+    const killed = sandboxSpec({ ports: [port(80, 8700), local, sctp] });
+    const program = [process.execPath, `${import.meta.dir}/crash.ts`, folder, bridge, "[]"];
+    const daemon = Bun.spawn([...program, JSON.stringify([killed])], { stdout: "pipe" });
+    const line = await new Response(daemon.stdout.pipeThrough(firstLine())).text();
+    const [held] = JSON.parse(line) as Sandbox[];
+    await laboratory.serve(held!.netnsPath, 80, "of the killed engine");
+    daemon.kill("SIGKILL");
+    await daemon.exited;
+
+    writeSetting("net/ipv4/ip_local_port_range", "8700 8702");
+    const other = await openStore(`${folder}/other`, "labbr1");
+    await other.reconcile(new Set());
+    for (const taken of [port(1, 8700), { ...local, hostPort: 8700 }, port(1, 8701), local, sctp]) {
+      const opening = other.open(sandboxSpec({ ports: [taken] }));
+      const failure = await opening.catch((error: Failure) => error);
+      expect(String(failure)).toContain("port is already allocated");
+      expect(failure).toMatchObject({
+        code: "conflict",
+        hint: expect.stringContaining(`nft delete table ip lading-${bridge}`),
+      });
+    }
+    const free = [{ ...port(80, 8701), hostIp: hostAddress }, port(80, 0)];
+    const mine = await other.open(sandboxSpec({ ports: free }));
+    expect(mine.ports.map(({ hostIp, hostPort }) => `${hostIp} ${hostPort}`)).toEqual([
+      `${hostAddress} 8701`,
+      "0.0.0.0 8702",
+      ":: 8702",
+    ]);
+    await laboratory.serve(mine.netnsPath, 80, "of the other");
+    expect(await fetchHere("http://127.0.0.1:8700/")).toBe("of the killed engine");
+    expect(await fetchHere("http://127.0.0.1:8701/")).toBe("of the killed engine");
+    expect(await fetchHere(`http://${hostAddress}:8701/`)).toBe("of the other");
+    expect(await fetchHere("http://127.0.0.1:8702/")).toBe("of the other");
+    await other.close(mine.containerId);
+
+    const again = await laboratory.open();
+    await again.reconcile(new Set());
+    const next = await other.open(sandboxSpec({ ports: [port(80, 8700)] }));
+    await other.close(next.containerId);
+    await again.shutdown();
+    await other.shutdown();
+    expect(await leftovers()).toBe("");
+  },
+);
 
 /** Ends a stream after its first line. */
 function firstLine(): TransformStream<Uint8Array, Uint8Array> {

@@ -4,6 +4,7 @@ import type { NftElement } from "../sys/mod.ts";
 import { type Address, formatAddress, parseAddress, readAddress } from "./address.ts";
 import type { GatewayMode } from "./define.ts";
 import { forwardFromHost } from "./host-forward.ts";
+import { holderOf, type Taken } from "./others.ts";
 import { type Listening, listenTcp, listenUdp } from "./proxy.ts";
 import { portElement, routedElement } from "./ruleset.ts";
 import type { BoundPort, PortSpec } from "./types.ts";
@@ -36,16 +37,24 @@ const wildcards = { 4: "0.0.0.0", 6: "::" } as const;
 export class Ports {
   readonly #table: string;
   readonly #hostSocket: string | undefined;
+  readonly #others: () => readonly Taken[];
   /** By protocol and port, the addresses that are taken. */
   readonly #claims = new Map<string, Set<string>>();
   #next: number;
   readonly #first: number;
   readonly #last: number;
 
-  /** `hostSocket`: that of slirp4netns, where this network is not the host's. */
-  constructor(table: string, hostSocket: string | undefined) {
+  /**
+   * `hostSocket`: that of slirp4netns, where this network is not the host's. `others` tells what the
+   * rules of other engines publish.
+   */
+  constructor(
+    table: string,
+    parts: { hostSocket: string | undefined; others: () => readonly Taken[] },
+  ) {
     this.#table = table;
-    this.#hostSocket = hostSocket;
+    this.#hostSocket = parts.hostSocket;
+    this.#others = parts.others;
     [this.#first, this.#last] = ephemeralRange();
     this.#next = this.#first;
   }
@@ -53,8 +62,9 @@ export class Ports {
   /** Binds all of them or none. @throws Failure "conflict" | "invalid" | "exhausted" */
   async bindAll(specs: readonly PortSpec[], publisher: Publisher): Promise<Binding[]> {
     const bindings: Binding[] = [];
+    const others = specs.length > 0 ? this.#others() : [];
     try {
-      for (const spec of specs) bindings.push(...(await this.#bind(spec, publisher)));
+      for (const spec of specs) bindings.push(...(await this.#bind(spec, publisher, others)));
       return bindings;
     } catch (error) {
       for (const binding of bindings) binding.close();
@@ -77,13 +87,17 @@ export class Ports {
     return bindings;
   }
 
-  async #bind(spec: PortSpec, publisher: Publisher): Promise<Binding[]> {
+  async #bind(spec: PortSpec, publisher: Publisher, others: readonly Taken[]): Promise<Binding[]> {
     const addresses = hostAddresses(spec.hostIp || publisher.hostBinding);
     const isImplicit = spec.hostIp === "" && publisher.hostBinding === "";
     let last: unknown;
     for (const hostPort of this.#candidates(spec.hostPort)) {
       try {
-        return await this.#bindOn(addresses, { ...spec, hostPort }, { publisher, isImplicit });
+        return await this.#bindOn(
+          addresses,
+          { ...spec, hostPort },
+          { publisher, isImplicit, others },
+        );
       } catch (error) {
         last = error;
         const isBusy = error instanceof Failure && error.code === "conflict";
@@ -111,12 +125,14 @@ export class Ports {
   async #bindOn(
     addresses: readonly string[],
     { containerPort, protocol, hostPort }: PortSpec & { hostPort: number },
-    { publisher, isImplicit }: { publisher: Publisher; isImplicit: boolean },
+    ways: { publisher: Publisher; isImplicit: boolean; others: readonly Taken[] },
   ): Promise<Binding[]> {
+    const { publisher, isImplicit, others } = ways;
     const bindings: Binding[] = [];
     for (const hostIp of addresses) {
       try {
         const port = { containerPort, protocol, hostIp, hostPort };
+        refuseOthers(port, publisher, others);
         bindings.push(await this.#open(port, publisher));
       } catch (error) {
         const isBusy = error instanceof Failure && error.code === "conflict";
@@ -191,6 +207,20 @@ export class Ports {
       if (taken.size === 0) this.#claims.delete(key);
     };
   }
+}
+
+/** @throws Failure "conflict" when the rules of another engine lead the port elsewhere */
+function refuseOthers(port: BoundPort, publisher: Publisher, others: readonly Taken[]): void {
+  if (publisher.modes[port.hostIp.includes(":") ? 6 : 4] === "routed") return;
+  const holder = holderOf(port, others);
+  if (!holder) return;
+  const { table } = holder;
+  const reason = `Bind for ${place(port)} failed: port is already allocated`;
+  throw new Failure("conflict", outside(publisher, reason), {
+    hint:
+      `Another engine has it, by its nftables "${table}". If that one is gone for good, ` +
+      `"nft delete table ip ${table}; nft delete table ip6 ${table}" frees its ports`,
+  });
 }
 
 function ephemeralRange(): [number, number] {

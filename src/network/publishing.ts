@@ -15,7 +15,10 @@ export class Publishing {
 
   /** `elements` is all that the rules must hold, for when they have to be made again. */
   constructor(parts: Parts, elements: () => readonly NftElement[]) {
-    this.#ports = new Ports(parts.wire.table, parts.hostSocket);
+    this.#ports = new Ports(parts.wire.table, {
+      hostSocket: parts.hostSocket,
+      others: () => parts.wire.publishedByOthers(),
+    });
     this.#parts = parts;
     this.#elements = elements;
   }

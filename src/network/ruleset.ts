@@ -15,10 +15,16 @@ export function tableName(bridge: string): string {
   return bridge === "lading0" ? "lading" : `lading-${bridge}`;
 }
 
-const protocolNumber = { tcp: 6, udp: 17, sctp: 132 } as const;
+export function isEngineTable(name: string): boolean {
+  return name === "lading" || name.startsWith("lading-");
+}
+
+export const protocolNumber = { tcp: 6, udp: 17, sctp: 132 } as const;
 
 /** A chain whose presence says that the rules are there, in this version. */
 export const versionChain = "version-5";
+/** The maps that lead ports of the host to containers. */
+export const publishMaps = ["publish_ip", "publish_any"] as const;
 export const setNames = [
   "bridges",
   "bridged",
@@ -34,8 +40,7 @@ export const setNames = [
   "trusted",
   "direct_ports",
   "sources",
-  "publish_ip",
-  "publish_any",
+  ...publishMaps,
 ] as const;
 
 /**

@@ -41,6 +41,7 @@ import {
 import { type Cidr, cidrOf, formatAddress, fromBytes, macOf, toBytes } from "./address.ts";
 import { childOptions, ensureParent, known } from "./child.ts";
 import { bridgeOptions, type Plan, plansOf } from "./define.ts";
+import { publishedByOthers, type Taken } from "./others.ts";
 import { Passage } from "./passage.ts";
 import {
   blockedElements,
@@ -318,6 +319,11 @@ export class Wire implements Disposable {
 
   addElements(elements: readonly NftElement[]): void {
     this.#filter.transact(elements.map(addElement), nftBatch);
+  }
+
+  /** Ports of the host that the rules of other engines lead elsewhere, be they alive or killed. */
+  publishedByOthers(): readonly Taken[] {
+    return publishedByOthers(this.#filter, this.table);
   }
 
   /** Datagrams that flowed to a port before it was published, or to whom it was published before. */

@@ -98,16 +98,23 @@ export const uint32be = (type: number, value: number) => {
 
 /** Attributes by type; of a type that is there twice, the last one. */
 export function decodeAttributes(bytes: Uint8Array, offset = 0): Map<number, Buffer> {
+  return new Map(attributesIn(bytes, offset));
+}
+
+/** The values of attributes that make a list, whose types say nothing. */
+export function decodeList(bytes: Uint8Array): Buffer[] {
+  return [...attributesIn(bytes, 0)].map(([, value]) => value);
+}
+
+function* attributesIn(bytes: Uint8Array, offset: number): Generator<[number, Buffer]> {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const found = new Map<number, Buffer>();
   let at = offset;
   while (at + 4 <= view.length) {
     const length = view.readUInt16LE(at);
-    if (length < 4 || at + length > view.length) break;
-    found.set(view.readUInt16LE(at + 2) & 0x3fff, view.subarray(at + 4, at + length));
+    if (length < 4 || at + length > view.length) return;
+    yield [view.readUInt16LE(at + 2) & 0x3fff, view.subarray(at + 4, at + length)];
     at += align(length);
   }
-  return found;
 }
 
 /** An attribute's text without the NUL at its end. */

@@ -6,6 +6,7 @@
 import {
   attribute,
   decodeAttributes,
+  decodeList,
   flag,
   type NetlinkMessage,
   type NetlinkRequest,
@@ -18,11 +19,13 @@ import {
 const subsystem = 10;
 export const nftMessage = {
   newTable: (subsystem << 8) | 0,
+  getTable: (subsystem << 8) | 1,
   deleteTable: (subsystem << 8) | 2,
   newChain: (subsystem << 8) | 3,
   getChain: (subsystem << 8) | 4,
   newRule: (subsystem << 8) | 6,
   newElement: (subsystem << 8) | 12,
+  getElement: (subsystem << 8) | 13,
   deleteElement: (subsystem << 8) | 14,
 } as const;
 const batch = { begin: 16, end: 17 } as const;
@@ -111,6 +114,41 @@ export function flushSet(set: Pick<NftElement, "family" | "table" | "set">): Net
   const body = Buffer.concat([nftHead(set.family), text(1, set.table), text(2, set.set)]);
   const subject = `${set.family} ${set.table} ${set.set}`;
   return { type: nftMessage.deleteElement, flags: 0, body, what: "empty", subject };
+}
+
+/** Asks for all tables. */
+export const listTables: NetlinkRequest = {
+  type: nftMessage.getTable,
+  flags: 0,
+  body: nftHead("none"),
+  what: "list",
+  subject: "tables",
+};
+
+/** Undefined for tables of neither IPv4 nor IPv6 alone. */
+export function decodeTable({
+  body,
+}: NetlinkMessage): Pick<NftElement, "family" | "table"> | undefined {
+  const table = readText(decodeAttributes(body, 4).get(1));
+  if (body[0] === familyNumber.ip) return { family: "ip", table };
+  return body[0] === familyNumber.ip6 ? { family: "ip6", table } : undefined;
+}
+
+/** Asks for the elements of a set or map. @throws Failure "not_found" when sent and it is absent */
+export function listElements(set: Pick<NftElement, "family" | "table" | "set">): NetlinkRequest {
+  const body = Buffer.concat([nftHead(set.family), text(1, set.table), text(2, set.set)]);
+  const subject = `${set.family} ${set.table} ${set.set}`;
+  return { type: nftMessage.getElement, flags: 0, body, what: "list elements of", subject };
+}
+
+/** The keys of the elements in one answer, each with its fields padded to four bytes. */
+export function decodeKeys({ body }: NetlinkMessage): Buffer[] {
+  const list = decodeAttributes(body, 4).get(3);
+  if (!list) return [];
+  return decodeList(list).flatMap((element) => {
+    const key = decodeAttributes(element).get(1);
+    return (key && decodeAttributes(key).get(1)) ?? [];
+  });
 }
 
 /** Asks for a chain. @throws Failure "not_found" when sent and there is no such chain or table */
