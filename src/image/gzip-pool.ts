@@ -3,8 +3,8 @@ import { Failure, Gate, release } from "../base/mod.ts";
 
 /** Bytes of a gzip member. Digests of what is pushed depend on it, and on the level. */
 const pieceBytes = 1 << 20;
-/** Of gzip: as small as zlib's default makes it (within a few per cent), three times as fast. */
-const levels = { gzip: 2, zstd: 3 } as const;
+/** Of gzip: a third faster than the next one, which is 3 % smaller, and twice as fast as zlib's default, 7 % smaller. */
+const levels = { gzip: 1, zstd: 3 } as const;
 const idleMs = 3_000;
 
 export interface Pressing {
