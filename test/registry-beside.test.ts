@@ -106,7 +106,7 @@ describe.skipIf(whyNot !== undefined)(
         expect(answer.status).toBe(201);
         return { mediaType, digest, size: Buffer.byteLength(body) };
       };
-      const tar = Uint8Array.from(Buffer.concat([busyboxTar(), Buffer.alloc(1024)])); // no other's layer
+      const tar = new Uint8Array(Buffer.concat([busyboxTar(), Buffer.alloc(1024)])); // no other's layer
       const rootfs = { type: "layers", diff_ids: [hash(tar, "sha256")] };
       const about = { architecture: process.arch === "x64" ? "amd64" : "arm64", os: "linux" };
       const config = JSON.stringify({ ...about, config: { Cmd: ["echo", "long"] }, rootfs });

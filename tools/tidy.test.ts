@@ -24,8 +24,9 @@ test("badNames() refuses words that say nothing", () => {
   expect(badNames("src/image/pull.ts", "export function pull() {}")).toHaveLength(0);
 });
 
-test("badSyntax() refuses what cannot be erased, and an empty catch", () => {
+test("badSyntax() refuses what cannot be erased, an empty catch and a slow copy", () => {
   expect(badSyntax("a.ts", "export enum A { x }")).toHaveLength(1);
   expect(badSyntax("a.ts", "try { f() } catch {}")).toHaveLength(1);
+  expect(badSyntax("a.ts", "const a = Uint8Array.from(b);")).toHaveLength(1);
   expect(badSyntax("a.ts", "const a = 1;")).toHaveLength(0);
 });

@@ -60,12 +60,13 @@ export function badNames(path: string, source: string): string[] {
   return [...inFile, ...bad.map(([, name]) => `${path}: banned word in "${name}"`)];
 }
 
-/** Lists constructs that Bun could not erase, and checks that were switched off. */
+/** Lists constructs that Bun could not erase, checks that were switched off, and slow traps. */
 export function badSyntax(path: string, source: string): string[] {
   const rules: [RegExp, string][] = [
     [/^\s*(export )?(const )?enum \w+/m, "enum: use a union"],
     [/^\s*(export )?namespace \w+/m, "namespace: use a module"],
     [/@ts-(ignore|nocheck)/, "switched-off type check"],
+    [/Uint8Array\.from\(/, "Uint8Array.from: takes a Buffer byte by byte; new Uint8Array does not"],
     [/catch\s*(\(\w+\))?\s*\{\s*\}/, "empty catch: say why, or let it pass"],
   ];
   return rules.filter(([rule]) => rule.test(source)).map(([, what]) => `${path}: ${what}`);

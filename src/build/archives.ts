@@ -40,7 +40,7 @@ async function firstBytes(path: string): Promise<Uint8Array> {
   let size = 0;
   try {
     for await (const chunk of decompress(Bun.file(path).stream())) {
-      parts.push(Uint8Array.from(chunk.subarray(0, 512)));
+      parts.push(new Uint8Array(chunk.subarray(0, 512)));
       size += chunk.length;
       if (size >= 512) break;
     }

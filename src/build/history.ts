@@ -207,7 +207,7 @@ class Recorder {
     }
     this.#logBytes += bytes.length;
     const parts = this.#output.get(number) ?? [];
-    parts.push(Uint8Array.from(bytes));
+    parts.push(new Uint8Array(bytes));
     this.#output.set(number, parts);
   }
 

@@ -166,7 +166,7 @@ class Upload implements AsyncDisposable {
   async #keep(piece: Uint8Array): Promise<void> {
     this.#takenBytes += piece.length;
     if (!this.#spool && this.#takenBytes <= keptBytesMax) {
-      this.#kept.push(Uint8Array.from(piece));
+      this.#kept.push(new Uint8Array(piece));
       return;
     }
     if (this.#isOver) return;

@@ -191,7 +191,7 @@ class S3Store implements BlobStore {
       if (sizeBytes > sizeBytesMax) {
         throw new Failure("exhausted", `Cannot store the blob: it is over ${sizeBytesMax} bytes`);
       }
-      parts.push(Uint8Array.from(part));
+      parts.push(new Uint8Array(part));
     }
     const whole = Buffer.concat(parts);
     const digest = digestBy(expected ? algorithmOf(expected) : "sha256", whole);

@@ -7,7 +7,7 @@ const keysMax = 64;
 export function parseDetachKeys(text: string): Uint8Array {
   const keys = (text === "" ? "ctrl-p,ctrl-q" : text).split(",");
   if (keys.length > keysMax) throw refused(text);
-  return Uint8Array.from(
+  return new Uint8Array(
     keys.map((key) => {
       const [, control] = /^ctrl-(.)$/i.exec(key) ?? [];
       if (control !== undefined) {

@@ -12,12 +12,12 @@ self.onmessage = ({ data }: MessageEvent<Task>) => {
   const { piece } = data;
   const packed = compress(data);
   const isAlone = packed.buffer.byteLength === packed.length;
-  const member = isAlone ? packed : Uint8Array.from(packed);
+  const member = isAlone ? packed : new Uint8Array(packed);
   // The piece goes back to be filled again.
   self.postMessage({ member, piece }, [member.buffer, piece.buffer]);
 };
 
 function compress({ piece, how, level }: Task): Uint8Array<ArrayBuffer> {
-  if (how === "zstd") return Uint8Array.from(Bun.zstdCompressSync(piece, { level }));
+  if (how === "zstd") return new Uint8Array(Bun.zstdCompressSync(piece, { level }));
   return Bun.gzipSync(piece, { level: level as 2, library: "libdeflate" });
 }

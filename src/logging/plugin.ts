@@ -137,7 +137,7 @@ function varint(value: bigint): Uint8Array {
   const bytes: number[] = [];
   let rest = value;
   for (; rest > 127n; rest >>= 7n) bytes.push(Number(rest & 127n) | 128);
-  return Uint8Array.from([...bytes, Number(rest)]);
+  return new Uint8Array([...bytes, Number(rest)]);
 }
 
 const numberField = (field: number, value: bigint) =>

@@ -83,7 +83,7 @@ function* pieces(fd: number, { growth, abort }: PackedFile): Generator<Uint8Arra
 }
 
 async function* copies(fd: number, file: PackedFile): AsyncGenerator<Uint8Array, void> {
-  for (const piece of pieces(fd, file)) yield Uint8Array.from(piece);
+  for (const piece of pieces(fd, file)) yield new Uint8Array(piece);
 }
 
 const streamOf = (path: string): AsyncIterable<Uint8Array> =>
