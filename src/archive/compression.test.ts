@@ -3,8 +3,11 @@ import { gunzipSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { Failure } from "../base/mod.ts";
 import { decompress, gzip, sniffCompression } from "./compression.ts";
 
-async function* chunks(bytes: Uint8Array, sizeBytes = 1000) {
+function* cut(bytes: Uint8Array, sizeBytes: number) {
   for (let at = 0; at < bytes.length; at += sizeBytes) yield bytes.subarray(at, at + sizeBytes);
+}
+async function* chunks(bytes: Uint8Array, sizeBytes = 1000) {
+  yield* cut(bytes, sizeBytes);
 }
 async function collect(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(await Array.fromAsync(source));
@@ -35,6 +38,22 @@ describe("decompress()", () => {
       for (const sizeBytes of [1, 1000, 1 << 20]) {
         expect((await collect(decompress(chunks(bytes, sizeBytes)))).equals(text)).toBe(true);
       }
+    });
+  }
+
+  for (const [name, bytes] of packed) {
+    test(`takes ${name} from a source that uses its buffer again`, async () => {
+      async function* again() {
+        const buffer = new Uint8Array(500);
+        for (const part of [bytes.subarray(0, 3), ...cut(bytes.subarray(3), buffer.length)]) {
+          buffer.set(part);
+          yield buffer.subarray(0, part.length);
+          buffer.fill(255);
+        }
+      }
+      const parts: Uint8Array[] = [];
+      for await (const part of decompress(again())) parts.push(new Uint8Array(part));
+      expect(Buffer.concat(parts).equals(text)).toBe(true);
     });
   }
 

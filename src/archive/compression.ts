@@ -39,7 +39,8 @@ const freeBytes = 1 << 30;
 const pieceBytes = 256 << 10;
 
 /**
- * The plain bytes of a stream, whatever it is compressed with.
+ * The plain bytes of a stream, whatever it is compressed with. A source may use its buffer again when it is
+ * asked for the next chunk: what is yielded may then be gone as well.
  * @throws Failure "corrupt" (also when cut short) | "exhausted" (a bomb) | "unsupported"
  */
 export async function* decompress(
@@ -84,8 +85,8 @@ async function peek(source: AsyncIterable<Uint8Array>, count: { in: number }) {
   for (let size = 0; size < magicBytes; ) {
     const next = await iterator.next();
     if (next.done) break;
-    parts.push(next.value);
     size += next.value.length;
+    parts.push(size < magicBytes ? new Uint8Array(next.value) : next.value);
   }
   async function* all(): AsyncGenerator<Uint8Array, void> {
     try {
@@ -110,12 +111,17 @@ function plain(
   through: DecompressOptions["through"],
 ): AsyncIterable<Uint8Array> {
   if (how === "plain") return source;
-  if (how === "gzip") return transform(source, zlib().createGunzip({ chunkSize: pieceBytes }));
-  if (how === "zstd") return plainOfZstd(source);
-  if (through) return through([how, "-dc"], source);
+  const kept = copied(source); // a decoder has several chunks at once
+  if (how === "gzip") return transform(kept, zlib().createGunzip({ chunkSize: pieceBytes }));
+  if (how === "zstd") return plainOfZstd(kept);
+  if (through) return through([how, "-dc"], kept);
   throw new Failure("unsupported", `Cannot decompress ${how} here`, {
     hint: "Decompress it first, or use gzip or zstd",
   });
+}
+
+async function* copied(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  for await (const chunk of source) yield new Uint8Array(chunk);
 }
 
 async function* plainOfZstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {

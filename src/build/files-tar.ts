@@ -1,10 +1,17 @@
 import { tarEnd } from "../archive/mod.ts";
+import { release } from "../base/mod.ts";
 import { formatPlatform } from "../oci/mod.ts";
 import { packTar } from "../snapshot/mod.ts";
 import type { Built } from "./result.ts";
 import { openScratch, type Tools } from "./tools.ts";
 
-/** The files of images as one tar; those of several platforms each in a folder of its name. */
+/** A smaller chunk may wait behind others in a socket when the next one is asked for. */
+const releasedBytesMin = 256 << 10;
+
+/**
+ * The files of images as one tar; those of several platforms each in a folder of its name. A chunk is gone
+ * when the next one is asked for: a gigabyte of them would wait for the collector of garbage.
+ */
 export async function* filesTar(
   tools: Tools,
   built: readonly Built[],
@@ -16,7 +23,10 @@ export async function* filesTar(
     const as = isSplit ? formatPlatform(platform).replaceAll("/", "_") : "";
     // The request that asked for it may be over: its signal is not for this.
     const tar = packTar(scratch.root, { as });
-    yield* at === built.length - 1 ? tar : withoutEnd(tar);
+    for await (const bytes of at === built.length - 1 ? tar : withoutEnd(tar)) {
+      yield bytes;
+      if (bytes.length >= releasedBytesMin) release(bytes);
+    }
   }
 }
 

@@ -1,4 +1,3 @@
-import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { Failure, isFailure, limits } from "../base/mod.ts";
 import { unpackTar } from "../snapshot/mod.ts";
@@ -8,7 +7,7 @@ import { newId } from "./tools.ts";
 import type { TakenContext } from "./types.ts";
 
 /** What came of it is kept meanwhile, for when it turns out larger: so much in memory, the rest in a file. */
-const keptBytesMax = 8 << 20;
+const keptBytesMax = 2 << 20;
 const pieceBytes = 256 << 10;
 /** Of the memory that is available, a context in memory takes at most this part. */
 const memoryShare = 1 / 8;
@@ -134,7 +133,7 @@ class Upload implements AsyncDisposable {
   async *all(): AsyncGenerator<Uint8Array, void> {
     await this.#reading; // what `small` had asked for last
     for (let piece = this.#kept.shift(); piece; piece = this.#kept.shift()) yield piece;
-    if (this.#spool) yield* createReadStream(this.#spoolPath, { highWaterMark: pieceBytes });
+    if (this.#spool) yield* bytesOf(this.#spool);
     await this.forget();
     for (let piece = await this.#next(); piece; piece = await this.#next()) yield piece;
   }
@@ -170,9 +169,9 @@ class Upload implements AsyncDisposable {
       return;
     }
     if (this.#isOver) return;
-    this.#spool ??= await open(this.#spoolPath, "wx", 0o600);
+    this.#spool ??= await open(this.#spoolPath, "wx+", 0o600);
     if (this.#isOver) await this.forget();
-    else await this.#spool.writeFile(piece);
+    else await writeAll(this.#spool, piece);
   }
 
   async #next(): Promise<Uint8Array | undefined> {
@@ -201,5 +200,22 @@ export async function* piecesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator
     }
     if (size === 0) return;
     yield piece.subarray(0, size);
+  }
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    at += (await file.write(bytes, at, bytes.length - at)).bytesWritten;
+  }
+}
+
+/** A file from its beginning. Each piece is gone when the next is asked for. */
+async function* bytesOf(file: FileHandle): AsyncGenerator<Uint8Array, void> {
+  const piece = Buffer.allocUnsafeSlow(pieceBytes);
+  for (let at = 0; ; ) {
+    const { bytesRead } = await file.read(piece, 0, piece.length, at);
+    if (bytesRead === 0) return;
+    at += bytesRead;
+    yield piece.subarray(0, bytesRead);
   }
 }

@@ -43,7 +43,7 @@ export class TreePool {
 
   #take(): Worker {
     const idle = this.#idle.pop();
-    if (!idle) return new Worker(new URL("./tree-worker.ts", import.meta.url));
+    if (!idle) return new Worker(new URL("./tree-worker.ts", import.meta.url), { smol: true });
     clearTimeout(idle.timer);
     idle.worker.ref();
     return idle.worker;

@@ -59,14 +59,13 @@ export async function readTexts(
   using transfer = open(session, wish, signal);
   const { sender } = transfer;
   const stats = await sender.stats();
-  const files = stats.flatMap((stat, id) => {
-    // A client may send more than was asked for.
-    const isWanted = isFile(stat) && wish.include.includes(stat.path);
-    return isWanted ? [{ id, path: stat.path, size: stat.size }] : [];
-  });
-  sender.plan(files);
+  // A client may send more than was asked for.
+  const isWanted = (stat: Stat) => isFile(stat) && wish.include.includes(stat.path);
+  sender.plan(stats, isWanted);
   const found = new Map<string, string>();
-  for (const { id, path } of files) {
+  for (const [id, stat] of stats.entries()) {
+    if (!isWanted(stat)) continue;
+    const { path } = stat;
     const parts: Uint8Array[] = [];
     let size = 0;
     for await (const part of sender.file(id)) {
@@ -107,8 +106,7 @@ function metadataOf({ folder, include = [], exclude = [] }: Wish): Record<string
 }
 
 async function* entries(sender: Sender, stats: readonly Stat[]): AsyncGenerator<TarInput, void> {
-  const files = stats.flatMap((stat, id) => (isFile(stat) ? [{ id, size: stat.size }] : []));
-  sender.plan(files);
+  sender.plan(stats, isFile);
   for (const [id, stat] of stats.entries()) {
     const header = headerOf(stat);
     if (header === undefined) continue;
@@ -161,8 +159,9 @@ function typeOf({ mode, linkName }: Stat): NonNullable<TarFields["type"]> {
 /** The client's side of one transfer. */
 class Sender {
   readonly #call: OpenCall;
-  #files: readonly { readonly id: number; readonly size: number }[] = [];
-  readonly #sizes = new Map<number, number>();
+  #stats: readonly Stat[] = [];
+  #isWanted = isFile;
+  /** The next to be asked for, if it is wanted. */
   #next = 0;
   #askedBytes = 0;
   /** Pieces of files that were asked for: undefined at a file's end. */
@@ -196,22 +195,23 @@ class Sender {
     }
   }
 
-  plan(files: readonly { readonly id: number; readonly size: number }[]): void {
-    this.#files = files;
-    for (const { id, size } of files) this.#sizes.set(id, size);
+  /** What will be read, in this order: of the client's list, not of one of our own beside it. */
+  plan(stats: readonly Stat[], isWanted: (stat: Stat) => boolean): void {
+    this.#stats = stats;
+    this.#isWanted = isWanted;
   }
 
   /** Asks for as many of the next files as may be in memory. */
   async #ask(): Promise<void> {
     const asked: Uint8Array[] = [];
-    for (;;) {
-      const file = this.#files[this.#next];
-      if (!file || this.#pieces.size >= windowFiles) break;
-      if (this.#pieces.size > 0 && this.#askedBytes + file.size > windowBytes) break;
-      this.#next += 1;
-      this.#askedBytes += file.size;
-      this.#pieces.set(file.id, []);
-      asked.push(packet.encode({ type: packetType.request, id: file.id }));
+    for (; this.#next < this.#stats.length; this.#next++) {
+      const stat = this.#stats[this.#next]!;
+      if (!this.#isWanted(stat)) continue;
+      if (this.#pieces.size >= windowFiles) break;
+      if (this.#pieces.size > 0 && this.#askedBytes + stat.size > windowBytes) break;
+      this.#askedBytes += stat.size;
+      this.#pieces.set(this.#next, []);
+      asked.push(packet.encode({ type: packetType.request, id: this.#next }));
     }
     if (asked.length > 0) await this.#call.write(...asked);
   }
@@ -229,7 +229,7 @@ class Sender {
       yield piece;
     }
     this.#pieces.delete(id);
-    this.#askedBytes -= this.#sizes.get(id) ?? 0;
+    this.#askedBytes -= this.#stats[id]!.size;
   }
 
   async #receive(): Promise<void> {

@@ -137,20 +137,31 @@ function frame(messages: readonly Uint8Array[]): Buffer {
 
 async function* received(stream: AsyncIterable<Buffer>): AsyncGenerator<Uint8Array, void> {
   let held: Buffer = Buffer.alloc(0);
+  // What came after `held` and is not joined to it: a long message is copied once, not with each chunk.
+  let more: Buffer[] = [];
+  let size = 0;
+  let wanted = headerBytes;
   for await (const chunk of stream) {
-    held = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
+    more.push(chunk);
+    size += chunk.length;
+    if (size < wanted) continue;
+    held = held.length === 0 && more.length === 1 ? chunk : Buffer.concat([held, ...more]);
+    more = [];
     while (held.length >= headerBytes) {
       const length = held.readUInt32BE(1);
       if (held[0] !== 0) throw new Failure("unsupported", "Cannot read a compressed gRPC message");
       if (length > messageBytesMax) {
         throw new Failure("exhausted", `Cannot read a gRPC message of ${length} bytes`);
       }
-      if (held.length < headerBytes + length) break;
-      yield held.subarray(headerBytes, headerBytes + length);
-      held = held.subarray(headerBytes + length);
+      wanted = headerBytes + length;
+      if (held.length < wanted) break;
+      yield held.subarray(headerBytes, wanted);
+      held = held.subarray(wanted);
+      wanted = headerBytes;
     }
+    size = held.length;
   }
-  if (held.length > 0) throw new Failure("invalid", "A gRPC message was cut short");
+  if (size > 0) throw new Failure("invalid", "A gRPC message was cut short");
 }
 
 /** A call that both sides go on with. */

@@ -51,6 +51,22 @@ test("message() passes unknown fields over, and keeps negative numbers", () => {
   expect([back.count, back.name]).toEqual([-2, ""]);
 });
 
+test("message() keeps lists and maps of one message out of the next", () => {
+  const labels = new Map([["k", "v"]]);
+  all.decode(all.encode({ sizes: ["a"], parts: [Buffer.from("x")], labels }));
+  const { sizes, parts, labels: none } = all.decode(new Uint8Array());
+  expect([sizes.length, parts.length, none.size]).toEqual([0, 0, 0]);
+});
+
+test("message() reads numbers of every length", () => {
+  const numbers = message({ wide: [1, "wide"] });
+  for (let bits = 0n; bits < 63n; bits++) {
+    for (const wide of [2n ** bits - 1n, 2n ** bits, -(2n ** bits)]) {
+      expect(numbers.decode(numbers.encode({ wide })).wide).toBe(wide);
+    }
+  }
+});
+
 test("message() refuses what is cut short, and wire types of groups", () => {
   for (const hex of ["0a05", "08", "0b", "0aff"]) {
     expect(() => all.decode(Buffer.from(hex, "hex"))).toThrow(/Cannot read the message/);

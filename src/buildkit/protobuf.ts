@@ -28,7 +28,8 @@ export type Message<F extends Fields> = { readonly [N in keyof F]: Kinds[F[N][1]
 
 const [varint, fixed64, delimited, fixed32] = [0, 1, 2, 5] as const;
 const itemsMax = 1 << 20;
-const noBytes = new Uint8Array();
+/** So many bytes of a varint fit into a number exactly. */
+const smallBytes = 7;
 const textOf = (bytes: Uint8Array) => Buffer.from(bytes).toString();
 
 interface Field {
@@ -50,14 +51,18 @@ export function message<const F extends Fields>(fields: F) {
 
 const entry = message({ key: [1, "bytes"], value: [2, "bytes"] });
 
-function empty(kind: keyof Kinds): unknown {
-  if (kind === "text") return "";
-  if (kind === "bytes") return noBytes;
-  if (kind === "flag") return false;
-  if (kind === "whole") return 0;
-  if (kind === "wide") return 0n;
-  return kind === "map" || kind === "blobMap" ? new Map() : [];
-}
+/** What was not sent. One value for all messages: a list of 50,000 files has that many of them. */
+const empty: Kinds = {
+  text: "",
+  texts: [],
+  bytes: new Uint8Array(),
+  blobs: [],
+  flag: false,
+  whole: 0,
+  wide: 0n,
+  map: new Map(),
+  blobMap: new Map(),
+};
 
 function decode(
   fields: readonly Field[],
@@ -65,7 +70,7 @@ function decode(
   bytes: Uint8Array,
 ): Record<string, unknown> {
   const found: Record<string, unknown> = {};
-  for (const { name, kind } of fields) found[name] = empty(kind);
+  for (const { name, kind } of fields) found[name] = empty[kind];
   const reader = new Reader(bytes);
   for (let items = 0; !reader.isAtEnd; items++) {
     if (items > itemsMax) throw new Failure("invalid", "Cannot read the message: too many fields");
@@ -90,11 +95,13 @@ function set(
   }
   if (kind === "text") into[name] = textOf(value);
   else if (kind === "bytes") into[name] = value;
-  else if (kind === "texts") (into[name] as string[]).push(textOf(value));
-  else if (kind === "blobs") (into[name] as Uint8Array[]).push(value);
-  else if (kind === "map" || kind === "blobMap") {
+  else if (kind === "texts" || kind === "blobs") {
+    if (into[name] === empty[kind]) into[name] = [];
+    (into[name] as unknown[]).push(kind === "texts" ? textOf(value) : value);
+  } else if (kind === "map" || kind === "blobMap") {
     const pair = entry.decode(value);
     const each = kind === "map" ? textOf(pair.value) : pair.value;
+    if (into[name] === empty[kind]) into[name] = new Map();
     (into[name] as Map<string, unknown>).set(textOf(pair.key), each);
   }
 }
@@ -121,6 +128,16 @@ class Reader {
 
   /** Signed, of 64 bits. */
   wide(): bigint {
+    // Most are small: a BigInt for each byte would be most of what a long list of files costs.
+    let small = 0;
+    for (let at = 0, unit = 1; at < smallBytes; at++, unit *= 0x80) {
+      const byte = this.#bytes[this.#at + at];
+      if (byte === undefined) break;
+      small += (byte & 0x7f) * unit;
+      if (byte >= 0x80) continue;
+      this.#at += at + 1;
+      return BigInt(small);
+    }
     let value = 0n;
     for (let shift = 0n; shift < 70n; shift += 7n) {
       const byte = this.#bytes[this.#at++];

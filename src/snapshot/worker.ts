@@ -52,12 +52,17 @@ function deskOf(control: Int32Array): Desk {
   };
 }
 
+/** A chunk is gone when the next one is asked for. */
 async function* chunksUntilEnd(abort: () => void): AsyncGenerator<Uint8Array, void> {
+  let used: Extract<ToWorker, { kind: "chunk" }>["bytes"] | undefined;
   for (;;) {
-    self.postMessage({ kind: "more" });
+    self.postMessage({ kind: "more", used }, used ? [used.buffer] : []);
     const message = waiting.shift() ?? (await nextMessage());
     abort();
-    if (message.kind === "chunk") yield message.bytes;
+    if (message.kind === "chunk") {
+      used = message.bytes;
+      yield message.bytes;
+    }
     if (message.kind === "end") return;
   }
 }

@@ -2,9 +2,12 @@ import { type Code, Failure, Gate, log } from "../base/mod.ts";
 import type { Growth } from "./growth.ts";
 import type { Job, Results } from "./jobs.ts";
 
+/** Its buffer goes from thread to thread. */
+type Chunk = Uint8Array<ArrayBuffer>;
+
 export type ToWorker =
   | { readonly kind: "job"; readonly job: Job; readonly control: Int32Array }
-  | { readonly kind: "chunk"; readonly bytes: Uint8Array }
+  | { readonly kind: "chunk"; readonly bytes: Chunk }
   | { readonly kind: "end" };
 
 export type FromWorker =
@@ -16,7 +19,8 @@ export type FromWorker =
       readonly hint?: string;
     }
   | { readonly kind: "chunk"; readonly bytes: Uint8Array }
-  | { readonly kind: "more" };
+  /** `used` is the chunk before, whose memory is filled again: a gigabyte leaves none to collect. */
+  | { readonly kind: "more"; readonly used: Chunk | undefined };
 
 interface JobOptions {
   readonly signal?: AbortSignal | undefined;
@@ -158,14 +162,13 @@ function converse(
   stall.onOver = giveUp;
   // One chunk is read while the worker has the one before.
   let ahead: Promise<IteratorResult<Uint8Array>> | undefined;
-  const feed = async () => {
+  const feed = async (used: Chunk | undefined) => {
     try {
       stall.begin();
       const next = await (ahead ?? source!.next());
       stall.end();
       if (next.done) return say({ kind: "end" });
-      // A copy: a view would drag along the whole buffer that it is a part of.
-      const bytes = new Uint8Array(next.value);
+      const bytes = copied(next.value, used);
       say({ kind: "chunk", bytes }, [bytes.buffer]);
       ahead = source!.next();
       ahead.catch(() => {}); // who asks for it hears of it
@@ -182,7 +185,7 @@ function converse(
     Atomics.notify(control, 1);
   };
   worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
-    if (data.kind === "more") void feed();
+    if (data.kind === "more") void feed(data.used);
     else if (data.kind === "chunk") {
       if (untaken++ === 0) stall.begin();
       options.onChunk?.(data.bytes, taken);
@@ -207,6 +210,14 @@ function converse(
     // Not awaited: a source may be waiting for a peer that sends nothing more.
     source?.return?.().catch((error) => log("debug", "a source did not close", { why: error }));
   });
+}
+
+/** A copy: a view would drag along the whole buffer that it is a part of. In `used`, if it fits there. */
+function copied(chunk: Uint8Array, used: Chunk | undefined): Chunk {
+  if (!used || used.buffer.byteLength < chunk.length) return new Uint8Array(chunk);
+  const bytes = new Uint8Array(used.buffer, 0, chunk.length);
+  bytes.set(chunk);
+  return bytes;
 }
 
 function failureFrom(
