@@ -21,6 +21,8 @@ export interface Request {
   readonly triesMax?: number;
 }
 
+type Asked = Pick<Request, "scopes" | "signal">;
+
 interface Reached {
   readonly endpoint: Endpoint;
   readonly challenge: Challenge;
@@ -74,9 +76,10 @@ export class Session {
    * @throws Failure "denied" — they are wrong
    */
   async login(signal: AbortSignal): Promise<{ identityToken: string }> {
-    const { challenge, endpoint } = await this.#reach(signal);
+    const reached = await this.#reach(signal);
+    const { challenge, endpoint } = reached;
     if (challenge.kind === "bearer") {
-      const token = await this.#fetchToken([], signal, true);
+      const token = await this.#fetchToken({ scopes: [], signal }, reached, true);
       return { identityToken: token.refreshToken ?? "" };
     }
     const answer = await send({
@@ -93,8 +96,11 @@ export class Session {
   }
 
   async #try(request: Request): Promise<Answer> {
-    const reached = await this.#reach(request.signal);
-    const answer = await this.#sendOnce(request, reached);
+    const reached = await this.#admitted(request);
+    const answer = await this.#sendOnce(request, reached).catch((error) => {
+      this.#forget(reached); // it may have got, or lost, its TLS
+      throw error;
+    });
     if (answer.status !== 401) return answer;
     const challenge = parseChallenge(answer.headers.get("www-authenticate"));
     if (!challenge || this.#isElsewhere(request, reached)) return answer;
@@ -108,10 +114,29 @@ export class Session {
     return await this.#sendOnce(request, again);
   }
 
-  async #sendOnce(request: Request, { endpoint, challenge }: Reached): Promise<Answer> {
+  /**
+   * The way to the registry, with the token for `request` in hand. A token server that was named
+   * minutes ago may be gone: then the registry is asked once more what it wants to be shown.
+   */
+  async #admitted(request: Request): Promise<Reached> {
+    const known = this.#reached;
+    const reached = await this.#reach(request.signal);
+    if (this.#isElsewhere(request, reached)) return reached;
+    try {
+      await this.#authorization(request, reached);
+      return reached;
+    } catch (error) {
+      if (request.signal.aborted || reached !== known || isFailure(error, "denied")) throw error;
+      this.#forget(reached);
+      return await this.#reach(request.signal);
+    }
+  }
+
+  async #sendOnce(request: Request, reached: Reached): Promise<Answer> {
+    const { endpoint } = reached;
     const url = new URL(request.target, endpoint.origin);
     const isOurs = url.origin === endpoint.origin;
-    const authorization = isOurs ? await this.#authorization(challenge, request) : {};
+    const authorization = isOurs ? await this.#authorization(request, reached) : {};
     return await send({
       method: request.method,
       url,
@@ -127,23 +152,21 @@ export class Session {
     return new URL(target, endpoint.origin).origin !== endpoint.origin;
   }
 
-  async #authorization(
-    challenge: Challenge,
-    { scopes, signal }: Request,
-  ): Promise<Record<string, string>> {
-    if (challenge.kind === "none") return {};
-    if (challenge.kind === "basic") return basicHeader(this.#credentials);
-    const { token } = await this.#token(scopes, signal);
+  async #authorization(request: Asked, reached: Reached): Promise<Record<string, string>> {
+    const { kind } = reached.challenge;
+    if (kind === "none") return {};
+    if (kind === "basic") return basicHeader(this.#credentials);
+    const { token } = await this.#token(request, reached);
     return { Authorization: `Bearer ${token}` };
   }
 
-  async #token(scopes: readonly string[], signal: AbortSignal): Promise<Token> {
-    const key = keyOf(scopes);
+  async #token(request: Asked, reached: Reached): Promise<Token> {
+    const key = keyOf(request.scopes);
     const known = this.#tokens.get(key);
     if (known && known.endsMs > Date.now()) return known;
     const running = this.#fetching.get(key);
     if (running) return await running;
-    const fetching = this.#fetchToken(scopes, signal).finally(() => this.#fetching.delete(key));
+    const fetching = this.#fetchToken(request, reached).finally(() => this.#fetching.delete(key));
     this.#fetching.set(key, fetching);
     const token = await fetching;
     if (this.#tokens.size >= tokensMax) this.#tokens.clear();
@@ -152,11 +175,10 @@ export class Session {
   }
 
   async #fetchToken(
-    scopes: readonly string[],
-    signal: AbortSignal,
+    { scopes, signal }: Asked,
+    { challenge, endpoint }: Reached,
     offline = false,
   ): Promise<Token> {
-    const { challenge, endpoint } = await this.#reach(signal);
     if (challenge.kind !== "bearer") throw new Failure("internal", "There is no token server");
     return await fetchToken({
       ...challenge,
@@ -167,6 +189,11 @@ export class Session {
       signal,
       offline,
     });
+  }
+
+  /** The next request looks for the way anew. */
+  #forget(reached: Reached): void {
+    if (this.#reached === reached) this.#reached = undefined;
   }
 
   async #reach(signal: AbortSignal): Promise<Reached> {

@@ -128,6 +128,25 @@ describe("a token", () => {
     expect(tokens[0]!.auth).toBe(`Basic ${btoa("alice:secret")}`);
   });
 
+  test("is not asked for any more where the registry wants none since", async () => {
+    let isOpen = false;
+    const registry = serve((request, url): Response => {
+      if (url.pathname === "/token")
+        return isOpen
+          ? Response.json({ errors: [{ code: "UNSUPPORTED" }] }, { status: 404 })
+          : Response.json({ token: "t" });
+      if (isOpen || request.headers.get("authorization")) return new Response(manifest);
+      return unauthorized(bearer(registry.address));
+    });
+    const client = openRegistryClient();
+    const of = (path: string) =>
+      client.repository({ domain: registry.address, path }, { credentials: {} });
+    await of("team/app").manifest("1", signal);
+    isOpen = true;
+    // Another repository needs another token.
+    expect((await of("team/other").manifest("1", signal)).descriptor.digest).toBe(digest);
+  });
+
   test("is fetched with a refresh token when there is one", async () => {
     let form = "";
     const registry = serve(async (request, url): Promise<Response> => {
@@ -350,6 +369,22 @@ describe("TLS", () => {
     const failing = ask({ "ca.crt": "wrong.crt" });
     await expect(failing).rejects.toMatchObject({ code: "denied" });
     await expect(failing).rejects.toThrow("failed to verify certificate");
+  });
+
+  test("is found where the registry has got it since", async () => {
+    const answer = (request: Request) => new Response(root(new URL(request.url)) ? "{}" : manifest);
+    const open = (more: object, port = 0) =>
+      Bun.serve({ hostname: "127.0.0.1", port, ...more, fetch: answer });
+    const plain = open({});
+    const port = plain.port!;
+    const domain = `127.0.0.1:${port}`;
+    const client = openRegistryClient({ certificateFolders: [] });
+    const asked = client.repository({ domain, path: "x" }, { credentials: {} });
+    await asked.manifest("1", signal);
+    await plain.stop(true);
+    const files = { cert: Bun.file(`${folder}/right.crt`), key: Bun.file(`${folder}/right.key`) };
+    servers.push(open({ tls: files }, port));
+    expect((await asked.manifest("1", signal)).descriptor.digest).toBe(digest);
   });
 
   test("shows a client certificate, and says when half of it is missing", async () => {
