@@ -61,7 +61,8 @@ export async function enterCgroupView(execRoot: string, argv: readonly string[])
   const file = `${folder}/ns`;
   const self = [process.execPath, ...process.execArgv, ...argv] as const;
   mkdirSync(folder, { recursive: true });
-  if (isMounted(file)) become(`exec nsenter "--mount=$0" -- "$@"`, file, self);
+  // Without --wdns the engine would stand in "/", and look there for what its flags name from here.
+  if (isMounted(file)) become(`exec nsenter "--mount=$0" "--wdns=$PWD" -- "$@"`, file, self);
   if (!isMounted(folder)) {
     // unshare(1) keeps a mount namespace only on a private mount.
     await run(["mount", "--bind", folder, folder], { timeoutMs: 5_000 });
