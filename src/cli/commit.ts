@@ -1,7 +1,7 @@
 import { defineCommand } from "./command.ts";
 import { engineOf } from "./engine.ts";
 import { print } from "./output.ts";
-import { splitReference } from "./reference.ts";
+import { readReference } from "./reference.ts";
 
 export const command = defineCommand({
   usage: "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
@@ -14,7 +14,7 @@ export const command = defineCommand({
   arguments: { min: 1, max: 2 },
   async run({ flags, args, globals }) {
     const [container = "", reference] = args;
-    const { name, tag } = reference ? splitReference(reference) : { name: "", tag: "" };
+    const { name, tag } = reference ? readReference(reference) : { name: "", tag: "" };
     const { Id } = await engineOf(globals).containers.commit({
       container,
       repo: name,

@@ -2,7 +2,7 @@ import { openArchive } from "./archive-output.ts";
 import { defineCommand } from "./command.ts";
 import { engineOf } from "./engine.ts";
 import { showProgress } from "./progress.ts";
-import { splitReference } from "./reference.ts";
+import { readReference } from "./reference.ts";
 
 export const command = defineCommand({
   usage: "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
@@ -14,7 +14,7 @@ export const command = defineCommand({
   arguments: { min: 1, max: 2 },
   async run({ flags, args, globals }) {
     const [source = "", reference] = args;
-    const { name, tag } = reference ? splitReference(reference) : { name: "", tag: "" };
+    const { name, tag } = reference ? readReference(reference) : { name: "", tag: "" };
     const isUrl = /^https?:\/\//.test(source);
     const query = {
       fromSrc: isUrl ? source : "-",

@@ -10,7 +10,7 @@ import { addressing, holds } from "./network-create.ts";
 import { resolve } from "./paths.ts";
 import { liveText, plainText } from "./progress.ts";
 import { fullName } from "./pull.ts";
-import { splitReference } from "./reference.ts";
+import { readReference, splitReference } from "./reference.ts";
 import { measure } from "./stats-reading.ts";
 import { timeArgument } from "./time-argument.ts";
 
@@ -147,6 +147,12 @@ const references: [image: string, name: string, tag: string | undefined][] = [
 for (const [image, name, tag] of references) {
   test(`splitReference() takes ${image} apart`, () => {
     expect(splitReference(image)).toEqual({ name, tag });
+    expect(readReference(image)).toEqual({ name, tag });
+  });
+}
+for (const image of ["", ":x", "busybox:", "host:5000/a:", "busybox@"]) {
+  test(`readReference() refuses "${image}"`, () => {
+    expect(() => readReference(image)).toThrow("invalid reference format");
   });
 }
 

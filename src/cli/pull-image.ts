@@ -3,7 +3,7 @@
 import { registryAuth } from "./credentials.ts";
 import type { Client } from "./engine.ts";
 import { showProgress } from "./progress.ts";
-import { splitReference } from "./reference.ts";
+import { readReference } from "./reference.ts";
 
 export interface PullOptions {
   readonly platform: string;
@@ -22,7 +22,7 @@ export async function pullImage(
   options: PullOptions,
 ): Promise<void> {
   const { platform, quiet, isForRun, allTags = false } = options;
-  const { name, tag } = splitReference(image);
+  const { name, tag } = readReference(image);
   const auth = await registryAuth(name, options.configFolder);
   const messages = await client.images.pull(
     { fromImage: name, platform, ...(allTags ? {} : { tag: tag ?? "latest" }) },

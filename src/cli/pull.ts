@@ -3,7 +3,7 @@ import { defineCommand } from "./command.ts";
 import { configFolder, engineOf } from "./engine.ts";
 import { print } from "./output.ts";
 import { pullImage } from "./pull-image.ts";
-import { splitReference, withTag } from "./reference.ts";
+import { readReference, withTag } from "./reference.ts";
 
 export const command = defineCommand({
   usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
@@ -20,7 +20,7 @@ export const command = defineCommand({
   arguments: { min: 1, max: 1 },
   async run({ flags, args, globals }) {
     const image = args[0]!;
-    const { tag } = splitReference(image);
+    const { tag } = readReference(image);
     if (flags["all-tags"] && tag !== undefined) {
       throw new Failure("invalid", "tag can't be used with --all-tags/-a");
     }

@@ -5,7 +5,7 @@ import { configFolder, engineOf } from "./engine.ts";
 import { print } from "./output.ts";
 import { showProgress } from "./progress.ts";
 import { fullName } from "./pull.ts";
-import { splitReference, withTag } from "./reference.ts";
+import { readReference, withTag } from "./reference.ts";
 
 export const command = defineCommand({
   usage: "[OPTIONS] NAME[:TAG]",
@@ -22,7 +22,7 @@ export const command = defineCommand({
   arguments: { min: 1, max: 1 },
   async run({ flags, args, globals }) {
     const image = args[0]!;
-    const { name, tag } = splitReference(image);
+    const { name, tag } = readReference(image);
     if (flags["all-tags"] && tag !== undefined) {
       throw new Failure("invalid", "tag can't be used with --all-tags/-a");
     }
