@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
+import { cgroupDirectories, findCgroups } from "../sys/mod.ts";
+import { groupPath } from "./groups.ts";
 import {
   bundleSpec,
   everything,
@@ -242,6 +244,16 @@ test("exec() output is whole when it is read long after the end, and slowly", as
   running.signal(9);
   await running.exited;
   await runtime.remove(bundle.id);
+});
+
+test("start() leaves no group when the runtime had too few descriptors, and says what to do", async () => {
+  const nofile = { type: "RLIMIT_NOFILE", soft: 10, hard: 10 };
+  const bundle = spec(["true"], { process: processSpec(["true"], { rlimits: [nofile] }) });
+  const failing = runtime.start(bundle, unlogged);
+  await expect(failing).rejects.toMatchObject({ hint: expect.stringContaining("nofile=10") });
+  const cgroups = findCgroups()!;
+  const groups = cgroupDirectories(cgroups, groupPath(cgroups, bundle.cgroupParent, bundle.id));
+  expect(groups.filter((group) => existsSync(group))).toEqual([]);
 });
 
 test("remove() kills what still runs, and leaves no group, process or directory", async () => {

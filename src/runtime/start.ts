@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
 import { type IdMap, ownerOutside } from "../sys/mod.ts";
 import { bundleConfig, processConfig } from "./bundle.ts";
-import { groupPath, withinReach } from "./groups.ts";
+import { groupPath, removeGroup, withinReach } from "./groups.ts";
 import { containerDirectory, execCommand, execDirectory, type Host, runCommand } from "./host.ts";
 import { listHostDevices } from "./host-devices.ts";
 import { launch } from "./launch.ts";
@@ -45,7 +45,7 @@ export async function start(
   const config = await configText(host, reached, { path, runtime, size: options.size });
   const isLimited = (resources.memory?.limit ?? 0) > 0;
   const oom = isLimited ? watchOom(host.pump, host.cgroups, { path }) : undefined;
-  return await launch(host, {
+  const launching = launch(host, {
     directory,
     config: [configFile, config],
     runtime,
@@ -63,6 +63,21 @@ export async function start(
     sharedGroup: spec.namespaces.pid === "private" ? undefined : path,
     isTransient: false,
   });
+  return await launching.catch(async (error) => {
+    // The OCI runtime removes what it made, but not when it is out of descriptors.
+    await removeGroup(host.cgroups, path);
+    throw explained(error, spec.process);
+  });
+}
+
+/** crun has the container's limits already while it makes the container. */
+const descriptorsMin = 64;
+
+function explained(error: unknown, { rlimits }: ProcessSpec): unknown {
+  const nofile = rlimits.find(({ type }) => type === "RLIMIT_NOFILE");
+  if (!(error instanceof Failure) || !nofile || nofile.soft >= descriptorsMin) return error;
+  const hint = `The limit nofile=${nofile.soft} holds for the OCI runtime too: give at least ${descriptorsMin}`;
+  return Object.assign(error, { hint });
 }
 
 /**
