@@ -273,6 +273,12 @@ describe.skipIf(whyNot !== undefined)(
       expect(await build(["--isolation=hyperv", context])).toContain(
         'Unsupported isolation: "hyperv"',
       );
+      expect(await build(["--add-host=extra:here", context])).toContain(
+        'invalid IP address in add-host: "here"',
+      );
+      expect(await build(["--add-host=extra", context])).toContain(
+        'bad format for add-host: "extra"',
+      );
       expect(await build(["--security-opt=seccomp=unconfined", context])).toMatch(/Seccomp:\s+0/);
     });
   },

@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import { assert, Gate, log } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
 import type { ImageStore } from "../image/mod.ts";
-import type { NetworkStore } from "../network/mod.ts";
+import { type NetworkStore, parseExtraHost } from "../network/mod.ts";
 import { type Digest, parseReference } from "../oci/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
@@ -118,6 +118,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       // Not after an hour of building:
       for (const tag of request.tags) parseReference(tag);
       checkLimits(request);
+      for (const entry of request.extraHosts) parseExtraHost(entry);
       runSecurity(request);
       const noCache = request.noCache || request.verify === true;
       return await history.record(request, report, async (tell) => {

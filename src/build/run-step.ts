@@ -1,7 +1,7 @@
 import { appendFile, mkdir, rm, writeFile } from "node:fs/promises";
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
-import type { Sandbox } from "../network/mod.ts";
+import { parseExtraHost, type Sandbox } from "../network/mod.ts";
 import {
   type BundleSpec,
   capabilities,
@@ -161,9 +161,8 @@ async function openNetwork(
       ? await networks.files(hostSandbox(id))
       : await networks.openForBuild(id, how, users && (() => users.takeNetwork()));
   const lines = scope.build.request.extraHosts.map((entry) => {
-    const [, name = "", address = ""] = /^([^:=]+)[:=](.+)$/.exec(entry) ?? [];
-    const plain = address.replace(/^\[(.*)\]$/, "$1");
-    const addresses = plain === "host-gateway" ? networks.hostGateways() : [plain];
+    const [name, address] = parseExtraHost(entry);
+    const addresses = address === "host-gateway" ? networks.hostGateways() : [address];
     return addresses.map((one) => `${one}\t${name}\n`).join("");
   });
   if (lines.length > 0) await appendFile(files.hostsPath, lines.join(""));

@@ -5,6 +5,7 @@ import type { FlagTable, FlagValues } from "./flags.ts";
 import { toMap } from "./key-values.ts";
 import { checkUlimit, parseUlimit } from "./limit-flags.ts";
 import { csvFields } from "./mount-flags.ts";
+import { checkHost } from "./run-flags.ts";
 
 function checkProgress(value: string): void {
   if (!["auto", "plain", "tty", "quiet", "json", "rawjson", "none"].includes(value)) {
@@ -13,7 +14,11 @@ function checkProgress(value: string): void {
 }
 
 export const buildFlags = {
-  "add-host": { kind: "list", about: "Add a line to /etc/hosts of RUN: NAME:ADDRESS" },
+  "add-host": {
+    kind: "list",
+    about: "Add a line to /etc/hosts of RUN: NAME:ADDRESS",
+    check: checkHost,
+  },
   allow: {
     kind: "list",
     about: "Let the Dockerfile reach the host: network.host, security.insecure, device or fs.read",

@@ -11,7 +11,8 @@ function checkStream(value: string): void {
   }
 }
 
-function checkHost(value: string): void {
+/** A line of /etc/hosts as `--add-host` takes it. @throws Failure "invalid" */
+export function checkHost(value: string): void {
   const name = /^([^:=]*)[:=]/.exec(value)?.[1];
   if (!name) throw new Failure("invalid", `bad format for add-host: "${value}"`);
 }

@@ -10,7 +10,6 @@ import { parseSignal } from "./signals.ts";
 import { formatMs, nowNs } from "./times.ts";
 import { parseProcesses } from "./top.ts";
 import type { Container } from "./types.ts";
-import { parseExtraHost } from "./verify.ts";
 
 test("environment() orders as Docker does, and lets later layers win or take away", () => {
   const made = environment({
@@ -86,16 +85,6 @@ test("parsePort() and portsOf() spread ranges", () => {
     { containerPort: 80, protocol: "tcp", hostIp: "127.0.0.1", hostPort: [8000, 8010] },
     { containerPort: 53, protocol: "udp", hostIp: "", hostPort: 0 },
   ]);
-});
-
-test("parseExtraHost() takes v4, v6 and host-gateway", () => {
-  expect(parseExtraHost("a:1.2.3.4")).toEqual(["a", "1.2.3.4"]);
-  expect(parseExtraHost("a:[::1]")).toEqual(["a", "::1"]);
-  expect(parseExtraHost("a=::1")).toEqual(["a", "::1"]);
-  expect(parseExtraHost("a:host-gateway")).toEqual(["a", "host-gateway"]);
-  for (const bad of ["a", "a:", ":1.2.3.4", "a:b c", "a\nb:1.2.3.4"]) {
-    expect(() => parseExtraHost(bad)).toThrow();
-  }
 });
 
 test("parseProcesses() keeps the rows of a container, command whole", () => {

@@ -1,11 +1,17 @@
 import { Failure } from "../base/mod.ts";
-import type { Endpoint, EndpointSpec, Network, Sandbox, SandboxSpec } from "../network/mod.ts";
+import {
+  type Endpoint,
+  type EndpointSpec,
+  type Network,
+  parseExtraHost,
+  type Sandbox,
+  type SandboxSpec,
+} from "../network/mod.ts";
 import { groupIdMax, type NetworkNamespace } from "../sys/mod.ts";
 import type { Core } from "./core.ts";
 import { linksOf } from "./links.ts";
 import { portsOf } from "./ports.ts";
 import type { Container, CreateRequest, HostConfig } from "./types.ts";
-import { parseExtraHost } from "./verify.ts";
 
 /** What a container needs of the network, once it is there. */
 export interface Place {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { Failure } from "../base/mod.ts";
+import { parseExtraHost } from "../network/mod.ts";
 import type { Healthcheck } from "../oci/mod.ts";
 import { capabilities } from "../runtime/mod.ts";
 import { checkDeviceRequests } from "./device-requests.ts";
@@ -190,20 +191,6 @@ function verifyNetworkMode(config: ContainerConfig, host: HostConfig): void {
   if (Object.keys(config.ExposedPorts ?? {}).length > 0) {
     throw bad("conflicting options: port exposing and the container type network mode");
   }
-}
-
-/** `name:address`, `name=address`, or an address of `host-gateway`. @throws "invalid" */
-export function parseExtraHost(entry: string): readonly [name: string, address: string] {
-  const at = entry.search(/[:=]/);
-  const name = entry.slice(0, at);
-  const address = entry.slice(at + 1).replace(/^\[(.*)\]$/, "$1");
-  if (at <= 0 || address === "") throw bad(`bad format for add-host: "${entry.slice(0, 200)}"`);
-  const isAddress = /^[0-9a-fA-F.:]+(%\w+)?$/.test(address);
-  if (address !== "host-gateway" && !isAddress) {
-    throw bad(`invalid IP address in add-host: "${address.slice(0, 100)}"`);
-  }
-  if (/\s/.test(name)) throw bad(`bad format for add-host: "${entry.slice(0, 200)}"`);
-  return [name, address];
 }
 
 function bad(message: string): Failure {

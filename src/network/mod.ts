@@ -8,6 +8,7 @@
 export { checkAddress, formatCidr } from "./address.ts";
 export { type DefaultBridge, defineDefaultBridge } from "./default-bridge.ts";
 export { type AddressPool, parseAddressPool } from "./define.ts";
+export { parseExtraHost } from "./extra-host.ts";
 export { type NetworkOptions, openNetworkStore } from "./store.ts";
 export type {
   BoundPort,
