@@ -68,6 +68,37 @@ describe.skipIf(whyNot !== undefined)(`BuildKit${whyNot ? ` (skipped: ${whyNot})
     expect(log).toContain(new Bun.CryptoHasher("md5").update(all).digest("hex"));
   });
 
+  test("what a client sent before is not asked for again until a step needs it", async () => {
+    const text = "FROM busybox\nCOPY one /one\nCOPY two /two\nRUN cat /one/a /two/b\n";
+    const build = async (files: Record<string, string>, name: string) => {
+      const all = { Dockerfile: text, "one/": "", "one/a": "a\n", "two/": "", ...files };
+      const asked: string[] = [];
+      const folder = new Map(Object.entries(all));
+      const folders = new Map([
+        ["context", folder],
+        ["dockerfile", folder],
+      ]);
+      const offer = { folders, asked, sharedKey: "a folder" };
+      using laboratory = await Laboratory.open(socketPath(), offer);
+      const { id, log } = await laboratory.build(new Map(), name);
+      return { id, log, asked: asked.filter((path) => path !== "Dockerfile") };
+    };
+    const first = await build({ "two/b": "first\n" }, "sent:1");
+    expect([first.asked, first.log.includes("a\nfirst\n")]).toEqual([["one/a", "two/b"], true]);
+    const unchanged = await build({ "two/b": "first\n" }, "sent:2");
+    expect([unchanged.asked, unchanged.id]).toEqual([[], first.id]);
+    // For its digest, and for the step; nothing of the other step's.
+    const second = await build({ "two/b": "another\n" }, "sent:3");
+    expect([second.asked, second.log.includes("a\nanother\n")]).toEqual([["two/b", "two/b"], true]);
+    // What is new to the steps is known of the files.
+    await engine.ok(["rmi", "-f", "sent:1", "sent:2", "sent:3"]);
+    await engine.ok(["builder", "prune", "-af"]);
+    const pruned = await build({ "two/b": "another\n" }, "sent:4");
+    expect([pruned.asked, pruned.id]).toEqual([["one/a", "two/b"], second.id]);
+    await engine.crash();
+    expect((await build({ "two/b": "another\n" }, "sent:5")).asked).toEqual([]);
+  });
+
   test("asks for secrets by name and keeps none; a named context is a folder of the client's", async () => {
     const secrets = new Map([["token", "s3cr3t-of-the-client"]]);
     const dockerfile =

@@ -1,7 +1,7 @@
 /** Where a build's files come from: its body, an address, and contexts that were sent ahead. */
 import { Failure } from "../base/mod.ts";
 import type { Builder, BuildRequest, NamedContext } from "../build/mod.ts";
-import { contextFiles, parseNamedContext } from "../build/mod.ts";
+import { type Arrival, contextFiles, keepListing, parseNamedContext } from "../build/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
 import { Fields, parseJson, textOf } from "./fields.ts";
@@ -61,16 +61,13 @@ export async function openContexts(
     }
     const listed = contextFiles({
       digest,
-      folder: taken.path,
-      demand: (wanted, receive) => {
-        const tell = (id: string) =>
-          demand(
-            wanted === "listing"
-              ? { kind: "need_listing", id }
-              : { kind: "need", id, paths: wanted },
-          );
+      listing: () => {
+        const receive = (arrival: Arrival) => keepListing(arrival, `${taken.path}/.lading-listing`);
+        const tell = (id: string) => demand({ kind: "need_listing", id });
         return builder.demands.ask(tell, { receive, signal });
       },
+      demand: (paths, receive) =>
+        builder.demands.ask((id) => demand({ kind: "need", id, paths }), { receive, signal }),
       take: ({ body, signal, sizeBytes }) => builder.takeContext(body, signal, sizeBytes),
       cleanup,
     });

@@ -36,7 +36,8 @@ function session(exchange: Exchange, context: Context): void {
   const id = exchange.headers.get("x-docker-expose-session-uuid") ?? "";
   const methods = exchange.headers.get("x-docker-expose-session-grpc-method") ?? "";
   sessions.check(id);
-  sessions.open(id, exchange.surrender(protocol), methods.split(/,\s*/));
+  const sharedKey = exchange.headers.get("x-docker-expose-session-sharedkey") ?? "";
+  sessions.open(id, exchange.surrender(protocol), { methods: methods.split(/,\s*/), sharedKey });
 }
 
 export const routes: readonly Route[] = [

@@ -24,4 +24,5 @@ export {
 export { joinTars } from "./join.ts";
 export { type TarEvent, TarParser } from "./parse.ts";
 export { readTar, type TarEntry } from "./read.ts";
+export { wantedBy } from "./wanted.ts";
 export { type TarInput, tarEnd, tarHeader, tarPadding, writeTar } from "./write.ts";

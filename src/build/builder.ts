@@ -133,6 +133,10 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     uploads: new Uploads(),
     fetchContext: (address, asked) => fetchContext(address, asked, { tools, intake }),
     history,
+    matchSent: (request, signal) => {
+      const database = tools.databasePath;
+      return trees.run("matchSent", { ...request, database }, signal);
+    },
     takeContext: (body, signal, sizeBytes) => intake.take(body, signal, sizeBytes),
     build: async (request, report) => {
       const { image } = await make({ ...request, outputs: defaultOutputs(request.tags) }, report);

@@ -92,30 +92,22 @@ export class Demands {
 interface Sources {
   /** SHA-256 of the listing, hexadecimal. */
   readonly digest: string;
-  /** A folder of this build, to put the listing in. */
-  readonly folder: string;
-  /** Asks the client for files, as a tar, or for the listing. */
-  readonly demand: <Result>(wanted: Wanted, receive: Receive<Result>) => Promise<Result>;
+  /** Gets the listing, and gives its path. */
+  readonly listing: () => Promise<string>;
+  /** Asks the client for files. */
+  readonly demand: <Result>(paths: readonly string[], receive: Receive<Result>) => Promise<Result>;
   /** Puts them into a folder. */
   readonly take: Receive<TakenContext>;
   /** Ends what clients have sent. */
   readonly cleanup: AsyncDisposableStack;
 }
 
-/** What a client can be asked for: what is at these paths, or the listing. */
-export type Wanted = readonly string[] | "listing";
-
 /** A context by its listing. */
-export function contextFiles({
-  digest,
-  folder,
-  demand,
-  take: takeFiles,
-  cleanup,
-}: Sources): ContextFiles {
+export function contextFiles(sources: Sources): ContextFiles {
+  const { digest, demand, take: takeFiles, cleanup } = sources;
   let asked: Promise<string> | undefined;
   const listing = () => {
-    asked ??= demand("listing", (arrival) => keepListing(arrival, `${folder}/.lading-listing`));
+    asked ??= sources.listing();
     return asked;
   };
   const opened = new Map<string, { readonly files: Promise<SentFiles>; users: number }>();
@@ -140,8 +132,8 @@ export function contextFiles({
   return { digest, listing, open, receive };
 }
 
-/** @throws Failure "exhausted" */
-async function keepListing({ body }: Arrival, path: string): Promise<string> {
+/** Writes a listing as it comes to a new file, and gives its path. @throws Failure "exhausted" */
+export async function keepListing({ body }: Arrival, path: string): Promise<string> {
   await using file = await openFile(path, "wx", 0o600);
   let length = 0;
   for await (const piece of body) {

@@ -11,6 +11,7 @@ import { makeWay, type WayRequest } from "./make-way.ts";
 import { measure } from "./measure.ts";
 import { listPackages } from "./packages.ts";
 import { type ScanRequest, scan } from "./scan.ts";
+import { matchSent, type SentRequest } from "./sent-files.ts";
 
 declare const self: Worker;
 
@@ -40,6 +41,8 @@ const work = {
     }
     return result;
   },
+  matchSent: ({ database, ...request }: SentRequest & { readonly database: string }) =>
+    matchSent(database, request),
   compare: (request: Parameters<typeof compareListings>[0]) => compareListings(request),
   copy: (request: CopyRequest) => copy(request),
   makeWay: (request: WayRequest) => makeWay(request),

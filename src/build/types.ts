@@ -10,6 +10,7 @@ import type { Output } from "./output.ts";
 import type { Parts } from "./parts.ts";
 import type { Reason } from "./reasons.ts";
 import type { RemoteContext } from "./remote-context.ts";
+import type { SentAnswer, SentRequest } from "./sent-files.ts";
 import type { SourceRule } from "./source-policy.ts";
 import type { Agent } from "./ssh-agent.ts";
 import type { Uploads } from "./uploads.ts";
@@ -228,6 +229,8 @@ export interface Builder {
     /** About how much it unpacks to, where that is known. */
     sizeBytes?: number,
   ): Promise<TakenContext>;
+  /** Lists files by what a client says of them, as far as it sent them before. See sent-files.ts. */
+  matchSent(request: SentRequest, signal: AbortSignal): Promise<SentAnswer>;
   /** Named contexts that were sent ahead. */
   readonly uploads: Uploads;
   /** Fetches a context: a repository, an archive, a Dockerfile. @throws Failure */

@@ -12,10 +12,10 @@ const sizeBytesMax = 16 << 20;
 
 interface Bring {
   readonly request: Pick<BuildRequest, "buildArgs">;
-  readonly bring: (wish: Wish) => Promise<string>;
+  readonly bring: (wish: Wish) => Promise<Pick<BuildRequest, "contextPath" | "listed">>;
   readonly cleanup: AsyncDisposableStack;
 }
-type Source = Pick<BuildRequest, "contextPath" | "dockerfile"> &
+type Source = Pick<BuildRequest, "contextPath" | "dockerfile" | "listed"> &
   Partial<Pick<BuildRequest, "commitSeconds">>;
 
 /** @throws Failure "not_found" — no Dockerfile; or as the client, or the place elsewhere, fails */
@@ -37,10 +37,10 @@ export async function bringSource(asked: Solve, how: Bring): Promise<Source> {
       return [found.text, found.ignore ?? (await bringIgnore(asked, folder))] as const;
     },
   );
-  const contextPath = await progress.track("[internal] load build context", () =>
+  const context = await progress.track("[internal] load build context", () =>
     how.bring({ folder, exclude: ignoreLines(ignore) }),
   );
-  return { contextPath, dockerfile: { text, path, ignore } };
+  return { ...context, dockerfile: { text, path, ignore } };
 }
 
 /** The client's Dockerfile, and the ignore rules that are its alone. */

@@ -3,18 +3,17 @@
  * other, and a tar comes out, which the builder unpacks with the bounds that it has for any upload.
  * The protocol is that of https://github.com/tonistiigi/fsutil (send.go, receive.go).
  */
-import { type TarFields, type TarInput, writeTar } from "../archive/mod.ts";
+import { writeTar } from "../archive/mod.ts";
 import { Failure } from "../base/mod.ts";
 import type { OpenCall } from "./grpc.ts";
 import { fileStat, packet, packetType } from "./messages.ts";
+import { headerOf, isFile, type Stat } from "./sent-stat.ts";
 import type { Session } from "./session.ts";
 
 const entriesMax = 1_000_000;
 /** Asked for at once: several small files, or one large one. */
 const windowBytes = 4 << 20;
 const windowFiles = 256;
-
-type Stat = ReturnType<typeof fileStat.decode>;
 
 export interface Wish {
   /** `context`, `dockerfile`, or the name of another folder that the client offers. */
@@ -23,31 +22,15 @@ export interface Wish {
   readonly exclude?: readonly string[];
 }
 
-/** Go's os.FileMode. */
-export const goMode = {
-  directory: 2 ** 31,
-  symlink: 2 ** 27,
-  device: 2 ** 26,
-  fifo: 2 ** 25,
-  socket: 2 ** 24,
-  setuid: 2 ** 23,
-  setgid: 2 ** 22,
-  charDevice: 2 ** 21,
-  sticky: 2 ** 20,
-} as const;
-
-const has = (mode: number, bit: number) => Math.floor(mode / bit) % 2 === 1;
-
 /** The folder as a tar. @throws Failure — the client's reason, or "invalid" */
 export async function* readFolder(
   session: Session,
   wish: Wish,
-  signal: AbortSignal,
+  { signal, isWanted }: { signal: AbortSignal; isWanted?: (path: string) => boolean },
 ): AsyncGenerator<Uint8Array, void> {
-  using transfer = open(session, wish, signal);
-  const stats = await transfer.sender.stats();
-  yield* writeTar(entries(transfer.sender, stats));
-  await transfer.sender.end();
+  using transfer = await Transfer.open(session, wish, signal);
+  yield* transfer.tar(isWanted ? { isWanted } : {});
+  await transfer.end();
 }
 
 /** The texts of small files, by their paths. @throws Failure "exhausted" — over `sizeBytesMax` each */
@@ -56,38 +39,27 @@ export async function readTexts(
   wish: Wish & { readonly include: readonly string[]; readonly sizeBytesMax: number },
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, string>> {
-  using transfer = open(session, wish, signal);
-  const { sender } = transfer;
-  const stats = await sender.stats();
+  using transfer = await Transfer.open(session, wish, signal);
   // A client may send more than was asked for.
-  const isWanted = (stat: Stat) => isFile(stat) && wish.include.includes(stat.path);
-  sender.plan(stats, isWanted);
+  const wanted = [...transfer.stats.entries()].filter(
+    ([, stat]) => isFile(stat) && wish.include.includes(stat.path),
+  );
   const found = new Map<string, string>();
-  for (const [id, stat] of stats.entries()) {
-    if (!isWanted(stat)) continue;
-    const { path } = stat;
-    const parts: Uint8Array[] = [];
-    let size = 0;
-    for await (const part of sender.file(id)) {
-      size += part.length;
-      if (size > wish.sizeBytesMax) throw new Failure("exhausted", `"${path}" is too large`);
-      parts.push(part);
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const [id, part] of transfer.files(wanted.map(([id]) => id))) {
+    const { path } = transfer.stats[id]!;
+    if (part === undefined) {
+      found.set(path, Buffer.concat(parts.splice(0)).toString());
+      size = 0;
+      continue;
     }
-    found.set(path, Buffer.concat(parts).toString());
+    size += part.length;
+    if (size > wish.sizeBytesMax) throw new Failure("exhausted", `"${path}" is too large`);
+    parts.push(part);
   }
-  await sender.end();
+  await transfer.end();
   return found;
-}
-
-function open(session: Session, wish: Wish, signal: AbortSignal): Disposable & { sender: Sender } {
-  const call = session.client.open("/moby.filesync.v1.FileSync/DiffCopy", metadataOf(wish));
-  const cancel = () => call.cancel();
-  signal.addEventListener("abort", cancel);
-  const dispose = () => {
-    signal.removeEventListener("abort", cancel);
-    call.cancel();
-  };
-  return { sender: new Sender(call), [Symbol.dispose]: dispose };
 }
 
 /** Values that no header can hold are percent-encoded, and said to be so. */
@@ -105,70 +77,46 @@ function metadataOf({ folder, include = [], exclude = [] }: Wish): Record<string
   return found;
 }
 
-async function* entries(sender: Sender, stats: readonly Stat[]): AsyncGenerator<TarInput, void> {
-  sender.plan(stats, isFile);
-  for (const [id, stat] of stats.entries()) {
-    const header = headerOf(stat);
-    if (header === undefined) continue;
-    yield isFile(stat) ? { header, body: sender.file(id) } : { header };
-  }
-}
-
-function isFile({ mode, linkName }: Stat): boolean {
-  const others = [goMode.directory, goMode.symlink, goMode.device, goMode.fifo, goMode.socket];
-  return linkName === "" && !others.some((bit) => has(mode, bit));
-}
-
-/** Undefined for a socket: no tar holds one. */
-function headerOf(stat: Stat): TarFields | undefined {
-  const { mode, path, linkName } = stat;
-  if (has(mode, goMode.socket)) return undefined;
-  const special =
-    (has(mode, goMode.setuid) ? 0o4000 : 0) +
-    (has(mode, goMode.setgid) ? 0o2000 : 0) +
-    (has(mode, goMode.sticky) ? 0o1000 : 0);
-  const seconds = floorDivide(stat.modTime, 1_000_000_000n);
-  return {
-    path,
-    type: typeOf(stat),
-    linkPath: linkName,
-    mode: special + (mode % 0o1000),
-    uid: stat.uid,
-    gid: stat.gid,
-    sizeBytes: isFile(stat) ? stat.size : 0,
-    mtimeSeconds: Number(seconds),
-    mtimeNanoseconds: Number(stat.modTime - seconds * 1_000_000_000n),
-    deviceMajor: stat.deviceMajor,
-    deviceMinor: stat.deviceMinor,
-    xattrs: stat.xattrs,
-  };
-}
-
-function floorDivide(value: bigint, by: bigint): bigint {
-  return value / by - (value % by < 0n ? 1n : 0n);
-}
-
-function typeOf({ mode, linkName }: Stat): NonNullable<TarFields["type"]> {
-  if (has(mode, goMode.directory)) return "directory";
-  if (has(mode, goMode.symlink)) return "symlink";
-  if (has(mode, goMode.fifo)) return "fifo";
-  if (has(mode, goMode.device)) return has(mode, goMode.charDevice) ? "char" : "block";
-  return linkName === "" ? "file" : "link";
-}
-
-/** The client's side of one transfer. */
-class Sender {
+/** One transfer: what is there is known, and can be asked for. */
+export class Transfer implements Disposable {
   readonly #call: OpenCall;
+  readonly #signal: AbortSignal;
+  readonly #cancel: () => void;
   #stats: readonly Stat[] = [];
-  #isWanted = isFile;
-  /** The next to be asked for, if it is wanted. */
+  #plan: readonly number[] = [];
   #next = 0;
   #askedBytes = 0;
   /** Pieces of files that were asked for: undefined at a file's end. */
   readonly #pieces = new Map<number, (Uint8Array | undefined)[]>();
 
-  constructor(call: OpenCall) {
+  private constructor(call: OpenCall, signal: AbortSignal) {
     this.#call = call;
+    this.#signal = signal;
+    this.#cancel = () => call.cancel();
+    signal.addEventListener("abort", this.#cancel);
+  }
+
+  /** @throws Failure — the client's reason, or "invalid" | "exhausted" */
+  static async open(session: Session, wish: Wish, signal: AbortSignal): Promise<Transfer> {
+    const call = session.client.open("/moby.filesync.v1.FileSync/DiffCopy", metadataOf(wish));
+    const transfer = new Transfer(call, signal);
+    try {
+      transfer.#stats = await transfer.#list();
+    } catch (error) {
+      transfer[Symbol.dispose]();
+      throw error;
+    }
+    return transfer;
+  }
+
+  [Symbol.dispose](): void {
+    this.#signal.removeEventListener("abort", this.#cancel);
+    this.#cancel();
+  }
+
+  /** All that is there, in the client's order: a file's place is its number. */
+  get stats(): readonly Stat[] {
+    return this.#stats;
   }
 
   async #packet() {
@@ -181,8 +129,7 @@ class Sender {
     return found;
   }
 
-  /** All that is there, in the client's order: a file's place is its number. */
-  async stats(): Promise<Stat[]> {
+  async #list(): Promise<Stat[]> {
     const found: Stat[] = [];
     for (;;) {
       const { type, stat } = await this.#packet();
@@ -195,29 +142,66 @@ class Sender {
     }
   }
 
-  /** What will be read, in this order: of the client's list, not of one of our own beside it. */
-  plan(stats: readonly Stat[], isWanted: (stat: Stat) => boolean): void {
-    this.#stats = stats;
-    this.#isWanted = isWanted;
+  /** What is wanted as a tar; `digests` is told the SHA-256 of each file, hexadecimal. */
+  async *tar({
+    isWanted = () => true,
+    digests,
+  }: {
+    isWanted?: (path: string) => boolean;
+    digests?: Map<number, string>;
+  }): AsyncGenerator<Uint8Array, void> {
+    const wanted = [...this.#stats.entries()].filter(([, { path }]) => isWanted(path));
+    this.#begin(wanted.flatMap(([id, stat]) => (isFile(stat) ? [id] : [])));
+    const file = (id: number) => (digests ? hashed(this.#file(id), id, digests) : this.#file(id));
+    yield* writeTar(
+      wanted.flatMap(([id, stat]) => {
+        const header = headerOf(stat);
+        if (header === undefined) return [];
+        return [isFile(stat) ? { header, body: file(id) } : { header }];
+      }),
+    );
+  }
+
+  /** The bytes of these files, one after the other; undefined at each one's end. */
+  async *files(
+    ids: readonly number[],
+  ): AsyncGenerator<[id: number, part: Uint8Array | undefined], void> {
+    this.#begin(ids);
+    for (const id of ids) {
+      for await (const part of this.#file(id)) yield [id, part];
+      yield [id, undefined];
+    }
+  }
+
+  /** SHA-256 of these files, hexadecimal. */
+  async hash(ids: readonly number[], digests: Map<number, string>): Promise<void> {
+    this.#begin(ids);
+    for (const id of ids) for await (const _ of hashed(this.#file(id), id, digests));
+  }
+
+  #begin(plan: readonly number[]): void {
+    this.#plan = plan;
+    this.#next = 0;
   }
 
   /** Asks for as many of the next files as may be in memory. */
   async #ask(): Promise<void> {
     const asked: Uint8Array[] = [];
-    for (; this.#next < this.#stats.length; this.#next++) {
-      const stat = this.#stats[this.#next]!;
-      if (!this.#isWanted(stat)) continue;
-      if (this.#pieces.size >= windowFiles) break;
-      if (this.#pieces.size > 0 && this.#askedBytes + stat.size > windowBytes) break;
-      this.#askedBytes += stat.size;
-      this.#pieces.set(this.#next, []);
-      asked.push(packet.encode({ type: packetType.request, id: this.#next }));
+    for (;;) {
+      const id = this.#plan[this.#next];
+      if (id === undefined || this.#pieces.size >= windowFiles) break;
+      const { size } = this.#stats[id]!;
+      if (this.#pieces.size > 0 && this.#askedBytes + size > windowBytes) break;
+      this.#next += 1;
+      this.#askedBytes += size;
+      this.#pieces.set(id, []);
+      asked.push(packet.encode({ type: packetType.request, id }));
     }
     if (asked.length > 0) await this.#call.write(...asked);
   }
 
   /** A file's bytes; to be read in the order of the plan. */
-  async *file(id: number): AsyncGenerator<Uint8Array, void> {
+  async *#file(id: number): AsyncGenerator<Uint8Array, void> {
     // Asking for half a window at a time makes fewer, larger writes.
     if (this.#pieces.size <= windowFiles / 2) await this.#ask();
     const pieces = this.#pieces.get(id);
@@ -248,4 +232,17 @@ class Sender {
       throw new Failure("invalid", "The client sent more than its files");
     this.#call.end();
   }
+}
+
+async function* hashed(
+  file: AsyncIterable<Uint8Array>,
+  id: number,
+  digests: Map<number, string>,
+): AsyncGenerator<Uint8Array, void> {
+  const hasher = new Bun.CryptoHasher("sha256");
+  for await (const part of file) {
+    hasher.update(part);
+    yield part;
+  }
+  digests.set(id, hasher.digest("hex"));
 }

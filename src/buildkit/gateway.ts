@@ -7,10 +7,10 @@ import { type Builder, type NamedContext, readInside } from "../build/mod.ts";
 import { digestOf } from "../oci/mod.ts";
 import type { Build, Builds } from "./builds.ts";
 import { fetchAddress } from "./fetch.ts";
-import { goMode } from "./filesync.ts";
 import { sourceOf } from "./graph.ts";
 import { type Call, unary } from "./grpc.ts";
 import * as messages from "./messages.ts";
+import { goMode } from "./sent-stat.ts";
 import { answer, solve } from "./solve.ts";
 
 /** Places elsewhere that the client looks into. */

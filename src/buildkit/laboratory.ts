@@ -15,6 +15,10 @@ export type Blobs = Map<string, Buffer>;
 
 export interface Offer {
   readonly folders: ReadonlyMap<string, Files>;
+  /** The same for all sessions of a folder. */
+  readonly sharedKey?: string;
+  /** Is told the paths of the files that were asked for. */
+  readonly asked?: string[];
   readonly secrets?: ReadonlyMap<string, string>;
   /** What builds may read of and write to. */
   readonly stores?: ReadonlyMap<string, Blobs>;
@@ -116,7 +120,11 @@ export class Laboratory implements Disposable {
     const files = new Map<string, Uint8Array[]>();
     const methods = methodsOf(offer, files);
     const named = [...methods.keys()].map((each) => `X-Docker-Expose-Session-Grpc-Method: ${each}`);
-    const headers = [`X-Docker-Expose-Session-Uuid: ${session}`, ...named];
+    const headers = [
+      `X-Docker-Expose-Session-Uuid: ${session}`,
+      `X-Docker-Expose-Session-Sharedkey: ${offer.sharedKey ?? ""}`,
+      ...named,
+    ];
     const socket = await upgrade(socketPath, "/session", headers);
     serveGrpc(socket, methods);
     const control = new GrpcClient(await upgrade(socketPath, "/grpc"));
@@ -230,7 +238,7 @@ export class Laboratory implements Disposable {
 }
 
 function methodsOf(offer: Offer, files: Map<string, Uint8Array[]>): Methods {
-  const { folders, secrets, stores, uploads } = offer;
+  const { secrets, stores, uploads } = offer;
   const content = "/containerd.services.content.v1.Content";
   const storeOf = ({ metadata }: Call): Blobs => {
     const found = stores?.get(String(metadata["buildkit-attachable-store-id"]));
@@ -248,7 +256,7 @@ function methodsOf(offer: Offer, files: Map<string, Uint8Array[]>): Methods {
         }
       },
     ],
-    ["/moby.filesync.v1.FileSync/DiffCopy", (call: Call) => sendFolder(call, folders)],
+    ["/moby.filesync.v1.FileSync/DiffCopy", (call: Call) => sendFolder(call, offer)],
     [
       "/moby.buildkit.secrets.v1.Secrets/GetSecret",
       unary((request) => {
@@ -290,7 +298,7 @@ async function takeBlob(call: Call, store: Blobs): Promise<void> {
 }
 
 /** The sender's side of a transfer: all that is there, then what is asked for. */
-async function sendFolder(call: Call, folders: ReadonlyMap<string, Files>): Promise<void> {
+async function sendFolder(call: Call, { folders, asked }: Offer): Promise<void> {
   const { packet, packetType, fileStat } = messages;
   const folder = folders.get(String(call.metadata["dir-name"])) ?? new Map();
   const include = call.metadata["include-patterns"];
@@ -311,7 +319,8 @@ async function sendFolder(call: Call, folders: ReadonlyMap<string, Files>): Prom
   for await (const bytes of call.messages) {
     const { type, id } = packet.decode(bytes);
     if (type === packetType.end) return await tell({ type: packetType.end });
-    const text = files[id]?.[1] ?? "";
+    const [path = "", text = ""] = files[id] ?? [];
+    asked?.push(path);
     if (text !== "") await tell({ type: packetType.data, id, data: Buffer.from(text) });
     await tell({ type: packetType.data, id });
   }

@@ -24,7 +24,7 @@ async function sending(take: (call: Call) => Promise<void>): Promise<void> {
     const made = connect(join(folder, "socket"), () => resolve(made));
   });
   const client = new GrpcClient(socket);
-  const session: Session = { client, methods: new Set([method]) };
+  const session: Session = { client, methods: new Set([method]), sharedKey: "" };
   try {
     await sendFolder(session, root, 0);
   } finally {

@@ -3,9 +3,9 @@ import { constants } from "node:fs";
 import { lstat, open as openFile, readdir, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure } from "../base/mod.ts";
-import { goMode } from "./filesync.ts";
 import type { OpenCall } from "./grpc.ts";
 import { bytesMessage, fileStat, packet, packetType } from "./messages.ts";
+import { goMode } from "./sent-stat.ts";
 import type { Session } from "./session.ts";
 
 const method = "/moby.filesync.v1.FileSend/DiffCopy";

@@ -20,6 +20,8 @@ export interface Session {
   readonly client: GrpcClient;
   /** Paths of the methods that the client serves. */
   readonly methods: ReadonlySet<string>;
+  /** The same for all sessions of one folder of one client; "" when it has none. */
+  readonly sharedKey: string;
 }
 
 /** The sessions that are open, by the identifiers that their clients chose. */
@@ -44,9 +46,13 @@ export class Sessions {
   }
 
   /** Takes over a connection, after its 101; the session ends with it. */
-  open(id: string, socket: Socket, methods: readonly string[]): void {
+  open(
+    id: string,
+    socket: Socket,
+    { methods, sharedKey }: { methods: readonly string[]; sharedKey: string },
+  ): void {
     const client = new GrpcClient(socket);
-    this.#open.set(id, { client, methods: new Set(methods) });
+    this.#open.set(id, { client, methods: new Set(methods), sharedKey });
     client.signal.addEventListener("abort", () => this.#open.delete(id));
     for (const arrived of this.#arrivals.get(id) ?? []) arrived();
   }

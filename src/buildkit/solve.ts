@@ -20,6 +20,7 @@ import { bringParts } from "./parts.ts";
 import type { Progress } from "./progress.ts";
 import { readAttributes, readContexts } from "./request.ts";
 import { sendFile, sendFolder } from "./send.ts";
+import { takeFolder } from "./sent-context.ts";
 import type { Session } from "./session.ts";
 import { ClientStore } from "./store.ts";
 
@@ -129,14 +130,16 @@ async function prepare(
   const { attributes, builder, session, signal, sourcePolicy } = asked;
   const take = async (tar: AsyncIterable<Uint8Array>) =>
     cleanup.use(await builder.takeContext(tar, signal)).path;
-  const bring = (wish: Wish) => take(readFolder(session, wish, signal));
   const request = readAttributes(attributes, asked);
   const cacheFrom = cachesFrom(attributes, asked);
   const contexts = await readContexts(attributes, asked.inputs, {
-    folder: (folder) => bring({ folder }),
+    folder: (folder) => take(readFolder(session, { folder }, { signal })),
     layout: (store, digest) =>
       take(new ClientStore(asked, `oci:${store}`).readLayout(parseDigest(digest))),
   });
+  // All of it is read where nothing is taken from the cache, or its software is to be listed.
+  const isWhole = request.noCache || request.attest?.sbom === true;
+  const bring = (wish: Wish) => takeFolder(wish, { builder, session, signal, cleanup, isWhole });
   const source = await bringSource(asked, { request, bring, cleanup });
   const values = Object.values(request.buildArgs).filter((value) => typeof value === "string");
   const parts = await bringParts(session, {

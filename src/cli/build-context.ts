@@ -1,6 +1,6 @@
 /** A folder as the tar that a build is given: sorted, root's, without what `.dockerignore` names. */
 import { type BigIntStats, lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { type TarFields, type TarInput, writeTar } from "../archive/mod.ts";
+import { type TarFields, type TarInput, wantedBy, writeTar } from "../archive/mod.ts";
 import { decodeName, encodeName, Failure } from "../base/mod.ts";
 import { filePieces } from "./file-pieces.ts";
 import { type IgnoreFile, parseIgnoreFile } from "./ignore-file.ts";
@@ -90,21 +90,6 @@ function* loneFiles(folder: string, dockerfile: string): Generator<TarInput> {
     const stat = lstatSync(`${folder}/${path}`, { throwIfNoEntry: false });
     if (stat?.isFile()) yield { header: { path }, body: readFileSync(`${folder}/${path}`) };
   }
-}
-
-/** Tells whether a path is one of these, below or above one. "" stands for all. */
-export function wantedBy(only: readonly string[]): (path: string) => boolean {
-  if (only.includes("")) return () => true;
-  const wanted = new Set(only);
-  const above = new Set(only.flatMap(foldersAbove));
-  return (path) =>
-    wanted.has(path) || above.has(path) || foldersAbove(path).some((each) => wanted.has(each));
-}
-
-/** `a`, `a/b` for `a/b/c`. */
-function foldersAbove(path: string): string[] {
-  const parts = path.split("/").slice(0, -1);
-  return parts.map((_, index) => parts.slice(0, index + 1).join("/"));
 }
 
 /** The rules for a folder and its Dockerfile. @throws Failure "invalid" */

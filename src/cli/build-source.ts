@@ -2,9 +2,9 @@
 import { existsSync, lstatSync, readFileSync, realpathSync } from "node:fs";
 import type { Bytes } from "../api/client.ts";
 import type { BuildQuery } from "../api/schema.ts";
-import { sniffCompression, writeTar } from "../archive/mod.ts";
+import { sniffCompression, wantedBy, writeTar } from "../archive/mod.ts";
 import { Failure } from "../base/mod.ts";
-import { type ContextOptions, packContext, wantedBy } from "./build-context.ts";
+import { type ContextOptions, packContext } from "./build-context.ts";
 import { readText } from "./key-values.ts";
 import { resolve } from "./paths.ts";
 

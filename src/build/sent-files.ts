@@ -1,0 +1,134 @@
+/**
+ * What a client says of the files of its folder, against what it said in earlier builds: a file of the same
+ * path, size and time has the digest that it had when it was sent. Blocking: for a worker.
+ */
+import { Database } from "bun:sqlite";
+import { writeFileSync } from "node:fs";
+
+/** Files by kind, path, mode, and size and time or the link's target; nothing else is listed. */
+export type ToldFile =
+  | readonly [kind: "folder" | "fifo", path: string, mode: number]
+  | readonly [kind: "link", path: string, target: string]
+  | readonly [kind: "file", path: string, mode: number, size: number, nanoseconds: string];
+
+export interface SentRequest {
+  /** Who sends, and which of its folders. */
+  readonly key: string;
+  /** A `ToldFile` as JSON on each line, folders before what is in them. */
+  readonly told: string;
+  /** SHA-256, hexadecimal, of files that were sent now, by their lines. */
+  readonly digests: ReadonlyMap<number, string>;
+  /** Where the listing is to be written. */
+  readonly path?: string;
+}
+
+/** SHA-256 of the listing, or the lines of files that nothing is known of. */
+export type SentAnswer = { readonly digest: string } | { readonly unknown: readonly number[] };
+
+/** A file that changed this short a time ago could change again under the same time. */
+const settledMs = 50;
+const textBytesMax = 32 << 20;
+const rowsMax = 100;
+const allBytesMax = 64 << 20;
+
+interface Row {
+  /** SHA-256 of what was told, and of the listing that it came to. */
+  readonly told: string;
+  readonly listing: string;
+  /** A line for each file, packed. */
+  readonly files: Uint8Array;
+}
+
+const sha256 = (text: string) => new Bun.CryptoHasher("sha256").update(text).digest("hex");
+
+/** Lists the files as `scanListing` reads them, and remembers what was sent. */
+export function matchSent(database: string, request: SentRequest): SentAnswer {
+  using store = new Store(database);
+  const { key, told, digests, path } = request;
+  const row = store.get(key);
+  const named = sha256(told);
+  if (row?.told === named && path === undefined) return { digest: row.listing };
+  const known = knownFiles(row);
+  const unknown: number[] = [];
+  const lines: string[] = [];
+  const files: string[] = [];
+  const settled = Date.now() - settledMs;
+  let isSettled = true;
+  for (const [index, text] of told.split("\n").entries()) {
+    const one = JSON.parse(text) as ToldFile;
+    if (one[0] !== "file") {
+      lines.push(one[0] === "fifo" ? JSON.stringify([...one, 0, 0]) : text);
+      continue;
+    }
+    const [kind, place, mode, size, time] = one;
+    const about = JSON.stringify([place, size, time]);
+    const digest = digests.get(index) ?? known.get(about);
+    if (digest === undefined) {
+      unknown.push(index);
+      continue;
+    }
+    lines.push(JSON.stringify([kind, place, mode, size, digest]));
+    if (Number(time) / 1e6 < settled) files.push(`${about}\t${digest}`);
+    else isSettled = false;
+  }
+  if (unknown.length > 0) return { unknown };
+  const listing = `${lines.join("\n")}\n`;
+  const digest = sha256(listing);
+  if (path !== undefined) writeFileSync(path, listing, { flag: "wx", mode: 0o600 });
+  if (row?.told !== named) {
+    store.put(key, { told: isSettled ? named : "", listing: digest, files: pack(files) });
+  }
+  return { digest };
+}
+
+function pack(files: readonly string[]): Uint8Array {
+  const text = Buffer.from(files.join("\n"));
+  return text.length > textBytesMax ? new Uint8Array() : Bun.zstdCompressSync(text, { level: 1 });
+}
+
+function knownFiles(row: Row | undefined): Map<string, string> {
+  if (!row || row.files.length === 0) return new Map();
+  const lines = Buffer.from(Bun.zstdDecompressSync(row.files)).toString().split("\n");
+  return new Map(
+    lines.map((line) => {
+      const at = line.lastIndexOf("\t");
+      return [line.slice(0, at), line.slice(at + 1)];
+    }),
+  );
+}
+
+/** A cache: losing it costs time alone. */
+class Store implements Disposable {
+  readonly #database: Database;
+
+  constructor(path: string) {
+    this.#database = new Database(path, { create: true });
+    this.#database.run("PRAGMA busy_timeout = 2000");
+    this.#database.run(
+      `CREATE TABLE IF NOT EXISTS build_sent (key TEXT PRIMARY KEY, told TEXT NOT NULL,
+       listing TEXT NOT NULL, files BLOB NOT NULL, used_ms INTEGER NOT NULL) WITHOUT ROWID`,
+    );
+  }
+
+  get(key: string): Row | undefined {
+    const query = "SELECT told, listing, files FROM build_sent WHERE key = ?";
+    return this.#database.query<Row, [string]>(query).get(key) ?? undefined;
+  }
+
+  put(key: string, { told, listing, files }: Row): void {
+    this.#database
+      .query("INSERT OR REPLACE INTO build_sent VALUES (?, ?, ?, ?, ?)")
+      .run(key, told, listing, files, Date.now());
+    this.#database
+      .query(
+        `DELETE FROM build_sent WHERE key IN (SELECT key FROM (SELECT key,
+         row_number() OVER w AS place, sum(length(files)) OVER w AS bytes FROM build_sent
+         WINDOW w AS (ORDER BY used_ms DESC, key)) WHERE place > ? OR bytes > ?)`,
+      )
+      .run(rowsMax, allBytesMax);
+  }
+
+  [Symbol.dispose](): void {
+    this.#database.close();
+  }
+}
