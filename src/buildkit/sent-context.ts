@@ -3,7 +3,7 @@ import { wantedBy } from "../archive/mod.ts";
 import type { Builder, BuildRequest } from "../build/mod.ts";
 import { contextFiles, type ToldFile } from "../build/mod.ts";
 import { readFolder, Transfer, type Wish } from "./filesync.ts";
-import { headerOf, isFile, type Stat } from "./sent-stat.ts";
+import { isFile, modeOf, type Stat, typeOf } from "./sent-stat.ts";
 import type { Session } from "./session.ts";
 
 /** Files that changed are read for their digests, unless they are so many that all had better be sent. */
@@ -89,7 +89,7 @@ function toldOf(stats: readonly Stat[]): string | undefined {
   const lines: string[] = [];
   for (const stat of stats) {
     const { path, linkName } = stat;
-    const { type, mode = 0 } = headerOf(stat) ?? {};
+    const [type, mode] = [typeOf(stat), modeOf(stat)];
     if (!folders.has(path.slice(0, Math.max(0, path.lastIndexOf("/"))))) return undefined;
     let one: ToldFile;
     if (isFile(stat)) one = ["file", path, mode, stat.size, String(stat.modTime)];

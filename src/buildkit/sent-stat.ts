@@ -28,16 +28,12 @@ export function isFile({ mode, linkName }: Stat): boolean {
 export function headerOf(stat: Stat): TarFields | undefined {
   const { mode, path, linkName } = stat;
   if (has(mode, goMode.socket)) return undefined;
-  const special =
-    (has(mode, goMode.setuid) ? 0o4000 : 0) +
-    (has(mode, goMode.setgid) ? 0o2000 : 0) +
-    (has(mode, goMode.sticky) ? 0o1000 : 0);
   const seconds = floorDivide(stat.modTime, 1_000_000_000n);
   return {
     path,
     type: typeOf(stat),
     linkPath: linkName,
-    mode: special + (mode % 0o1000),
+    mode: modeOf(stat),
     uid: stat.uid,
     gid: stat.gid,
     sizeBytes: isFile(stat) ? stat.size : 0,
@@ -49,11 +45,20 @@ export function headerOf(stat: Stat): TarFields | undefined {
   };
 }
 
+/** Permissions, with the three bits above them. */
+export function modeOf({ mode }: Stat): number {
+  const special =
+    (has(mode, goMode.setuid) ? 0o4000 : 0) +
+    (has(mode, goMode.setgid) ? 0o2000 : 0) +
+    (has(mode, goMode.sticky) ? 0o1000 : 0);
+  return special + (mode % 0o1000);
+}
+
 function floorDivide(value: bigint, by: bigint): bigint {
   return value / by - (value % by < 0n ? 1n : 0n);
 }
 
-function typeOf({ mode, linkName }: Stat): NonNullable<TarFields["type"]> {
+export function typeOf({ mode, linkName }: Stat): NonNullable<TarFields["type"]> {
   if (has(mode, goMode.directory)) return "directory";
   if (has(mode, goMode.symlink)) return "symlink";
   if (has(mode, goMode.fifo)) return "fifo";
