@@ -3,7 +3,7 @@
  * other, and a tar comes out, which the builder unpacks with the bounds that it has for any upload.
  * The protocol is that of https://github.com/tonistiigi/fsutil (send.go, receive.go).
  */
-import { writeTar } from "../archive/mod.ts";
+import { type TarInput, writeTar } from "../archive/mod.ts";
 import { Failure } from "../base/mod.ts";
 import type { OpenCall } from "./grpc.ts";
 import { fileStat, packet, packetType } from "./messages.ts";
@@ -150,16 +150,18 @@ export class Transfer implements Disposable {
     isWanted?: (path: string) => boolean;
     digests?: Map<number, string>;
   }): AsyncGenerator<Uint8Array, void> {
-    const wanted = [...this.#stats.entries()].filter(([, { path }]) => isWanted(path));
-    this.#begin(wanted.flatMap(([id, stat]) => (isFile(stat) ? [id] : [])));
-    const file = (id: number) => (digests ? hashed(this.#file(id), id, digests) : this.#file(id));
-    yield* writeTar(
-      wanted.flatMap(([id, stat]) => {
-        const header = headerOf(stat);
-        if (header === undefined) return [];
-        return [isFile(stat) ? { header, body: file(id) } : { header }];
-      }),
+    this.#begin(
+      this.#stats.flatMap((stat, id) => (isFile(stat) && isWanted(stat.path) ? [id] : [])),
     );
+    const file = (id: number) => (digests ? hashed(this.#file(id), id, digests) : this.#file(id));
+    const stats = this.#stats;
+    function* entries(): Generator<TarInput> {
+      for (const [id, stat] of stats.entries()) {
+        const header = isWanted(stat.path) ? headerOf(stat) : undefined;
+        if (header) yield isFile(stat) ? { header, body: file(id) } : { header };
+      }
+    }
+    yield* writeTar(entries());
   }
 
   /** The bytes of these files, one after the other; undefined at each one's end. */
