@@ -43,6 +43,7 @@ import { stepTimeMs, type Times, timesOf, withEpoch } from "./times.ts";
 import { newId, type Tools, throwIfAborted } from "./tools.ts";
 import type { BuildEvent, BuildRequest } from "./types.ts";
 import { unusedArgsText } from "./unused-args.ts";
+import { forgetIndexes } from "./variables.ts";
 import { workdirStep } from "./workdir.ts";
 
 const breathMs = 4;
@@ -233,6 +234,7 @@ export class Build implements AsyncDisposable {
         return state;
       });
     }
+    forgetIndexes(state);
     return state;
   }
 

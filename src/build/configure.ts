@@ -3,7 +3,8 @@ import { Failure, limits } from "../base/mod.ts";
 import { formatDuration } from "./durations.ts";
 import { expand } from "./expand.ts";
 import type { Action, Command, HealthFlags } from "./instruction.ts";
-import { lookupIn, type StageState, setEnvironment, shellOf, workdirOf } from "./state.ts";
+import { lookupIn, type StageState, shellOf, workdirOf } from "./state.ts";
+import { setEnvironment, setLabel, sizesOf } from "./variables.ts";
 
 export interface ConfigureOptions {
   readonly escape: string;
@@ -35,14 +36,12 @@ const fieldsMax = 10_000;
 const textMax = limits.configBytesMax;
 
 /** Each instruction may double what those before it made. @throws Failure "exhausted" */
-function checkSize({ config, args }: StageState): void {
-  const env = config.Env ?? [];
-  const labels = config.Labels ?? {};
-  const maps = [labels, config.ExposedPorts ?? {}, config.Volumes ?? {}];
-  const counts = [...maps.map((map) => Object.keys(map).length), env.length, args.size];
-  let length = 0;
-  for (const text of env) length += text.length;
-  for (const name in labels) length += name.length + labels[name]!.length;
+function checkSize(state: StageState): void {
+  const { config, args } = state;
+  const sizes = sizesOf(state);
+  const maps = [config.ExposedPorts ?? {}, config.Volumes ?? {}];
+  const counts = [...maps.map((map) => Object.keys(map).length), ...sizes.counts, args.size];
+  let { length } = sizes;
   for (const text of args.values()) length += text?.length ?? 0;
   if (length > textMax || Math.max(...counts) > 2 * fieldsMax) {
     throw new Failure("exhausted", "the image's config grows too large");
@@ -112,8 +111,8 @@ function setPairs(
   if (pairs.some(([name]) => name === "")) {
     throw new Failure("invalid", `${action.kind.toUpperCase()} names can not be blank`);
   }
-  if (action.kind === "env") for (const pair of pairs) setEnvironment(state, ...pair);
-  else state.config.Labels = { ...state.config.Labels, ...Object.fromEntries(pairs) };
+  const set = action.kind === "env" ? setEnvironment : setLabel;
+  for (const [name, value] of pairs) set(state, name, value);
   const text = pairs.map(([name, value]) => `${name}=${value}`).join(" ");
   return `${action.kind.toUpperCase()} ${text}`;
 }

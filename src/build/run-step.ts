@@ -24,9 +24,10 @@ import { bind, type PlannedMount, planMounts, shownTo } from "./run-mounts.ts";
 import { defaultHostname, type Sandboxing, sandboxOf } from "./sandbox.ts";
 import type { StepScope } from "./scope.ts";
 import { CommandFailure } from "./source.ts";
-import { environmentOf, keyOf, type StageState, shellOf, workdirOf } from "./state.ts";
+import { keyOf, type StageState, shellOf, workdirOf } from "./state.ts";
 import { commitStep, newId, openScratch, type Scratch } from "./tools.ts";
 import type { BuildRequest } from "./types.ts";
+import { environmentOf } from "./variables.ts";
 
 type RunAction = Extract<Action, { kind: "run" }>;
 

@@ -7,6 +7,7 @@ import {
 } from "../oci/mod.ts";
 import type { Lookup } from "./expand.ts";
 import type { Place } from "./result.ts";
+import { variablesIn } from "./variables.ts";
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
@@ -56,34 +57,13 @@ export function childOf(state: StageState, platform: Platform): StageState {
   };
 }
 
-/** The environment as a map; a later entry wins. */
-export function environmentOf(state: StageState): Map<string, string> {
-  const pairs = (state.config.Env ?? []).map((entry) => {
-    const equals = entry.indexOf("=");
-    return equals < 0
-      ? ([entry, ""] as const)
-      : ([entry.slice(0, equals), entry.slice(equals + 1)] as const);
-  });
-  return new Map(pairs);
-}
-
 /** Variables as instructions see them: ENV first, then ARG. */
 export function lookupIn(state: StageState): Lookup {
-  let environment: Map<string, string> | undefined; // most words name no variable
+  let variable: Lookup | undefined; // most words name no variable
   return (name) => {
-    environment ??= environmentOf(state);
-    return environment.get(name) ?? state.args.get(name);
+    variable ??= variablesIn(state);
+    return variable(name) ?? state.args.get(name);
   };
-}
-
-/** `ENV name=value`: in place when it is there already. */
-export function setEnvironment(state: StageState, name: string, value: string): void {
-  const entries = [...(state.config.Env ?? [])];
-  const start = `${name}=`;
-  const at = entries.findIndex((entry) => entry === name || entry.startsWith(start));
-  if (at < 0) entries.push(`${name}=${value}`);
-  else entries[at] = `${name}=${value}`;
-  state.config.Env = entries;
 }
 
 /** The working directory; absolute. */
