@@ -41,7 +41,7 @@ import {
 } from "./rootless.ts";
 import { openRuntime, useCdiFolders } from "./runtime/mod.ts";
 import { openSnapshotStore } from "./snapshot/mod.ts";
-import { isNamespaced } from "./sys/mod.ts";
+import { adoptOrphans, isNamespaced } from "./sys/mod.ts";
 import { openUsers } from "./userns.ts";
 import { openVolumeStore } from "./volume/mod.ts";
 
@@ -78,6 +78,7 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
 async function serve(current: Current, argv: readonly string[]): Promise<void> {
   const { options } = current;
   using _awake = stayAwake();
+  using _orphans = adoptOrphans();
   applySettings(options);
   for (const warning of options.warnings) log("warn", warning);
   const places = listenPlaces(options);

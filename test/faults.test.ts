@@ -1,6 +1,6 @@
 /** What goes wrong: the daemon is killed in the middle of things, and bad input arrives. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { busyboxTar, command, dockerPath, TestEngine, whyNot } from "./engine.ts";
 
@@ -201,6 +201,22 @@ describe.skipIf(whyNot !== undefined)(`faults${whyNot ? ` (skipped: ${whyNot})` 
     );
     expect(await Promise.all(runs)).toEqual(Array.from({ length: 20 }, (_, index) => `${index}`));
     expect(await ok("ps", "-aq")).toBe("");
+  });
+
+  test("what loses its parent is the engine's to reap, whatever process 1 is", async () => {
+    const parentOf = (pid: number) =>
+      Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+    await ok("run", "-d", "--name", "watched", "busybox", "sleep", "1000");
+    const runtime = parentOf(Number(await ok("inspect", "-f", "{{.State.Pid}}", "watched")));
+    const watcher = parentOf(runtime);
+    process.kill(runtime, "SIGSTOP"); // else it ends as soon as the engine misses the watcher
+    process.kill(watcher, "SIGKILL");
+    while (parentOf(runtime) === watcher) await Bun.sleep(5);
+    expect(parentOf(runtime)).toBe(engine.pid);
+    process.kill(runtime, "SIGCONT");
+    while (existsSync(`/proc/${runtime}`)) await Bun.sleep(5);
+    expect(await ok("wait", "watched")).toBe("255");
+    await ok("rm", "watched");
   });
 
   test("two engines side by side do not disturb each other", async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
-import { cgroupDirectories, findCgroups } from "../sys/mod.ts";
+import { adoptOrphans, cgroupDirectories, findCgroups } from "../sys/mod.ts";
 import { groupPath } from "./groups.ts";
 import {
   bundleSpec,
@@ -16,11 +16,13 @@ import { openRuntime } from "./runtime.ts";
 import type { BundleSpec, Logging, Runtime } from "./types.ts";
 
 setDefaultTimeout(60_000);
+let orphans: Disposable;
 let laboratory: ReturnType<typeof makeLaboratory>;
 let runtime: Runtime;
 const unlogged = { stdin: false, logging: { kind: "none" } } as const;
 
 beforeAll(async () => {
+  orphans = adoptOrphans();
   laboratory = makeLaboratory();
   runtime = await openRuntime({ directory: `${laboratory.directory}/run` });
 });
@@ -28,6 +30,7 @@ afterAll(async () => {
   await runtime.reconcile(new Set());
   await runtime.close();
   laboratory[Symbol.dispose]();
+  orphans[Symbol.dispose]();
 });
 
 const spec = (args: readonly string[], more: Partial<BundleSpec> = {}) =>

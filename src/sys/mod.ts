@@ -150,6 +150,7 @@ export {
   removeElement,
 } from "./nft-element.ts";
 export { type Redirect, redirectRequests } from "./nft-redirect.ts";
+export { adoptOrphans } from "./orphans.ts";
 export { openProcess, signalProcess, takeFile } from "./pidfd.ts";
 export { closeOnExec, groupIdMax, isNamespaced, lockFile, replaceProcess } from "./process.ts";
 export { neverWait, openTerminal, openTerminalPeer, resizeTerminal } from "./pty.ts";
