@@ -174,8 +174,10 @@ describe("start(), stop(), kill(), remove()", () => {
     const { engine, world } = await open();
     world.refusal = new Failure("not_found", "executable file `nope` not found in $PATH");
     const { id } = await engine.create(request("one"));
+    const next = engine.wait(id, "next-exit", signal);
     await expect(engine.start(id)).rejects.toMatchObject({ exitCode: 127 });
     await settle();
+    expect(await Promise.race([next, "waits"])).toBe("waits");
     expect(engine.resolve(id).state).toMatchObject({ status: "created", exitCode: 127 });
     expect(engine.resolve(id).state.error).toContain("not found");
     expect([...world.sandboxes]).toEqual([]);

@@ -168,7 +168,11 @@ async function undo(core: Core, id: string, error: unknown): Promise<Failure> {
     },
     { phase: "idle" },
   );
-  core.waiters.ended(id, { exitCode: failure.exitCode ?? 128, error: failure.message });
+  // Who waits for a next exit hears nothing of a start that failed, as with Docker; who waited for the
+  // end of one that was to be restarted, does: there is no more to come.
+  if (status === "restarting") {
+    core.waiters.ended(id, { exitCode: failure.exitCode ?? 128, error: failure.message });
+  }
   if (container.hostConfig.AutoRemove) removeInBackground(core, id);
   return failure;
 }
