@@ -116,7 +116,7 @@ const tables: Record<string, readonly Step[]> = {
     ["docker rm app/db", /No such container: app\/db/, 1],
     ["docker rm --link app/db", "app/db"],
     ["docker restart -t 0 app", "app"],
-    ["docker exec app grep -c db /etc/hosts", "0", 1],
+    ["docker exec app grep -cw db /etc/hosts", "0", 1],
     ["docker rm -f app web", "app\nweb"],
   ],
   "logs --details -f --since -n -t --until": [
