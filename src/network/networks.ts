@@ -149,6 +149,7 @@ export class Networks {
       this.#realize(network);
       if (isRemote(network)) await this.#remotes.create(network);
       this.#wire.addElements(elementsOfNetwork(this.#wire.table, network));
+      if (isBridge(network)) await this.#wire.yieldToFirewalls(() => this.elements());
     } catch (error) {
       await this.#take(network).catch(() => this.#forget(network)); // The first error says more.
       throw error;
@@ -205,6 +206,7 @@ export class Networks {
     try {
       if (isRemote(network)) await this.#remotes.remove(network);
       await this.#wire.deleteLinks([...ownBridges([network]), ...this.#ownParents(network)]);
+      if (isBridge(network)) await this.#wire.zones.dismiss([bridgeOptions(network).bridge]);
     } catch (error) {
       this.#networks.set(network.id, network);
       throw error;

@@ -7,7 +7,7 @@ import {
   type NftElement,
   runAny,
 } from "../sys/mod.ts";
-import { type Family, families } from "./ruleset.ts";
+import { bridgesIn, type Family, families } from "./ruleset.ts";
 
 /** Where iptables, and with it Docker, has its rules for what is forwarded. */
 const iptables = { table: "filter", chain: "FORWARD" } as const;
@@ -52,9 +52,7 @@ export class Passage {
   }
 
   async #open(family: Family, elements: readonly NftElement[]): Promise<void> {
-    const bridges = elements
-      .filter((element) => element.family === family && element.set === "bridges")
-      .map(({ key }) => Buffer.from(key[0]!).toString().replace(/\0+$/, ""));
+    const bridges = bridgesIn(family, elements);
     if (bridges.length === 0) return;
     const text = bridges.sort().join(" ");
     if (this.#known.get(family) === text && this.#isThere(family)) return;

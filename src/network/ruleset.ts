@@ -190,6 +190,13 @@ export function bridgeElements(table: string, rules: BridgeRules): NftElement[] 
   });
 }
 
+/** The names of the bridges among the elements. */
+export function bridgesIn(family: Family, elements: readonly NftElement[]): string[] {
+  return elements
+    .filter((element) => element.family === family && element.set === "bridges")
+    .map(({ key }) => Buffer.from(key[0]!).toString().replace(/\0+$/, ""));
+}
+
 /** A published port as an element. `hostAddress` undefined is every address of the host. */
 export function portElement(
   table: string,

@@ -41,10 +41,12 @@ import {
 import { type Cidr, cidrOf, formatAddress, fromBytes, macOf, toBytes } from "./address.ts";
 import { childOptions, ensureParent, known } from "./child.ts";
 import { bridgeOptions, type Plan, plansOf } from "./define.ts";
+import { Zones } from "./firewalld.ts";
 import { publishedByOthers, type Taken } from "./others.ts";
 import { Passage } from "./passage.ts";
 import {
   blockedElements,
+  bridgesIn,
   type Family,
   families,
   respectElements,
@@ -62,6 +64,7 @@ export class Wire implements Disposable {
   readonly #links: Netlink;
   readonly #filter: Netlink;
   readonly #passage: Passage;
+  readonly zones: Zones;
   readonly table: string;
   /** What the rules hold whatever networks and ports there are. */
   readonly #fixed: readonly NftElement[];
@@ -79,10 +82,12 @@ export class Wire implements Disposable {
     this.#links = openNetlink("rtnetlink");
     this.#filter = openNetlink("netfilter");
     this.#passage = new Passage(this.#filter, table);
+    this.zones = new Zones(this.#filter);
   }
 
   [Symbol.dispose](): void {
     clearTimeout(this.#checking);
+    this.zones[Symbol.dispose]();
     this.#links.close();
     this.#filter.close();
   }
@@ -231,7 +236,8 @@ export class Wire implements Disposable {
    * iptables' there is a way; where another one drops, published ports go through the daemon. Looks
    * again with each check of the rules.
    */
-  async #yieldToFirewalls(elements: () => readonly NftElement[]): Promise<void> {
+  async yieldToFirewalls(elements: () => readonly NftElement[]): Promise<void> {
+    await this.zones.admit(bridgesIn("ip", elements()));
     for (const family of families) {
       const walls = this.#dropping(family, forwardHook);
       const canPass = walls.some(Passage.leadsThrough);
@@ -268,6 +274,7 @@ export class Wire implements Disposable {
   /** Takes the engine's rules away, those in tables of others too; absent is fine. */
   async removeRules(): Promise<void> {
     await this.#passage.close();
+    await this.zones.dismiss();
     await removeUserChain(this.table);
     await removeTables(families.map((family) => [family, this.table] as const));
   }
@@ -278,7 +285,7 @@ export class Wire implements Disposable {
       await this.installRules();
       this.setElements(elements());
     }
-    await this.#yieldToFirewalls(elements);
+    await this.yieldToFirewalls(elements);
   }
 
   /** As `ensureRules`, when this thread has time: a container need not wait for what is nearly always so. */

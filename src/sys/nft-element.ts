@@ -134,6 +134,17 @@ export function decodeTable({
   return body[0] === familyNumber.ip6 ? { family: "ip6", table } : undefined;
 }
 
+/** Asks for a table. @throws Failure "not_found" when sent and there is none */
+export function getTable(family: "ip" | "ip6" | "inet", table: string): NetlinkRequest {
+  const body = Buffer.concat([nftHead(family), text(1, table)]);
+  return { type: nftMessage.getTable, flags: 0, body, what: "find table", subject: table };
+}
+
+/** The kernel's number for a table, which one that is deleted and made again has anew. */
+export function decodeHandle({ body }: NetlinkMessage): bigint {
+  return decodeAttributes(body, 4).get(4)?.readBigUInt64BE(0) ?? 0n;
+}
+
 /** Asks for the elements of a set or map. @throws Failure "not_found" when sent and it is absent */
 export function listElements(set: Pick<NftElement, "family" | "table" | "set">): NetlinkRequest {
   const body = Buffer.concat([nftHead(set.family), text(1, set.table), text(2, set.set)]);
