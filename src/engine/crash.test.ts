@@ -44,6 +44,13 @@ const scripts: Record<string, Script> = {
     await engine.pause(id);
     await engine.remove(id, { force: true, volumes: true });
   },
+  "network connect, disconnect, rm --force": async ({ engine }) => {
+    const { id } = await engine.create(request("c1"));
+    await engine.start(id);
+    await engine.connect("other", id, { network: "other" });
+    await engine.disconnect("other", id, false);
+    await engine.remove(id, { force: true, volumes: true });
+  },
 };
 
 /** Lets all that can go on do so. */
@@ -54,9 +61,14 @@ async function settle(): Promise<void> {
 function checkAgreement(world: World, { engine }: Run): void {
   const list = engine.list();
   const ids = list.map(({ id }) => id).sort();
-  const running = list.filter(({ state }) => state.status === "running").map(({ id }) => id);
+  const alive = list.filter(({ state }) => state.status === "running");
+  for (const { state } of alive) expect(state.exitCode).toBe(0);
+  const running = alive.map(({ id }) => id);
   expect([...world.snapshots.keys()].sort()).toEqual(ids);
-  expect([...world.sandboxes]).toEqual(running);
+  expect([...world.sandboxes.keys()]).toEqual(running);
+  for (const { id, endpoints } of alive) {
+    expect([...world.sandboxes.get(id)!]).toEqual(endpoints.map(({ network }) => network));
+  }
   expect([...world.actors.keys()]).toEqual(running);
   const mounted = [...world.snapshots].filter(([, { mounted }]) => mounted).map(([id]) => id);
   expect(mounted).toEqual(running);

@@ -3,7 +3,7 @@ import { mkdtempSync } from "node:fs";
 import { Failure } from "../base/mod.ts";
 import type { ContentStore } from "../content/mod.ts";
 import type { Image, ImageStore } from "../image/mod.ts";
-import type { Network, NetworkStore, Sandbox } from "../network/mod.ts";
+import type { Network, NetworkStore, Sandbox, SandboxSpec } from "../network/mod.ts";
 import { digestOf, type RunConfig } from "../oci/mod.ts";
 import type { Chunk, Exit, OutputQuery, RunningProcess, Runtime } from "../runtime/mod.ts";
 import type { SnapshotStore } from "../snapshot/mod.ts";
@@ -32,7 +32,8 @@ export class World {
   readonly directory = mkdtempSync("/tmp/lading-H-");
   readonly snapshots = new Map<string, { mounted: boolean }>();
   readonly actors = new Map<string, Actor>();
-  readonly sandboxes = new Set<string>();
+  /** The names of the networks that each running container is on. */
+  readonly sandboxes = new Map<string, Set<string>>();
   readonly volumes = new Map<string, { anonymous: boolean; users: Set<string> }>();
   /** The step before (odd) or after (even) which the engine is killed; 0 for never. */
   killAt = 0;
@@ -215,30 +216,39 @@ async function* read(actor: Actor, { signal }: OutputQuery): AsyncGenerator<Chun
 
 function networks(life: Life): NetworkStore {
   const all = life.world.sandboxes;
-  const bridge = { id: "b1", name: "bridge", driver: "bridge", predefined: true } as Network;
+  const known = ["bridge", "other"].map((name) => ({ id: `${name}-id`, name, driver: "bridge" }));
+  const resolve = (nameOrId: string) =>
+    known.find(({ id, name }) => [id, name].includes(nameOrId)) as Network;
   const sandbox = (id: string) =>
     ({
       containerId: id,
       netnsPath: "/x",
-      endpoints: [],
+      endpoints: [...(all.get(id) ?? [])].map((networkName) => ({
+        networkName,
+        networkId: resolve(networkName).id,
+      })),
       ports: [],
       hostsPath: "",
     }) as unknown as Sandbox;
   return {
-    list: () => [bridge],
-    resolve: () => bridge,
+    list: () => known,
+    resolve,
     sandbox: (id: string) => (all.has(id) ? sandbox(id) : undefined),
-    open: ({ containerId }: { containerId: string }) =>
+    open: ({ containerId, endpoints }: SandboxSpec) =>
       life.step(() => {
-        all.add(containerId);
+        all.set(containerId, new Set(endpoints.map(({ network }) => resolve(network).name)));
         return sandbox(containerId);
       }),
+    connect: (id: string, { network }: { network: string }) =>
+      life.step(() => void all.get(id)?.add(network)),
+    disconnect: (id: string, networkId: string) =>
+      life.step(() => void all.get(id)?.delete(resolve(networkId).name)),
     close: (id: string) => life.step(() => void all.delete(id)),
     rename() {},
     check() {},
     publish: async (id: string) => sandbox(id),
     reconcile: async (ids: ReadonlySet<string>) => {
-      for (const id of all) if (!ids.has(id)) all.delete(id);
+      for (const id of all.keys()) if (!ids.has(id)) all.delete(id);
       return [];
     },
   } as unknown as NetworkStore;

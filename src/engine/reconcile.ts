@@ -12,6 +12,8 @@ import { mountKeys, releaseVolumes } from "./mounts.ts";
 import { republish } from "./publish.ts";
 import { remove } from "./remove.ts";
 import { shallRestart, shallResume } from "./restart-policy.ts";
+import { leaveUnwanted } from "./sandbox.ts";
+import { startedState } from "./start.ts";
 import { startInOrder } from "./start-order.ts";
 import { reconcileSubpaths } from "./subpaths.ts";
 import { now } from "./times.ts";
@@ -36,7 +38,11 @@ export async function reconcile(core: Core): Promise<string[]> {
   });
   done.push(...(await core.runtime.reconcile(running)));
   done.push(...(await core.networks.reconcile(running)));
-  for (const id of running) await finishPublishing(core, id);
+  for (const id of running) {
+    await finish("connection", id, () => leaveUnwanted(core, id));
+    // Ports that were written down and, when the last daemon ended, not yet all published.
+    await finish("publishing", id, () => republish(core, core.records.get(id)));
+  }
   done.push(...(await core.snapshots.reconcile(new Set(keys))));
   done.push(...(await core.volumes.reconcile(ids, running)));
   await claimVolumes(core);
@@ -48,12 +54,12 @@ export async function reconcile(core: Core): Promise<string[]> {
   return done;
 }
 
-/** Ports that were written down and, when the last daemon ended, not yet all published. */
-async function finishPublishing(core: Core, id: string): Promise<void> {
+/** Ends what the last daemon had begun with a container's network, which runs without it as well. */
+async function finish(what: string, id: string, work: () => Promise<unknown>): Promise<void> {
   try {
-    await republish(core, core.records.get(id));
+    await work();
   } catch (error) {
-    log("warn", "Cannot publish a container's ports", { id, error });
+    log("warn", `Cannot finish a container's ${what}`, { id, error });
   }
 }
 
@@ -119,16 +125,16 @@ async function adoptOne(core: Core, container: Container): Promise<RunningProces
 
 /** From here on a container of the last daemon is as good as one of our own. */
 async function takeOver(core: Core, id: string, process: RunningProcess): Promise<void> {
-  const { state } = core.records.get(id);
-  const { phase } = core.records.inside(id);
-  const isNew = phase === "starting";
+  const container = core.records.get(id);
+  const { state } = container;
+  const isNew = core.records.inside(id).phase === "starting";
   const startedMs = isNew ? Date.now() : Date.parse(state.startedAt);
   const status = state.status === "paused" ? "paused" : "running";
   core.records.change(
     id,
     {
       execIds: core.execs.running(id),
-      state: { status, pid: process.pid, ...(isNew ? { startedAt: now() } : {}) },
+      state: isNew ? startedState(container, process.pid) : { status, pid: process.pid },
     },
     { phase: "running" },
   );

@@ -222,12 +222,26 @@ export async function disconnect(core: Core, networkId: string, id: string): Pro
         `container ${id} is not connected to the network ${network.name}`,
       );
     }
-    if (core.live.has(id)) await core.networks.disconnect(id, network.id);
+    // First what is wanted: after a crash `leaveUnwanted` does the rest.
     core.records.change(id, { endpoints: left });
+    try {
+      if (core.live.has(id)) await core.networks.disconnect(id, network.id);
+    } catch (error) {
+      core.records.change(id, { endpoints: container.endpoints });
+      throw error;
+    }
     const attributes = { container: id, name: network.name, type: network.driver };
     const actor = { id: network.id, attributes };
     core.events.emit({ type: "network", action: "disconnect", actor });
   });
+}
+
+/** Takes a container off networks that it has no record of: a crash cut `connect` or `disconnect` off. */
+export async function leaveUnwanted(core: Core, id: string): Promise<void> {
+  const wanted = core.records.get(id).endpoints.map((one) => core.networks.resolve(one.network).id);
+  for (const { networkId } of core.networks.sandbox(id)?.endpoints ?? []) {
+    if (!wanted.includes(networkId)) await core.networks.disconnect(id, networkId);
+  }
 }
 
 function refuseSharedMode({ hostConfig }: Container): void {

@@ -56,28 +56,33 @@ function enliven(
   { process, startedMs }: { process: RunningProcess; startedMs: number },
 ): Live {
   const live = watchExit(core, id, { process, startedMs });
-  const { config, mounts, state } = core.records.get(id);
-  const test = config.Healthcheck?.Test ?? [];
-  const isChecked = test.length > 0 && test[0] !== "NONE";
-  const health = { Status: "starting", FailingStreak: 0, Log: state.health?.Log ?? [] } as const;
+  const container = core.records.get(id);
   core.records.change(
     id,
     {
       execIds: [],
-      mounts: mounts.map((mount) => placed(core, mount)),
-      state: {
-        status: "running",
-        pid: process.pid,
-        exitCode: 0,
-        error: "",
-        oomKilled: false,
-        startedAt: now(),
-        ...(isChecked ? { health } : {}),
-      },
+      mounts: container.mounts.map((mount) => placed(core, mount)),
+      state: startedState(container, process.pid),
     },
     { phase: "running" },
   );
   return live;
+}
+
+/** The state of a container whose process has just begun: nothing of the last run is left but its end. */
+export function startedState({ config, state }: Container, pid: number) {
+  const test = config.Healthcheck?.Test ?? [];
+  const isChecked = test.length > 0 && test[0] !== "NONE";
+  const health = { Status: "starting", FailingStreak: 0, Log: state.health?.Log ?? [] } as const;
+  return {
+    status: "running",
+    pid,
+    exitCode: 0,
+    error: "",
+    oomKilled: false,
+    startedAt: now(),
+    ...(isChecked ? { health } : {}),
+  } as const;
 }
 
 /** A plugin may say where a volume is only when it mounts it. */

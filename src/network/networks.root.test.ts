@@ -233,17 +233,11 @@ describe.skipIf(process.getuid?.() !== 0)("networks", () => {
 describe.skipIf(process.getuid?.() !== 0)("after kill -9", () => {
   test("reconcile() takes back what runs and takes away what does not", async () => {
     await using laboratory = await openLaboratory();
-    const { folder, bridge } = laboratory;
+    const { folder } = laboratory;
     const runs = sandboxSpec({ endpoints: [{ network: "kept" }], ports: [port(80, 8700)] });
     const ended = sandboxSpec({ endpoints: [{ network: "kept" }], ports: [port(81, 8701)] });
-    const specs = JSON.stringify([runs, ended]);
-    const program = [process.execPath, `${import.meta.dir}/crash.ts`, folder, bridge];
-    const daemon = Bun.spawn([...program, JSON.stringify([networkSpec("kept")]), specs], {
-      stdout: "pipe",
-      stderr: "inherit",
-    });
-    const line = await new Response(daemon.stdout.pipeThrough(firstLine())).text();
-    const [before] = JSON.parse(line) as Sandbox[];
+    const { daemon, sandboxes } = await startDaemon(laboratory, ["kept"], [runs, ended]);
+    const [before] = sandboxes;
     await laboratory.serve(before!.netnsPath, 80, "lives");
     expect(await fetchHere("http://127.0.0.1:8700/")).toBe("lives");
     daemon.kill("SIGKILL");
@@ -281,6 +275,54 @@ describe.skipIf(process.getuid?.() !== 0)("after kill -9", () => {
     await store.shutdown();
     expect(await leftovers()).toBe("");
   });
+
+  test("reconcile() moves ports to the endpoint that leads out by what is written down", async () => {
+    await using laboratory = await openLaboratory();
+    const { folder } = laboratory;
+    const endpoints = [{ network: "aaa" }, { network: "bridge" }];
+    const spec = sandboxSpec({ endpoints, ports: [port(80, 8700)] });
+    const { daemon, sandboxes } = await startDaemon(laboratory, ["aaa"], [spec]);
+    const [before] = sandboxes;
+    await laboratory.serve(before!.netnsPath, 80, "lives");
+    daemon.kill("SIGKILL");
+    await daemon.exited;
+    // As if it had died after a connection with a priority was written down, its ports not yet moved.
+    using database = new Database(`${folder}/state.db`);
+    database.run(
+      "UPDATE network_sandbox SET json = json_set(json, '$.attachments[1].endpoint.gatewayPriority', 1)",
+    );
+
+    const store = await laboratory.open();
+    await store.reconcile(new Set([spec.containerId]));
+    expect(await fetchHere("http://127.0.0.1:8700/")).toBe("lives");
+    await store.disconnect(spec.containerId, "bridge");
+    expect(await fetchHere("http://127.0.0.1:8700/")).toBe("lives");
+    await store.close(spec.containerId);
+    await store.remove("aaa");
+    await store.shutdown();
+    expect(await leftovers()).toBe("");
+  });
+
+  test("disconnect() ends what was cut off when the link was gone already", async () => {
+    await using laboratory = await openLaboratory();
+    const spec = sandboxSpec({ endpoints: [{ network: "aaa" }, { network: "bridge" }] });
+    const { daemon, sandboxes } = await startDaemon(laboratory, ["aaa"], [spec]);
+    const [before] = sandboxes;
+    await laboratory.serve(before!.netnsPath, 80, "lives");
+    await inside(before!.netnsPath, ["ip", "link", "delete", "eth0"]);
+    daemon.kill("SIGKILL");
+    await daemon.exited;
+
+    const store = await laboratory.open();
+    await store.reconcile(new Set([spec.containerId]));
+    const { endpoints, netnsPath } = await store.disconnect(spec.containerId, "aaa");
+    expect(endpoints).toEqual([before!.endpoints[1]!]);
+    expect(await inside(netnsPath, ["ip", "route"])).toContain("default via 172.17.0.1 dev eth1");
+    await store.close(spec.containerId);
+    await store.remove("aaa");
+    await store.shutdown();
+    expect(await leftovers()).toBe("");
+  });
 });
 
 test.skipIf(process.getuid?.() !== 0)(
@@ -291,10 +333,8 @@ test.skipIf(process.getuid?.() !== 0)(
     const local = { ...port(80, 8701), hostIp: "127.0.0.1" };
     const sctp = { ...port(80, 8702), protocol: "sctp" } as const;
     const killed = sandboxSpec({ ports: [port(80, 8700), local, sctp] });
-    const program = [process.execPath, `${import.meta.dir}/crash.ts`, folder, bridge, "[]"];
-    const daemon = Bun.spawn([...program, JSON.stringify([killed])], { stdout: "pipe" });
-    const line = await new Response(daemon.stdout.pipeThrough(firstLine())).text();
-    const [held] = JSON.parse(line) as Sandbox[];
+    const { daemon, sandboxes } = await startDaemon(laboratory, [], [killed]);
+    const [held] = sandboxes;
     await laboratory.serve(held!.netnsPath, 80, "of the killed engine");
     daemon.kill("SIGKILL");
     await daemon.exited;
@@ -334,6 +374,19 @@ test.skipIf(process.getuid?.() !== 0)(
     expect(await leftovers()).toBe("");
   },
 );
+
+/** A daemon to be killed, with these networks and sandboxes. */
+async function startDaemon(
+  { folder, bridge }: Laboratory,
+  networks: string[],
+  specs: SandboxSpec[],
+) {
+  const program = [process.execPath, `${import.meta.dir}/crash.ts`, folder, bridge];
+  const work = [JSON.stringify(networks.map((name) => networkSpec(name))), JSON.stringify(specs)];
+  const daemon = Bun.spawn([...program, ...work], { stdout: "pipe", stderr: "inherit" });
+  const line = await new Response(daemon.stdout.pipeThrough(firstLine())).text();
+  return { daemon, sandboxes: JSON.parse(line) as Sandbox[] };
+}
 
 /** Ends a stream after its first line. */
 function firstLine(): TransformStream<Uint8Array, Uint8Array> {

@@ -23,16 +23,30 @@ export class Publishing {
     this.#elements = elements;
   }
 
-  /** Binds the ports on the endpoint that leads out, or binds again what was bound before. */
-  async publish(live: Live, again = false): Promise<void> {
+  /** Binds the ports on the endpoint that leads out. */
+  async publish(live: Live): Promise<void> {
+    const way = this.#wayInto(live);
+    if (live.spec.ports.length === 0 || !way) return;
+    live.bindings = await this.#ports.bindAll(live.spec.ports, way.publisher);
+    await this.#tell(live.bindings);
+    this.#parts.wire.forgetFlows(live.bindings.map(({ port }) => port));
+  }
+
+  /** Binds again what was bound before, on the endpoint that leads out now. */
+  async publishAgain(live: Live): Promise<void> {
+    await this.restore(live);
+    await this.#tell(live.bindings);
+  }
+
+  /**
+   * As `publishAgain`, but leaves the kernel's rules alone: who restores all sets them as a whole, for
+   * an earlier daemon's may lead to an endpoint that its end left without the ports.
+   */
+  async restore(live: Live): Promise<void> {
     const way = this.#wayInto(live);
     if (live.spec.ports.length === 0 || !way) return;
     const before = live.bindings.map(({ port }) => port);
-    live.bindings = again
-      ? await this.#ports.restore(before, way.publisher)
-      : await this.#ports.bindAll(live.spec.ports, way.publisher);
-    await this.#tell(live.bindings);
-    if (!again) this.#parts.wire.forgetFlows(live.bindings.map(({ port }) => port));
+    live.bindings = await this.#ports.restore(before, way.publisher);
   }
 
   /** The bridge network that the container leaves by: Docker publishes there, and nowhere else. */

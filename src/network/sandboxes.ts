@@ -135,7 +135,8 @@ export class Sandboxes {
       });
       this.live.set(spec.containerId, live);
       await this.#joinRemotes(live, live.attachments);
-      this.#attach(live, live.attachments, spec.sysctl);
+      const gateway = gatewayOf(live.attachments);
+      this.#attach(live, live.attachments, { sysctl: spec.sysctl, gateway });
       await this.#publishing.publish(live);
       records.saveSandbox(recordOf(live));
       await this.#names.ensure(live);
@@ -167,15 +168,18 @@ export class Sandboxes {
   }
 
   /** Makes the links and sets them up inside. No `await`: nothing comes between. */
-  #attach(live: Live, added: readonly Attachment[], sysctl: SandboxSpec["sysctl"] = {}): void {
+  #attach(
+    live: Live,
+    added: readonly Attachment[],
+    { sysctl, gateway }: Pick<SandboxSpec, "sysctl"> & { gateway: Attachment | undefined },
+  ): void {
     const { place } = live;
     if (!place) return;
     const wired = added.filter(({ endpoint }) => endpoint.interfaceName !== "");
     for (const attachment of wired) this.#connectLink(attachment, place, live);
     const endpoints = wired.map(({ endpoint }) => endpoint);
-    const gateway = gatewayOf(live.attachments)?.endpoint;
     if (endpoints.length === 0 && Object.keys(sysctl).length === 0) return;
-    setUpInside(place, { endpoints, gateway, sysctl });
+    setUpInside(place, { endpoints, gateway: gateway?.endpoint, sysctl });
   }
 
   /** Has plugins make their interfaces, of which they say more than we knew. */
@@ -286,7 +290,6 @@ export class Sandboxes {
   connect(containerId: string, spec: EndpointSpec): Promise<Sandbox> {
     return this.#locks.run(containerId, async () => {
       const live = this.#get(containerId);
-      const { records } = this.#parts;
       const network = this.#parts.networks.resolve(spec.network);
       if ((isClosed(network) && !network.configOnly) || !live.place) {
         const reason =
@@ -302,8 +305,8 @@ export class Sandboxes {
         const find = () => live.attachments.filter((one) => one.endpoint.endpointId === endpointId);
         await this.#joinRemotes(live, find());
         const added = find();
-        this.#attach(live, added);
-        records.saveSandbox(recordOf(live));
+        // The routes are changed below, where a crash's next daemon would change them back.
+        this.#attach(live, added, { sysctl: {}, gateway: undefined });
         await this.#changeGateway(live, before);
         await this.#names.ensure(live);
         this.#parts.writer.write(live);
@@ -313,14 +316,21 @@ export class Sandboxes {
           live,
           live.attachments.filter((one) => !before.includes(one)),
         );
+        this.#parts.records.saveSandbox(recordOf(live));
         throw error;
       }
     });
   }
 
   async #planOrGiveBack(live: Live, spec: EndpointSpec): Promise<Planned> {
+    const { records } = this.#parts;
     try {
-      return this.#parts.records.together(() => this.#plan(live, spec));
+      return records.together(() => {
+        const planned = this.#plan(live, spec);
+        // Before anything is made: what a crash leaves is found by it.
+        records.saveSandbox(recordOf(live));
+        return planned;
+      });
     } catch (error) {
       await this.#giveBack([spec]);
       throw error;
@@ -338,15 +348,16 @@ export class Sandboxes {
       const before = live.attachments;
       await this.#detach(live, gone);
       await this.#changeGateway(live, before);
+      // Last: after a crash it can be disconnected again, which does what is left to do.
+      this.#parts.records.saveSandbox(recordOf(live));
       this.#parts.writer.write(live);
       return this.sandboxOf(live);
     });
   }
 
   async #detach(live: Live, gone: readonly Attachment[]): Promise<void> {
-    const { ipam, wire, records } = this.#parts;
+    const { ipam, wire } = this.#parts;
     live.attachments = live.attachments.filter((one) => !gone.includes(one));
-    records.saveSandbox(recordOf(live));
     await wire.deleteLinks(gone.flatMap(({ link }) => (link ? [link] : [])));
     await this.leaveRemotes(gone, live.place?.namespace);
     const own = gone.filter(({ link, source }) => link === "" && source === undefined);
@@ -370,7 +381,7 @@ export class Sandboxes {
     if (ports.length === 0) return await this.#publishing.publish(live);
     // The same ports as before: a random one stays what it was.
     live.bindings = ports.map((port) => ({ port, elements: [], close() {} }));
-    await this.#publishing.publish(live, true);
+    await this.#publishing.publishAgain(live);
   }
 
   publish(containerId: string, ports: readonly PortSpec[]): Promise<Sandbox> {
@@ -405,14 +416,14 @@ export class Sandboxes {
     return live;
   }
 
-  /** Takes a sandbox back that an earlier daemon opened. */
+  /** Takes a sandbox back that an earlier daemon opened; the rules are set when all are back. */
   async restore(record: SandboxRecord, place: Place | undefined): Promise<void> {
     const { spec, attachments, ports } = record;
     const bindings = ports.map((port) => ({ port, elements: [], close() {} }));
     const live: Live = { spec, place, attachments, bindings };
     assert(!this.live.has(spec.containerId), "a sandbox is restored once");
     this.live.set(spec.containerId, live);
-    await this.#publishing.publish(live, true);
+    await this.#publishing.restore(live);
     await this.#names.ensure(live, true);
     this.#parts.writer.write(live);
   }

@@ -177,15 +177,21 @@ async function reconcile(all: All, containerIds: ReadonlySet<string>): Promise<s
   return done;
 }
 
-/** Inodes are used again: the namespace is the right one when our interface is in it. */
+/**
+ * Inodes are used again: the namespace is the right one when one of our interfaces is in it, or when
+ * none is there, as a crash within `connect` or `disconnect` of the only one leaves it.
+ */
 function verified(record: SandboxRecord, found: Map<number, NetworkNamespace>): Place | undefined {
   const namespace = found.get(record.inode);
   if (!namespace) return undefined;
   const place = placeOf(namespace);
-  const first = record.attachments.find(({ endpoint }) => endpoint.interfaceName)?.endpoint;
-  const mac = first && macInside(place, first.interfaceName);
-  // An ipvlan has its parent's MAC: that there is such an interface must do.
-  if (!first || mac === (first.mac || mac || "none")) return place;
+  const wanted = record.attachments.filter(({ endpoint }) => endpoint.interfaceName);
+  const there = wanted.flatMap(({ endpoint }) => {
+    const mac = macInside(place, endpoint.interfaceName);
+    // An ipvlan has its parent's MAC: that there is such an interface must do.
+    return mac === undefined ? [] : [mac === (endpoint.mac || mac)];
+  });
+  if (there.length === 0 || there.includes(true)) return place;
   leavePlace(place);
   return undefined;
 }
