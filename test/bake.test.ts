@@ -65,6 +65,24 @@ describe.skipIf(whyNot !== undefined)(`bake${whyNot ? ` (skipped: ${whyNot})` : 
     expect(await engine.ok(["run", "--rm", "baked:app", "cat", "/base"])).toBe("base");
   });
 
+  test("--push is for images that were asked for: not for what they need, nor for files", async () => {
+    const set = [
+      "--set",
+      "app.tags=127.0.0.1:1/app",
+      "--set",
+      "other.output=type=local,dest=files",
+    ];
+    const ran = await run("bake", ...set, "--push", "app", "other");
+    expect([ran.code, ran.stdout + ran.stderr]).toEqual([
+      1,
+      expect.stringContaining("127.0.0.1:1/v2/"),
+    ]);
+    expect(ran.stdout + ran.stderr).not.toContain("it has no name");
+    expect(existsSync(join(folder, "files/large"))).toBe(true);
+    const files = ["--set", "other.tags=127.0.0.1:1/other", "--push", "other"];
+    await ok("bake", "--set", "other.output=type=local,dest=files", ...files);
+  });
+
   test("--check and --call ask about each target, and build nothing", async () => {
     await engine.ok(["rmi", "baked:app", "baked:other"]);
     const checked = await run("bake", "--check");

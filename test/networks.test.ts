@@ -266,6 +266,17 @@ describe.skipIf(whyNot !== undefined)(`networks${whyNot ? ` (skipped: ${whyNot})
     expect(await ls("name=spare")).toBe("");
   });
 
+  test("prune leaves settings for other networks, whether one was made from them or not", async () => {
+    const label = ["--label", "kind=settings"];
+    await ok("network", "create", "--config-only", ...label, "settings");
+    await ok("network", "create", "--config-only", ...label, "idle-settings");
+    await ok("network", "create", "--config-from", "settings", "planned");
+    const prune = ["network", "prune", "-f", "--filter", "label=kind=settings"];
+    // It has their label.
+    expect(await ok(...prune)).toBe("Deleted Networks:\nplanned");
+    await ok("network", "rm", "settings", "idle-settings");
+  });
+
   test("update publishes ports of a running container and takes them back, for good", async () => {
     await ok(
       "run",

@@ -225,7 +225,9 @@ async function prune(exchange: Exchange, context: Context): Promise<void> {
     until === undefined || until.every((time) => BigInt(Date.parse(created)) * 1_000_000n < time);
   const deleted: string[] = [];
   for (const network of networks.list()) {
-    const isIdle = !network.predefined && networks.endpointsOf(network.id).size === 0;
+    // Settings for other networks stay, as with Docker.
+    const isKept = network.predefined || network.configOnly;
+    const isIdle = !isKept && networks.endpointsOf(network.id).size === 0;
     if (!isIdle || !isOldEnough(network) || !matchesLabels(filters, network.labels)) continue;
     if (!isDry) await removeNetwork(context, network);
     deleted.push(network.name);

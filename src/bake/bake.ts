@@ -20,6 +20,8 @@ export interface Bake {
   readonly groups: ReadonlyMap<string, readonly string[]>;
   /** The targets that are built, those that others need among them, in the order of the files. */
   readonly targets: ReadonlyMap<string, Target>;
+  /** Those that were asked for themselves, or by a group. */
+  readonly asked: readonly string[];
 }
 
 interface Options {
@@ -95,7 +97,7 @@ export function chooseTargets(
     targets.set(name, target);
   };
   for (const name of chosen) take(name, []);
-  return { groups: groupsOf(model, wanted, chosen), targets };
+  return { groups: groupsOf(model, wanted, chosen), targets, asked: chosen };
 }
 
 function groupsOf(model: Model, wanted: readonly string[], chosen: readonly string[]) {

@@ -8,6 +8,18 @@ interface Given {
   readonly results: ReadonlyMap<string, string>;
 }
 
+interface ForAll {
+  readonly allow: readonly string[];
+  readonly load: boolean;
+  readonly push: boolean;
+  readonly pull: boolean;
+  readonly "no-cache": boolean;
+  readonly provenance: string;
+  readonly sbom: string;
+}
+
+const imageOutput = /(^|,)type=(docker|image|registry)(,|$)/;
+
 const each = (flag: string, values: readonly string[] | undefined): string[] =>
   (values ?? []).map((value) => `--${flag}=${value}`);
 
@@ -49,20 +61,17 @@ export const targetFlags = {
     ];
   },
 
-  /** What `bake` itself was given for all targets. */
-  forAll(flags: {
-    readonly allow: readonly string[];
-    readonly load: boolean;
-    readonly push: boolean;
-    readonly pull: boolean;
-    readonly "no-cache": boolean;
-    readonly provenance: string;
-    readonly sbom: string;
-  }): string[] {
+  /** What `bake` itself was given for all targets. A target that only others need goes nowhere. */
+  forAll(
+    flags: ForAll,
+    { target, isAsked }: { readonly target: Target; readonly isAsked: boolean },
+  ): string[] {
+    // As with Docker: who writes files has said where the result goes.
+    const isImage = (target.output ?? []).every((output) => imageOutput.test(output));
     return [
       ...each("allow", flags.allow),
-      ...(flags.load ? ["--load"] : []),
-      ...(flags.push ? ["--push"] : []),
+      ...(flags.load && isAsked ? ["--load"] : []),
+      ...(flags.push && isAsked && isImage ? ["--push"] : []),
       ...(flags.pull ? ["--pull"] : []),
       ...(flags["no-cache"] ? ["--no-cache"] : []),
       ...(flags.provenance ? [`--provenance=${flags.provenance}`] : []),

@@ -78,7 +78,7 @@ export const command = defineCommand({
     try {
       const complete = (asked: BuildFlags) =>
         configured("build", asked, { globals, host: () => endpointOf(globals).host });
-      const jobs = jobsOf(bake, { extra: targetFlags.forAll(flags), complete, scratch });
+      const jobs = jobsOf(bake, { all: flags, complete, scratch });
       const asked = flags.check ? "check" : flags.call;
       const callOf = (name: string) => parseCall(asked || (bake.targets.get(name)?.call ?? ""));
       if ([...jobs.keys()].some((name) => callOf(name).method !== "build")) {
@@ -96,8 +96,9 @@ export const command = defineCommand({
   },
 });
 
-function moved({ groups, targets }: Bake, rebase: Elsewhere["rebase"]): Bake {
-  return { groups, targets: new Map([...targets].map(([name, each]) => [name, rebase(each)])) };
+function moved(bake: Bake, rebase: Elsewhere["rebase"]): Bake {
+  const targets = new Map([...bake.targets].map(([name, each]) => [name, rebase(each)]));
+  return { ...bake, targets };
 }
 
 /** By target: what `--metadata-file` holds of several builds. */
@@ -192,20 +193,24 @@ async function callAll(
 }
 
 interface JobOptions {
-  readonly extra: readonly string[];
+  readonly all: Parameters<typeof targetFlags.forAll>[0];
   /** With what the client's configuration adds to every build. */
   readonly complete: (flags: BuildFlags) => BuildFlags;
   /** A folder for Dockerfiles that targets bring. */
   readonly scratch: string;
 }
 
-function jobsOf({ targets }: Bake, { extra, complete, scratch }: JobOptions): Map<string, Job> {
+function jobsOf(
+  { targets, asked }: Bake,
+  { all, complete, scratch }: JobOptions,
+): Map<string, Job> {
   return new Map(
     [...targets].map(([name, target]): [string, Job] => {
       const inline = target["dockerfile-inline"];
       const file = inline === undefined ? undefined : `${scratch}/${name}.Dockerfile`;
       const flags: Job["flags"] = (results) => {
         if (file && inline !== undefined) writeFileSync(file, inline);
+        const extra = targetFlags.forAll(all, { target, isAsked: asked.includes(name) });
         const argv = [...targetFlags.of(target, { file, results }), ...extra];
         return complete(parseFlags(argv, buildFlags).flags);
       };
