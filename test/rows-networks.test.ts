@@ -110,6 +110,9 @@ const tables: Record<string, readonly Step[]> = {
       /local map\[device:tmpfs.*map\[k:v\]/,
     ],
     ["docker volume ls -q -f name=v1 -f label=k -f driver=local -f dangling=true", "v1"],
+    ...["label=l", "driver=nosuch", "dangling=false"].map((filter): Step => {
+      return [`docker volume ls -q -f name=v1 -f ${filter}`, ""];
+    }),
     ["docker volume ls -f name=v1 --format '{{.Name}} {{.Scope}}'", "v1 local"],
     ["docker volume ls -f foo=bar", /invalid filter 'foo'/i, 1],
     ["docker volume ls --cluster", /DRIVER|GROUP/],

@@ -55,13 +55,21 @@ const printed: Printed[] = [
   ["ulimit", ["--ulimit", "nofile=123:456", ...sh("ulimit -n; ulimit -Hn")], /^123\n456$/],
   ["blkio-weight", ["--blkio-weight", "300", image, "echo", "x"], /^x/m],
   ["storage-opt", ["--storage-opt", "size=10m", image, "true"], /--storage-opt is supported only/],
-  ["device", ["--device", "/dev/null:/dev/ff:r", ...sh("ls -l /dev/ff; echo x > /dev/ff")], /crw/],
+  [
+    "device",
+    [
+      "--device",
+      "/dev/loop-control:/dev/ff:r",
+      ...sh("ls -l /dev/ff; : </dev/ff && echo reads; : >/dev/ff"),
+    ],
+    /^crw.*\nreads\n.*Operation not permitted$/,
+  ],
   ["device", ["--device", "/dev/nosuch", image, "true"], /no such file or directory/],
   ["gpus", ["--gpus", "all", image, "true"], /could not select device driver|gpu/],
   ["cgroupns", ["--cgroupns", "private", image, "cat", "/proc/self/cgroup"], /:\/$/m],
   ["cgroupns", ["--cgroupns", "host", image, "cat", "/proc/self/cgroup"], /[0-9a-f]{64}/],
   ["ipc", ["--ipc", "none", ...sh("grep -c ' /dev/shm ' /proc/mounts")], /^0$/],
-  ["pid", ["--pid", "host", ...sh("ls -d /proc/[0-9]* | wc -l")], /^\d\d+$/],
+  ["pid", ["--pid", "host", ...sh("ls -d /proc/[0-9]* 2>/dev/null | wc -l")], /^\d\d+$/],
   ["userns", ["--userns", "host", image, "cat", "/proc/self/uid_map"], /0 +0 +4294967295/],
   ["uts", ["--uts", "host", image, "hostname"], new RegExp(`^${hostname()}$`)],
   ["isolation", ["--isolation", "default", image, "echo", "x"], /^x$/],
@@ -125,7 +133,6 @@ const printed: Printed[] = [
 const shown: Shown[] = [
   ["cpu-rt", ["--cpu-rt-period", "9000"], "{{.HostConfig.CpuRealtimePeriod}}", "9000"],
   ["cpu-rt", ["--cpu-rt-runtime", "800"], "{{.HostConfig.CpuRealtimeRuntime}}", "800"],
-  ["memory-swap", ["-m", "32m", "--memory-swap", "64m"], "{{.HostConfig.MemorySwap}}", "67108864"],
   ["stop-timeout", ["--stop-timeout", "7"], "{{.Config.StopTimeout}}", "7"],
   ["stop-signal", ["--stop-signal", "SIGUSR1"], "{{.Config.StopSignal}}", "SIGUSR1"],
   ["interactive tty", ["-i", "-t"], "{{.Config.OpenStdin}} {{.Config.Tty}}", "true true"],
@@ -160,12 +167,6 @@ const shown: Shown[] = [
     '{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"18799"}]}',
   ],
   ["publish-all", ["-P"], "{{.HostConfig.PublishAllPorts}}", "true"],
-  [
-    "oom-kill-disable",
-    ["--oom-kill-disable", "-m", "32m"],
-    "{{.HostConfig.OomKillDisable}}",
-    "true",
-  ],
 ];
 
 const limited: Limited[] = [
@@ -181,6 +182,20 @@ const limited: Limited[] = [
   ["cpuset-cpus", ["--cpuset-cpus", "0"], "cpuset/cpuset.cpus", "cpuset.cpus", "0"],
   ["cpuset-mems", ["--cpuset-mems", "0"], "cpuset/cpuset.mems", "cpuset.mems", "0"],
   ["memory", ["-m", "32m"], "memory/memory.limit_in_bytes", "memory.max", "33554432"],
+  [
+    "memory-swap",
+    ["-m", "32m", "--memory-swap", "64m"],
+    "memory/memory.memsw.limit_in_bytes",
+    undefined,
+    "67108864",
+  ],
+  [
+    "oom-kill-disable",
+    ["--oom-kill-disable", "-m", "32m"],
+    "memory/memory.oom_control",
+    undefined,
+    "oom_kill_disable 1",
+  ],
   [
     "memory-reservation",
     ["--memory-reservation", "16m"],
