@@ -18,6 +18,7 @@ const reasons: Readonly<Record<number, string>> = {
   200: "OK",
   201: "Created",
   204: "No Content",
+  301: "Moved Permanently",
   304: "Not Modified",
   400: "Bad Request",
   401: "Unauthorized",
@@ -73,6 +74,8 @@ export function statusOf(failure: Failure): number {
   // A command that cannot be found or run is the caller's mistake, as Docker has it.
   const { exitCode } = failure as WithExitCode;
   if (exitCode === 126 || exitCode === 127) return 400;
+  // What `create` took and `start` cannot do is no fault of the request to start.
+  if (exitCode === 128 && failure.code === "invalid") return 500;
   return statuses[failure.code];
 }
 

@@ -180,7 +180,9 @@ type Waiting = { condition: Parameters<Engine["wait"]>[1]; signal: AbortSignal }
 async function wait(core: Core, id: string, { condition, signal }: Waiting): Promise<WaitResult> {
   const { state } = core.records.get(id);
   const isOver = !core.live.has(id) && !core.restarts.has(id);
-  if (condition === "not-running" && isOver) return { exitCode: state.exitCode };
+  if (condition === "not-running" && isOver) {
+    return { exitCode: state.exitCode, ...(state.error ? { error: state.error } : {}) };
+  }
   return await core.waiters.wait(id, condition === "removed", signal);
 }
 

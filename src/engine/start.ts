@@ -186,7 +186,7 @@ async function undo(core: Core, id: string, error: unknown): Promise<Failure> {
 function startFailure({ path }: Container, error: unknown): StartFailure {
   const failure = toFailure(error);
   const known = (failure as StartFailure).exitCode;
-  const exitCode = known ?? guessExitCode(failure.message);
+  const exitCode = known ?? guessExitCode(failure.message, path);
   const words =
     exitCode === 127 && !/no such file or directory|not found/.test(failure.message)
       ? `: exec: "${path}": executable file not found in $PATH`
@@ -199,7 +199,9 @@ function startFailure({ path }: Container, error: unknown): StartFailure {
   return Object.assign(said, { exitCode });
 }
 
-function guessExitCode(message: string): 126 | 127 | 128 {
-  if (/executable file .*not found|no such file or directory/i.test(message)) return 127;
+function guessExitCode(message: string, path: string): 126 | 127 | 128 {
+  if (/executable file .*not found/i.test(message)) return 127;
+  // Other files that lack, such as devices, are not the program.
+  if (/no such file or directory/i.test(message) && message.includes(path)) return 127;
   return /permission denied/i.test(message) ? 126 : 128;
 }
