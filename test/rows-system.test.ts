@@ -33,14 +33,17 @@ const grammars: [name: string, steps: Step[]][] = [
   ],
   [
     "--mount",
-    created(
-      "--mount type=volume,dst=/v,volume-nocopy,volume-label=a=b,readonly " +
-        "--mount type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=0700 " +
-        "--mount type=bind,src=/tmp,dst=/b,ro,bind-recursive=disabled " +
-        "--mount type=image,src=busybox,dst=/i,image-subpath=bin",
-      "{{range .Mounts}}{{.Type}}:{{.Destination}}:{{.RW}} {{end}}",
-      "volume:/v:false tmpfs:/t:true bind:/b:false image:/i:false",
-    ),
+    [
+      ...created(
+        "--mount type=volume,src=grammar,dst=/v,volume-nocopy,volume-label=a=b,readonly " +
+          "--mount type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=0700 " +
+          "--mount type=bind,src=/tmp,dst=/b,ro,bind-recursive=disabled " +
+          "--mount type=image,src=busybox,dst=/i,image-subpath=bin",
+        "{{range .Mounts}}{{.Type}}:{{.Destination}}:{{.RW}} {{end}}",
+        "volume:/v:false tmpfs:/t:true bind:/b:false image:/i:false",
+      ),
+      ["docker volume rm grammar", "grammar"],
+    ],
   ],
   [
     "--ulimit, --add-host, --restart",
@@ -54,6 +57,7 @@ const grammars: [name: string, steps: Step[]][] = [
     "what no grammar has",
     [
       ["docker create --mount type=npipe,src=a,dst=/b busybox", /npipe|not supported|invalid/i, 1],
+      ["docker create --mount type=volume,dst=/b,ro busybox", /ReadOnly mode/, 1],
       ["docker create --mount type=cluster,src=a,dst=/b busybox", /cluster/i, 1],
       ["docker create --add-host h busybox", /bad format for add-host/, 125],
       ["docker create -v /a:b busybox", /absolute/, 1],

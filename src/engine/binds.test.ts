@@ -84,6 +84,10 @@ describe("parseMountRequest()", () => {
       "invalid option array length",
     ],
     [{ Type: "tmpfs", Target: "/x", IdMap: "user" }, "field IdMap must not be specified"],
+    [
+      { Type: "volume", Target: "/x", ReadOnly: true },
+      "must not set ReadOnly mode when using anonymous volumes",
+    ],
     [{ Type: "npipe", Source: "x", Target: "/x" }, "mount type unknown"],
   ];
   for (const [request, words] of bad) {

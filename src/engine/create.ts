@@ -1,9 +1,10 @@
 import { Failure, isFailure, toFailure } from "../base/mod.ts";
 import type { Image } from "../image/mod.ts";
-import { mergeRunConfig } from "../oci/mod.ts";
+import { matchesPlatform, mergeRunConfig, parsePlatform } from "../oci/mod.ts";
 import { cleanPath } from "./binds.ts";
 import type { Core } from "./core.ts";
 import { withDefaults } from "./defaults.ts";
+import { checkLinks } from "./links.ts";
 import { checkLogConfig } from "./logging.ts";
 import { fillVolumes, makeVolumes, mountPoints, planMounts } from "./mount-plan.ts";
 import { releaseVolumes } from "./mounts.ts";
@@ -51,6 +52,7 @@ async function createFrom(
   let plans: readonly MountPlan[] = [];
   try {
     const asked = { ...request, config, hostConfig };
+    checkLinks(core, hostConfig);
     const endpoints = planEndpoints(core, asked);
     plans = await planMounts(core, id, asked);
     const container = compose(core, { id, name, image, config, hostConfig, endpoints });
@@ -93,10 +95,7 @@ function resolveImage(core: Core, { config, platform }: CreateRequest): Image {
     });
   }
   const image = core.images.resolve(config.Image);
-  const [os, architecture] = (platform ?? "").split("/");
-  const isOther =
-    (os && os !== image.config.os) || (architecture && architecture !== image.config.architecture);
-  if (!isOther) return image;
+  if (!platform || matchesPlatform(parsePlatform(platform), image.config)) return image;
   const found = `${image.config.os}/${image.config.architecture}`;
   throw new Failure(
     "not_found",
@@ -143,7 +142,7 @@ function completeLimits(asked: HostConfig) {
   return {
     MemorySwap: MemorySwap === 0 && Memory > 0 ? Memory * 2 : MemorySwap,
     MemorySwappiness: swappiness === -1 ? null : swappiness,
-    PidsLimit: pids === 0 ? null : pids,
+    PidsLimit: (pids ?? 0) > 0 ? pids : null,
     BlkioWeight: canWeighBlockIO() ? asked.BlkioWeight : 0,
     BlkioWeightDevice: canWeighBlockIO() ? asked.BlkioWeightDevice : null,
   };

@@ -1,13 +1,35 @@
-import { Failure } from "../base/mod.ts";
+import { Failure, toFailure } from "../base/mod.ts";
 import type { Core } from "./core.ts";
 import { parsePort } from "./ports.ts";
-import type { Container } from "./types.ts";
+import type { Container, HostConfig } from "./types.ts";
 
 /** `--link TARGET:ALIAS`, resolved. */
 export interface Link {
   readonly target: Container;
   readonly alias: string;
   readonly address: string;
+}
+
+/**
+ * Whether the links of the predefined networks can be: on others a name may come to be later.
+ * @throws "invalid"
+ */
+export function checkLinks(core: Core, { Links, NetworkMode }: HostConfig): void {
+  if (NetworkMode !== "bridge" && NetworkMode !== "none") return;
+  for (const link of Links ?? []) {
+    if (link === "") throw new Failure("invalid", "empty string specified for links");
+    const [target = "", , ...rest] = link.replace(/^\//, "").split(":");
+    if (rest.length > 0) {
+      throw new Failure("invalid", `bad format for links: ${link.slice(0, 200)}`);
+    }
+    try {
+      core.records.resolve(target);
+    } catch (cause) {
+      const { message } = toFailure(cause);
+      const subject = target.slice(0, 200);
+      throw new Failure("invalid", `could not get container for ${subject}: ${message}`, { cause });
+    }
+  }
 }
 
 /** The links of a container. @throws "conflict" — one is down | "not_found" */

@@ -99,6 +99,9 @@ async function bindDraft(request: MountRequest, refuse: Refuse): Promise<MountDr
 function volumeDraft(request: MountRequest, refuse: Refuse): MountDraft {
   const { Source: name = "", VolumeOptions: options = {} } = request;
   if (name !== "") checkVolumeName(name);
+  else if (request.ReadOnly) {
+    throw refuse("must not set ReadOnly mode when using anonymous volumes");
+  }
   return {
     kind: "volume",
     name,

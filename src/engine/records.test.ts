@@ -40,7 +40,7 @@ test("resolve() finds by ID, name and prefix, and says when two would do", () =>
   for (const key of ["1abc", "one", "/one", "1abc"]) expect(records.resolve(key).id).toBe("1abc");
   expect(() => records.resolve("1ab")).toThrow("Multiple IDs found with provided prefix: 1ab");
   expect(() => records.resolve("three")).toThrow("No such container: three");
-  expect(() => records.resolve("")).toThrow("No such container");
+  expect(() => records.resolve("")).toThrow('invalid name or ID supplied: ""');
 });
 
 test("a name has one holder, from its reservation on", () => {

@@ -102,6 +102,7 @@ export class Records {
 
   /** By full ID, name or unambiguous prefix of an ID. @throws "not_found" | "conflict" */
   resolve(nameOrId: string): Container {
+    if (nameOrId === "") throw new Failure("invalid", 'invalid name or ID supplied: ""');
     const name = nameOrId.startsWith("/") ? nameOrId.slice(1) : nameOrId;
     const id = this.#entries.has(name) ? name : (this.#ids.get(name) ?? this.#byPrefix(name));
     const entry = id === undefined ? undefined : this.#entries.get(id);

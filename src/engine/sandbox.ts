@@ -259,14 +259,14 @@ function refuseClosed(core: Core, { endpoints }: Container, network: Network): v
   if (network.driver === "host") {
     const reason =
       "container cannot be disconnected from host network or connected to host network";
-    throw new Failure("denied", reason);
+    throw new Failure("invalid", reason);
   }
   const all = [network, ...endpoints.map((one) => core.networks.resolve(one.network))];
   if (all.length === 1 || !all.some(({ driver }) => driver === "null")) return;
   const reason =
     "container cannot be connected to multiple networks with one of the networks in private " +
     "(none) mode";
-  throw new Failure("denied", reason);
+  throw new Failure("invalid", reason);
 }
 
 function isSame(name: string, network: { id: string; name: string }): boolean {

@@ -179,6 +179,15 @@ function verifyNetworkMode(config: ContainerConfig, host: HostConfig): void {
   if (odd !== undefined && (isShared || host.NetworkMode === "host")) {
     throw bad(`sysctl "${odd}" not allowed in host network namespace`);
   }
+  const isHost = host.NetworkMode === "host";
+  if ((isShared || isHost) && config.MacAddress) {
+    throw bad("conflicting options: mac-address and the network mode");
+  }
+  if ((isShared || isHost) && (host.Links ?? []).length > 0) {
+    const type = isHost ? "host type networking" : "container type network";
+    const result = "This would result in undefined behavior";
+    throw bad(`conflicting options: ${type} can't be used with links. ${result}`);
+  }
   if (!isShared) return;
   if (config.Hostname !== "") throw bad("conflicting options: hostname and the network mode");
   if ((host.Dns ?? []).length > 0) throw bad("conflicting options: dns and the network mode");

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { Failure } from "../base/mod.ts";
 
 /**
@@ -9,8 +10,7 @@ export function parseExtraHost(entry: string): readonly [name: string, address: 
   const name = entry.slice(0, at);
   const address = entry.slice(at + 1).replace(/^\[(.*)\]$/, "$1");
   if (at <= 0 || address === "") throw bad(`bad format for add-host: "${entry.slice(0, 200)}"`);
-  const isAddress = /^[0-9a-fA-F.:]+(%\w+)?$/.test(address);
-  if (address !== "host-gateway" && !isAddress) {
+  if (address !== "host-gateway" && isIP(address) === 0) {
     throw bad(`invalid IP address in add-host: "${address.slice(0, 100)}"`);
   }
   if (/\s/.test(name)) throw bad(`bad format for add-host: "${entry.slice(0, 200)}"`);
