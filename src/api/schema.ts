@@ -191,7 +191,10 @@ export interface ContainerInspect {
   readonly SizeRw?: number;
   readonly SizeRootFs?: number;
   readonly Mounts: readonly MountPoint[];
-  readonly Config: ContainerConfig;
+  readonly Config: Omit<ContainerConfig, "Volumes" | "OnBuild"> & {
+    readonly Volumes: ContainerConfig["Volumes"] | null;
+    readonly OnBuild: ContainerConfig["OnBuild"] | null;
+  };
   readonly NetworkSettings: NetworkSettings;
 }
 

@@ -71,7 +71,7 @@ function networksOf(endpoints: readonly Endpoint[]): Record<string, EndpointSett
 }
 
 function portMap(container: Container, sandbox: Sandbox | undefined): NetworkSettings["Ports"] {
-  if (!isUp(container) || !sandbox) return {};
+  if (!hasPorts(container) || !sandbox) return {};
   const ports: Record<string, { HostIp: string; HostPort: string }[] | null> = {};
   for (const name of Object.keys(container.config.ExposedPorts ?? {}))
     ports[withProtocol(name)] = null;
@@ -82,11 +82,15 @@ function portMap(container: Container, sandbox: Sandbox | undefined): NetworkSet
   return ports;
 }
 
+/** Without a network nothing is reachable, whatever the image exposes. */
+const hasPorts = (container: Container) =>
+  isUp(container) && container.hostConfig.NetworkMode !== "none";
+
 const withProtocol = (port: string) => (port.includes("/") ? port : `${port}/tcp`);
 
 /** The `Ports` of a list: what is published, and what is exposed only. */
 export function portList(container: Container, sandbox: Sandbox | undefined): Port[] {
-  if (!isUp(container)) return [];
+  if (!hasPorts(container)) return [];
   const bound = sandbox?.ports ?? [];
   const list: Port[] = bound.map(({ containerPort, protocol, hostIp, hostPort }) => ({
     IP: hostIp,
@@ -136,6 +140,18 @@ export function networkSettings(
   };
 }
 
+/** What clients read of each container, whether it was asked for or not. */
+const unsetConfig = {
+  User: "",
+  Cmd: null,
+  Entrypoint: null,
+  Volumes: null,
+  WorkingDir: "",
+  OnBuild: null,
+  Labels: {},
+};
+const windowsLimits = { CpuCount: 0, CpuPercent: 0, IOMaximumIOps: 0, IOMaximumBandwidth: 0 };
+
 /** `GET /containers/{id}/json`. Sizes only where they were asked for. */
 export function containerInspect(
   engine: Engine,
@@ -164,11 +180,11 @@ export function containerInspect(
     ProcessLabel: "",
     AppArmorProfile: container.hostConfig.Privileged ? "unconfined" : "",
     ExecIDs: container.execIds.length > 0 ? container.execIds : null,
-    HostConfig: withLinks(engine, container),
+    HostConfig: { ...windowsLimits, ...withLinks(engine, container) },
     GraphDriver: { Name: storageDriver, Data: null },
     ...(sizes ? { SizeRw: sizes.rw, SizeRootFs: sizes.root } : {}),
     Mounts: container.mounts,
-    Config: container.config,
+    Config: { ...unsetConfig, ...container.config },
     NetworkSettings: networkSettings(container, { sandbox, endpoints }),
   };
 }
