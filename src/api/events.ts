@@ -1,4 +1,5 @@
 /** `GET /events`: what happened and happens, one JSON object a line. */
+import { Failure } from "../base/mod.ts";
 import type { EngineEvent } from "../engine/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
@@ -10,23 +11,6 @@ import {
   parseFilters,
   timeNs,
 } from "./query.ts";
-
-const knownFilters = [
-  "config",
-  "container",
-  "daemon",
-  "event",
-  "image",
-  "label",
-  "network",
-  "node",
-  "plugin",
-  "scope",
-  "secret",
-  "service",
-  "type",
-  "volume",
-];
 
 /** One event as text: its time has more digits than a double. */
 export function eventText({ type, action, actor, timeNs: time }: EngineEvent): string {
@@ -79,10 +63,13 @@ export function matchesEvent(filters: FilterMap, event: EngineEvent): boolean {
 
 export async function events(exchange: Exchange, { engine }: Context): Promise<void> {
   const { query, signal } = exchange;
-  const filters = parseFilters(query, knownFilters);
+  const filters = parseFilters(query);
   // Here 0 is a time; elsewhere it is what clients send who mean none.
   const sinceNs = query.get("since") === "0" ? 0n : timeNs(query, "since");
   const untilNs = timeNs(query, "until");
+  if (sinceNs !== undefined && untilNs !== undefined && sinceNs > untilNs) {
+    throw new Failure("invalid", "`since` time cannot be after `until` time");
+  }
   const stream = engine.events({
     signal,
     ...(sinceNs === undefined ? {} : { sinceNs }),

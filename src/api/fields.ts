@@ -146,8 +146,14 @@ export function textOf(value: unknown, where: string): string {
   return value;
 }
 
+function wordOf(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "array";
+  return typeof value === "boolean" ? "bool" : typeof value;
+}
+
 export function wrongType(value: unknown, where: string, wanted: string): Failure {
-  const found = Array.isArray(value) ? "array" : value === null ? "null" : typeof value;
+  const found = wordOf(value);
   return new Failure(
     "invalid",
     `invalid JSON: cannot unmarshal ${found} into ${where ? `field ${where}` : "value"} of type ${wanted}`,

@@ -71,16 +71,16 @@ function durationMs(text: string): number | undefined {
 
 /**
  * `{"label": ["a"]}`, or `{"label": {"a": true}}` as old clients send it. `known` lists what the
- * endpoint understands. @throws Failure "invalid"
+ * endpoint understands; without it names that it does not are nobody's. @throws Failure "invalid"
  */
-export function parseFilters(query: URLSearchParams, known: readonly string[]): FilterMap {
+export function parseFilters(query: URLSearchParams, known?: readonly string[]): FilterMap {
   const text = query.get("filters");
   const filters = new Map<string, string[]>();
   if (text === null || text === "") return filters;
   const value = parseJson(text);
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw badFilter(text);
   for (const [name, values] of Object.entries(value)) {
-    if (!known.includes(name))
+    if (known && !known.includes(name))
       throw new Failure("invalid", `invalid filter '${name.slice(0, 100)}'`);
     // Of a filter that is misread, as of one that is unknown, a prune must not make "all".
     if (typeof values !== "object") throw badFilter(text);

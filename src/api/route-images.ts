@@ -7,7 +7,7 @@ import type { Exchange } from "./exchange.ts";
 import { Fields, parseJson } from "./fields.ts";
 import { chooseImages, sharedBytesOf } from "./list-images.ts";
 import { noRegistries, ProgressAnswer } from "./progress.ts";
-import { flag, parseFilters, parsePrune, whole } from "./query.ts";
+import { booleanFilter, flag, parseFilters, parsePrune, whole } from "./query.ts";
 import { sendTar } from "./route-archive.ts";
 import type { Route } from "./router.ts";
 import type { AuthBody } from "./schema.ts";
@@ -51,7 +51,9 @@ function referenceOf(repo: string, tag: string): string {
   if (repo === "")
     throw new Failure("invalid", "invalid reference format: the repository is empty");
   if (tag === "") return repo;
-  return /^sha(256|512):/.test(tag) ? `${repo}@${tag}` : `${repo}:${tag}`;
+  if (/^sha(256|512):/.test(tag)) return `${repo}@${tag}`;
+  // A tag of its own replaces that of the name.
+  return `${repo.replace(/:[\w.-]+$/, "")}:${tag}`;
 }
 
 async function remove(
@@ -74,9 +76,8 @@ function removalAnswer(removal: { untagged: string } | { deleted: string }) {
 async function prune(exchange: Exchange, { engine, images }: Context): Promise<void> {
   const known = ["dangling", "until", "label", "label!"];
   const { filters, isDry, without } = parsePrune(exchange.query, known);
-  const dangling = filters.get("dangling")?.[0];
   const { removed, reclaimedBytes } = await images.prune({
-    all: dangling === "false" || dangling === "0",
+    all: booleanFilter(filters, "dangling") === false,
     filters,
     isDry,
     users: (id) => engine.imageUsers(id).filter((user) => !without.has(user.id)),

@@ -241,6 +241,7 @@ async function prune(exchange: Exchange, context: Context): Promise<void> {
 
 export const routes: readonly Route[] = [
   ["GET", "/networks", list],
+  ["GET", "/networks/", list],
   ["POST", "/networks/create", create],
   ["POST", "/networks/prune", prune],
   ["GET", "/networks/{id}", inspect],

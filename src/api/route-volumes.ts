@@ -131,7 +131,7 @@ async function remove(
 async function prune(exchange: Exchange, { volumes, engine }: Context): Promise<void> {
   const { filters, isDry, without } = parsePrune(exchange.query, ["all", "label", "label!"]);
   // Until 1.42 every unused volume went, since then anonymous ones unless all=true.
-  const all = exchange.minor < 42 || booleanFilter(filters, "all") === true;
+  const all = booleanFilter(filters, "all") === true || exchange.minor < 42;
   const deleted: string[] = [];
   let reclaimed = 0;
   for (const volume of volumes.list().filter(isPlain)) {

@@ -2,6 +2,7 @@
  * From a request's method and path to the function that answers it. The endpoints stand in groups by
  * the first word of their path; a group's code is loaded by its first request.
  */
+import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
 import { apiVersion, apiVersionMin } from "./answers.ts";
 import type { Context } from "./context.ts";
@@ -75,11 +76,22 @@ export function preload(name: string): Promise<Table> {
   return table;
 }
 
+/** A path with `//`, `.` or `..` as it should be, and the query; undefined for one that is. */
+function cleaned(target: string): string | undefined {
+  const end = target.indexOf("?");
+  const path = end === -1 ? target : target.slice(0, end);
+  if (!path.startsWith("/") || !/\/\/|\/\.\.?(\/|$)/.test(path)) return undefined;
+  return posix.normalize(path) + target.slice(path.length);
+}
+
 /** Answers a request. @throws Failure — "not_found" where there is no such page */
 export async function route(exchange: Exchange, context: Context): Promise<void> {
+  const elsewhere = cleaned(exchange.target);
+  if (elsewhere !== undefined) return exchange.empty(301, `Location: ${elsewhere}\r\n`);
   const { path, minor } = splitTarget(exchange.target);
   exchange.path = path;
   exchange.minor = minor;
+  if (exchange.method === "OPTIONS") return exchange.empty(200);
   const name = path.slice(1, (path.indexOf("/", 1) + 1 || path.length + 1) - 1);
   if (!Object.hasOwn(groups, name)) throw pageNotFound();
   const table = await preload(name);

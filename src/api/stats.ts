@@ -1,5 +1,6 @@
 /** `GET /containers/{id}/stats`: counters as the wire has them, once or every second. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { Failure } from "../base/mod.ts";
 import type { Container, Stats } from "../engine/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
@@ -120,6 +121,9 @@ export async function stats(
     }
     exchange.json(200, answer(await sample(), before));
     return;
+  }
+  if (flag(query, "one-shot")) {
+    throw new Failure("invalid", "cannot have stream=true and one-shot=true");
   }
   const output = exchange.stream(200, "application/json");
   while (!signal.aborted && engine.list().some((each) => each.id === id)) {

@@ -83,6 +83,7 @@ test("plansOf() takes addresses from the range, when there is one", () => {
 const refused: [Partial<NetworkSpec>, string][] = [
   [{ name: "web" }, "network with name web already exists"],
   [{ name: "bridge" }, "operation is not permitted on predefined bridge network"],
+  [{ name: "default" }, "operation is not permitted on predefined default network"],
   [{ name: " " }, "invalid network name"],
   [{ driver: "host" }, 'only one instance of "host" network is allowed'],
   [{ enableIPv4: false }, "IPv4 or IPv6 must be enabled"],

@@ -298,7 +298,8 @@ export function checkSpec(spec: NetworkSpec, networks: readonly Network[]): void
   if (spec.name.trim() === "" || spec.name.includes("/")) {
     throw new Failure("invalid", `invalid network name "${spec.name}"`);
   }
-  if (predefinedNames.includes(spec.name)) {
+  // "default" is a name for the bridge.
+  if (predefinedNames.includes(spec.name) || spec.name === "default") {
     const message = `operation is not permitted on predefined ${spec.name} network`;
     throw new Failure("denied", message);
   }
