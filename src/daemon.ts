@@ -137,6 +137,7 @@ async function serve(current: Current, argv: readonly string[]): Promise<void> {
   if (!current.options.liveRestore) await stopAll(engine, current.options.shutdownTimeoutS);
   const isIdle = engine.list().every(({ state }) => state.pid === 0);
   await engine.close();
+  await builder.uploads[Symbol.asyncDispose]();
   await networks.shutdown();
   await runtime.close();
   users.close();

@@ -79,6 +79,9 @@ describe.skipIf(whyNot !== undefined)(`bake${whyNot ? ` (skipped: ${whyNot})` : 
     ]);
     expect(ran.stdout + ran.stderr).not.toContain("it has no name");
     expect(existsSync(join(folder, "files/large"))).toBe(true);
+    const unnamed = await run("bake", "--push", "third");
+    expect(unnamed.stderr).toContain("target third: ");
+    expect(unnamed.stderr).toContain("Give it one with --tag");
     const files = ["--set", "other.tags=127.0.0.1:1/other", "--push", "other"];
     await ok("bake", "--set", "other.output=type=local,dest=files", ...files);
   });

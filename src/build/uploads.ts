@@ -8,8 +8,11 @@ import type { TakenContext } from "./types.ts";
 const uploadsMax = 64;
 const lifeMs = 10 * 60_000;
 
-/** Named contexts that clients sent before their builds. Each is given out once, or ends unasked for. */
-export class Uploads {
+/**
+ * Named contexts that clients sent before their builds. Each is given out once, or ends unasked for: after
+ * ten minutes, and with the daemon, which must not leave the mounts of those in memory.
+ */
+export class Uploads implements AsyncDisposable {
   readonly #waiting = new Map<
     string,
     { taken: TakenContext; timer: ReturnType<typeof setTimeout> }
@@ -60,6 +63,10 @@ export class Uploads {
     clearTimeout(held.timer);
     this.#waiting.delete(handle);
     return held.taken;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#waiting.keys()].map((handle) => end(this.take(handle))));
   }
 }
 

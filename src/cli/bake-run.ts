@@ -75,13 +75,21 @@ async function runJob(
   { name, job, results, together }: Work,
   { show, auths: registries }: RunOptions,
 ): Promise<JobResult> {
+  const fail = (error: unknown): never => {
+    if (!(error instanceof Failure)) throw error;
+    const { code, message, hint } = error;
+    throw new Failure(code, `target ${name}: ${message}`, {
+      cause: error,
+      ...(hint ? { hint } : {}),
+    });
+  };
   const flags = job.flags(results);
   const from = { place: job.place, needs: needsOf(flags) };
   await using prepared = await prepareBuild(engine, flags, from);
   const { pieces, context } = prepared;
   const outputs = job.placed?.(prepared.outputs) ?? prepared.outputs;
   const query = { ...prepared.query, events: show === "tty" || show === "json" };
-  const sent = await engine.images.build(query, context, { registries });
+  const sent = await engine.images.build(query, context, { registries }).catch(fail);
   const messages = pieces ? answering(engine, sent, pieces) : sent;
   let last: NonNullable<ProgressMessage["aux"]> = {};
   const shown = together
@@ -98,8 +106,7 @@ async function runJob(
       },
     });
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    throw new Failure(error.code, `target ${name}: ${error.message}`, { cause: error });
+    fail(error);
   }
   await receive(engine, outputs, last.Results ?? []);
   await prepared.receiveCaches(last.Caches ?? []);

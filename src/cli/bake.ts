@@ -123,7 +123,8 @@ async function readFiles(names: readonly string[]): Promise<SourceFile[]> {
       try {
         return { name, text: readFileSync(name, "utf8") };
       } catch (cause) {
-        throw new Failure("not_found", `Cannot read "${name}"`, { cause });
+        const why = existsSync(name) ? "it is no readable file" : "there is no such file";
+        throw new Failure("not_found", `Cannot read "${name}": ${why}`, { cause });
       }
     }),
   );
