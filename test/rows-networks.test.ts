@@ -158,6 +158,9 @@ describe.skipIf(whyNot !== undefined)(`rows${whyNot ? ` (skipped: ${whyNot})` : 
         "docker network ls -f driver=bridge -f scope=local -f label=kind --format '{{.Name}}'",
         "pr1",
       ],
+      ...["driver=host", "scope=swarm", "label=other", "type=builtin", "dangling=false"].map(
+        (filter): Step => [`docker network ls -q -f name=pr -f ${filter}`, ""],
+      ),
       ["docker network ls -f foo=bar", /invalid filter 'foo'/i, 1],
       ["docker network ls -f dangling=foo", /dangling/, 1],
       [dangling, "pr1\npr2"],
@@ -168,7 +171,7 @@ describe.skipIf(whyNot !== undefined)(`rows${whyNot ? ` (skipped: ${whyNot})` : 
       ["docker volume create --label k=v named", "named"],
       ["docker volume create", /^[0-9a-f]{64}$/],
       ["docker volume prune -f | grep -c '^[0-9a-f]*$'", "2"], // one name, one empty line
-      ["docker volume prune -f -a --filter label=other", /reclaimed space: 0B/],
+      ["docker volume prune -f -a --filter label=other", "Total reclaimed space: 0B"],
       ["docker volume prune -f -a --filter label=k", /named/],
     ]);
     const bare = `{"label":"k"}`; // no list: it must not count as none

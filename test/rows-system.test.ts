@@ -119,12 +119,21 @@ describe.skipIf(whyNot !== undefined)(`rows${whyNot ? ` (skipped: ${whyNot})` : 
       ["docker system prune -f --filter foo=bar", /invalid filter 'foo'/i, 1],
       ["docker container prune -f --filter until=foo", /until/, 1],
       ["docker container prune -f --filter label=other", /reclaimed space: 0B/],
+      ["docker container prune -f --filter until=1h", /reclaimed space: 0B/],
       ["docker system prune -a -f --volumes --filter label=other", /reclaimed space: 0B/],
       [
         "docker container prune --force",
         /^Deleted Containers:\n[0-9a-f]{64}\n\nTotal reclaimed space: 11B$/,
       ],
       ["docker volume rm dfv", "dfv"],
+      ["docker create --name df2 busybox", /./],
+      ["docker network create dfn", /./],
+      [
+        "docker system prune -f",
+        /^Deleted Containers:\n[0-9a-f]{64}\n\nDeleted Networks:\ndfn\n\nTotal reclaimed space: 0B$/,
+      ],
+      ["docker ps -aq -f name=df", ""],
+      ["docker network ls -q -f name=dfn", ""],
     ]);
   });
 
