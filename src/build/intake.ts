@@ -25,11 +25,10 @@ export interface IntakeBounds {
 
 const boundsOfDaemon = { uploadBytesMax: 256 << 20, tmpfsBytesMax: 512 << 20 };
 
-async function tmpfsOptions({ tmpfsBytesMax }: IntakeBounds): Promise<string> {
+async function tmpfsBytes({ tmpfsBytesMax }: IntakeBounds): Promise<number> {
   const text = await Bun.file("/proc/meminfo").text();
   const available = Number(/^MemAvailable:\s*(\d+)/m.exec(text)?.[1] ?? 0) * 1024;
-  const bytes = Math.max(16 << 20, Math.min(tmpfsBytesMax, Math.floor(available * memoryShare)));
-  return `size=${bytes},nr_inodes=${filesMax},mode=755`;
+  return Math.max(16 << 20, Math.min(tmpfsBytesMax, Math.floor(available * memoryShare)));
 }
 
 /** Unpacks uploaded build contexts under `work/`; in memory when they are small. */
@@ -75,9 +74,12 @@ export class Intake {
       if (mayFit && this.#inMemory < inMemoryMax) {
         this.#inMemory++;
         isMounted = true;
-        mountTmpfs(path, await tmpfsOptions(this.#bounds));
+        // A file's head says how large it is: what holds more goes to the disk before it came.
+        const sizeBytesMax = await tmpfsBytes(this.#bounds);
+        mountTmpfs(path, `size=${sizeBytesMax},nr_inodes=${filesMax},mode=755`);
         try {
-          await unpackTar(upload.small(this.#bounds.uploadBytesMax), path, options);
+          const small = upload.small(this.#bounds.uploadBytesMax);
+          await unpackTar(small, path, { signal, sizeBytesMax });
           await upload.forget();
           return { path, [Symbol.asyncDispose]: dispose };
         } catch (error) {
