@@ -124,6 +124,13 @@ describe.skipIf(whyNot !== undefined)(`cache${whyNot ? ` (skipped: ${whyNot})` :
     expect(broken.stdout).toContain("Cannot use the cache");
     const unknown = await engine.lading(["build", "--cache-to=type=gha", context]);
     expect(unknown.stderr).toContain('Cannot use a cache of type "gha"');
+    for (const flag of [
+      "--cache-to=type=local,tag=a,dest=",
+      "--cache-from=type=local,tag=a,src=",
+    ]) {
+      const tagged = await engine.lading(["build", `${flag}${bad}`, context]);
+      expect([tagged.code, tagged.stderr]).toEqual([1, expect.stringContaining("with tag=")]);
+    }
   });
 
   test("builder prune says what would go, and takes filters", async () => {

@@ -33,6 +33,13 @@ function places(query: URLSearchParams, name: string): CachePlace[] {
       return { ...parseCachePlace("registry", { ref: value }), type: "image" } as const;
     }
     const fields = new Fields(value, `${name}[${at}]`);
-    return parseCachePlace(fields.text("Type") ?? "", fields.record("Attrs", textOf) ?? {});
+    const type = fields.text("Type") ?? "";
+    const attributes = fields.record("Attrs", textOf) ?? {};
+    // BuildKit's clients look tags up by themselves, and keep the folder's index.
+    const several = ["tag", "digest"].find((key) => type === "local" && key in attributes);
+    if (several === undefined) return parseCachePlace(type, attributes);
+    throw new Failure("unsupported", `Cannot use the cache with ${several}=`, {
+      hint: "A folder holds one cache: give each a folder of its own",
+    });
   });
 }

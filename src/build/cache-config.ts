@@ -1,6 +1,7 @@
 /** The cache of a build as it goes elsewhere: a manifest whose config lists steps, and their layers. */
 import { Failure } from "../base/mod.ts";
 import { type Descriptor, type Digest, parseDigest } from "../oci/mod.ts";
+import { truth } from "./output.ts";
 
 export const cacheConfigType = "application/vnd.lading.buildcache.config.v1+json";
 export const cacheArtifactType = "application/vnd.lading.buildcache.v1";
@@ -79,11 +80,17 @@ export function parseCachePlace(
   const level = attributes["compression-level"];
   if (level !== undefined && !/^\d{1,2}$/.test(level))
     throw refuse(`level "${level}" is no number`);
+  for (const name of ["oci-mediatypes", "image-manifest"]) {
+    if (truth(attributes, name) !== false) continue;
+    throw new Failure("unsupported", `Cannot use the cache with ${name}=false`, {
+      hint: "A cache is an OCI image manifest here: leave it out",
+    });
+  }
   return {
     ...{ type, ref, mode, how },
     level: level === undefined ? undefined : Number(level),
-    mounts: attributes["mounts"] === "true",
-    ignoreError: attributes["ignore-error"] === "true",
+    mounts: truth(attributes, "mounts") ?? false,
+    ignoreError: truth(attributes, "ignore-error") ?? false,
   };
 }
 
