@@ -4,6 +4,7 @@
  */
 import { Database } from "bun:sqlite";
 import { writeFileSync } from "node:fs";
+import { log } from "../base/mod.ts";
 
 /** Files by kind, path, mode, and size and time or the link's target; nothing else is listed. */
 export type ToldFile =
@@ -76,7 +77,12 @@ export function matchSent(database: string, request: SentRequest): SentAnswer {
   const digest = sha256(listing);
   if (path !== undefined) writeFileSync(path, listing, { flag: "wx", mode: 0o600 });
   if (row?.told !== named) {
-    store.put(key, { told: isSettled ? named : "", listing: digest, files: pack(files) });
+    try {
+      store.put(key, { told: isSettled ? named : "", listing: digest, files: pack(files) });
+    } catch (error) {
+      // The disk is full, say: the next build is sent more, and this one goes on.
+      log("debug", "Cannot remember the files of a context", { error });
+    }
   }
   return { digest };
 }

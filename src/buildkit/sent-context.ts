@@ -1,7 +1,7 @@
 /** A client's context for one build: what it sent before is not sent again until a step needs it. */
 import { wantedBy } from "../archive/mod.ts";
-import type { Builder, BuildRequest } from "../build/mod.ts";
-import { contextFiles, type ToldFile } from "../build/mod.ts";
+import type { Builder, BuildRequest, ContextFiles, SentAnswer, ToldFile } from "../build/mod.ts";
+import { contextFiles } from "../build/mod.ts";
 import { readFolder, Transfer, type Wish } from "./filesync.ts";
 import { isFile, modeOf, type Stat, typeOf } from "./sent-stat.ts";
 import type { Session } from "./session.ts";
@@ -22,57 +22,72 @@ interface Taking {
 /** @throws Failure */
 export async function takeFolder(
   wish: Wish,
-  { builder, session, signal, cleanup, isWhole }: Taking,
+  taking: Taking,
 ): Promise<Pick<BuildRequest, "contextPath" | "listed">> {
+  const { builder, session, signal, cleanup, isWhole } = taking;
   using transfer = await Transfer.open(session, wish, signal);
-  const take = async (tar: AsyncIterable<Uint8Array>, sizeBytes?: number) =>
-    cleanup.use(await builder.takeContext(tar, signal, sizeBytes));
-  const told = session.sharedKey === "" ? undefined : toldOf(transfer.stats);
-  const digests = new Map<number, string>();
-  const match = (path?: string) => {
-    const key = JSON.stringify([session.sharedKey, wish.folder]);
-    const asked = { key, told: told!, digests, ...(path === undefined ? {} : { path }) };
-    return builder.matchSent(asked, signal);
-  };
-  if (told !== undefined && !isWhole) {
-    let answer = await match();
-    if ("unknown" in answer && isFew(transfer.stats, answer.unknown)) {
-      await transfer.hash(answer.unknown, digests);
-      answer = await match();
-    }
-    if ("digest" in answer) {
-      await transfer.end();
-      const { path: contextPath } = await take(nothing());
-      const listing = async () => {
-        const path = `${contextPath}/.lading-listing`;
-        await match(path);
-        return path;
-      };
-      const listed = contextFiles({
-        digest: answer.digest,
-        listing,
-        demand: (paths, receive) => {
-          const isWanted = wantedBy(paths);
-          const sizeBytes = transfer.stats.reduce(
-            (sum, { path, size }) => sum + (isWanted(path) ? size : 0),
-            0,
-          );
-          return receive({
-            body: readFolder(session, wish, { signal, isWanted }),
-            sizeBytes,
-            signal,
-          });
-        },
-        take: ({ body, sizeBytes }) => builder.takeContext(body, signal, sizeBytes),
-        cleanup,
-      });
-      return { contextPath, listed };
-    }
+  const { stats } = transfer;
+  const take = async (tar: AsyncIterable<Uint8Array>) =>
+    cleanup.use(await builder.takeContext(tar, signal)).path;
+  const told = session.sharedKey === "" ? undefined : toldOf(stats);
+  if (told === undefined) {
+    const contextPath = await take(transfer.tar({}));
+    await transfer.end();
+    return { contextPath };
   }
-  const { path: contextPath } = await take(transfer.tar(told === undefined ? {} : { digests }));
+  const key = JSON.stringify([session.sharedKey, wish.folder]);
+  const digests = new Map<number, string>();
+  const match: Match = (path) =>
+    builder.matchSent({ key, told, digests, ...(path === undefined ? {} : { path }) }, signal);
+  let answer: SentAnswer = isWhole ? { unknown: [] } : await match();
+  if ("unknown" in answer && !isWhole && isFew(stats, answer.unknown)) {
+    await transfer.hash(answer.unknown, digests);
+    answer = await match();
+  }
+  if ("digest" in answer) {
+    await transfer.end();
+    const contextPath = await take(nothing());
+    const listing = `${contextPath}/.lading-listing`;
+    const listed = listedFiles(wish, taking, { stats, digest: answer.digest, match, listing });
+    return { contextPath, listed };
+  }
+  const contextPath = await take(transfer.tar({ digests }));
   await transfer.end();
-  if (told !== undefined) await match(); // for the next build
+  await match(); // for the next build
   return { contextPath };
+}
+
+type Match = (path?: string) => Promise<SentAnswer>;
+
+interface Listed {
+  readonly stats: readonly Stat[];
+  readonly digest: string;
+  readonly match: Match;
+  /** Where it goes when it is asked for. */
+  readonly listing: string;
+}
+
+/** The context as one that was listed: files come by transfers of their own. */
+function listedFiles(
+  wish: Wish,
+  { builder, session, signal, cleanup }: Taking,
+  { stats, digest, match, listing }: Listed,
+): ContextFiles {
+  return contextFiles({
+    digest,
+    listing: async () => {
+      await match(listing);
+      return listing;
+    },
+    demand: (paths, receive) => {
+      const isWanted = wantedBy(paths);
+      const sizeBytes = stats.reduce((sum, { path, size }) => sum + (isWanted(path) ? size : 0), 0);
+      const body = readFolder(session, wish, { signal, isWanted });
+      return receive({ body, sizeBytes, signal });
+    },
+    take: ({ body, sizeBytes }) => builder.takeContext(body, signal, sizeBytes),
+    cleanup,
+  });
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array, void> {}
