@@ -63,8 +63,15 @@ async function version(exchange: Exchange, { info }: Context): Promise<void> {
   exchange.json(200, answer);
 }
 
+/**
+ * Clients of older versions warn without them that neighbours on a bridge are not filtered. Here the
+ * bridge's ports keep them apart, where that is asked for, and `bridge-nf-call-iptables` changes nothing.
+ */
+const oldBridges = { BridgeNfIptables: true, BridgeNfIp6tables: true };
+
 async function info(exchange: Exchange, context: Context): Promise<void> {
-  exchange.json(200, systemInfo(context, await ociRuntime(context.info)));
+  const answer = systemInfo(context, await ociRuntime(context.info));
+  exchange.json(200, exchange.minor < 50 ? { ...answer, ...oldBridges } : answer);
 }
 
 async function auth(exchange: Exchange, { registries }: Context): Promise<void> {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { connect } from "node:net";
-import { containerFrom, requestFrom, serveFakes } from "./fakes.ts";
+import { containerFrom, image, requestFrom, serveFakes } from "./fakes.ts";
 
 /** The status, the `Location`, and the message of an answer to a request sent as it is. */
 async function ask(path: string, method: string, target: string, body?: string) {
@@ -78,4 +78,20 @@ test("a tag of its own replaces that of the name", async () => {
     expect((await ask(served.socketPath, "POST", target)).status).toBe(201);
   }
   expect(tagged).toEqual(["a/b:4", "host:5000/b:4", "b:3", "host:5000/b"]);
+});
+
+test("clients of older versions get the fields that they read", async () => {
+  await using served = await serveFakes();
+  const json = async (target: string) => {
+    const answer = await fetch(`http://d${target}`, { unix: served.socketPath });
+    return (await answer.json()) as Record<string, unknown> & Record<string, unknown>[];
+  };
+  expect(await json("/v1.41/info")).toMatchObject({ BridgeNfIptables: true });
+  expect(await json("/v1.50/info")).not.toHaveProperty("BridgeNfIptables");
+  const listed = { RepoTags: ["busybox:latest"], RepoDigests: [] };
+  expect((await json("/v1.41/images/json"))[0]).toMatchObject(listed);
+  Object.assign(served.context.images, { list: () => [{ ...image, tags: [] }] });
+  const bare = { RepoTags: ["<none>:<none>"], RepoDigests: ["<none>@<none>"] };
+  expect((await json("/v1.41/images/json"))[0]).toMatchObject(bare);
+  expect((await json("/v1.43/images/json"))[0]).toMatchObject({ RepoTags: [], RepoDigests: [] });
 });

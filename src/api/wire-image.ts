@@ -22,9 +22,9 @@ export function imageSummary(
   },
 ): ImageSummary {
   // Until 1.43 an image without names had this for one (docs/api/version-history.md).
-  const isOld = minor < 43;
-  const tags = isOld && image.tags.length === 0 ? ["<none>:<none>"] : image.tags;
-  const digests = isOld && image.repoDigests.length === 0 ? ["<none>@<none>"] : image.repoDigests;
+  const isBare = minor < 43 && image.tags.length === 0 && image.repoDigests.length === 0;
+  const tags = isBare ? ["<none>:<none>"] : image.tags;
+  const digests = isBare ? ["<none>@<none>"] : image.repoDigests;
   return {
     Id: image.id,
     ParentId: image.parent ?? "",
