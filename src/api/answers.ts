@@ -2,8 +2,8 @@
 import { type Code, Failure, log, toFailure } from "../base/mod.ts";
 
 export const apiVersion = "1.51";
-/** skopeo and its kin ask for 1.22; what they need has not changed since. */
-export const apiVersionMin = "1.22";
+/** libnss-docker and rawdns ask for 1.21, skopeo for 1.22; what they need has not changed since. */
+export const apiVersionMin = "1.21";
 
 /** The first release of Docker with this API: tools ask for engines by such numbers ("20.10 or newer"). */
 const dockerVersion = "28.3.0";
@@ -54,14 +54,14 @@ export function nameServer(version: string): void {
 }
 
 /** The first line and the headers of all answers; without the empty line. */
-export function answerHead(status: number): string {
+export function answerHead(status: number, protocol: "HTTP/1.0" | "HTTP/1.1" = "HTTP/1.1"): string {
   const second = Math.floor(Date.now() / 1000);
   if (second !== dateSecond) {
     dateSecond = second;
     dateText = new Date(second * 1000).toUTCString();
   }
   return (
-    `HTTP/1.1 ${status} ${reasons[status] ?? "Unknown"}\r\nApi-Version: ${apiVersion}\r\n` +
+    `${protocol} ${status} ${reasons[status] ?? "Unknown"}\r\nApi-Version: ${apiVersion}\r\n` +
     `Docker-Experimental: false\r\nOstype: linux\r\nServer: ${serverName}\r\nDate: ${dateText}\r\n`
   );
 }

@@ -207,11 +207,16 @@ export class Exchange {
     const isBare = status === 204 || status === 304;
     recorder?.({ method: this.method, path: this.path, status, body: body.toString() });
     const length = isBare ? "" : `Content-Length: ${Buffer.byteLength(body)}\r\n`;
-    const head = answerHead(status) + headers + length + this.#closing();
+    const head = this.#head(status) + headers + length + this.#closing();
     const sent = isBare || this.method === "HEAD" ? "" : body;
     const { socket } = this.#connection;
     if (typeof sent === "string") socket.write(`${head}\r\n${sent}`);
     else socket.write(Buffer.concat([Buffer.from(`${head}\r\n`), sent]));
+  }
+
+  /** A client of HTTP/1.0 is answered in it; libnss-docker knows an absence by "HTTP/1.0 404" alone. */
+  #head(status: number): string {
+    return answerHead(status, this.#isOld ? "HTTP/1.0" : "HTTP/1.1");
   }
 
   #closing(): string {
@@ -225,7 +230,7 @@ export class Exchange {
     this.#isChunked = !this.#isOld;
     const framing = this.#isChunked ? "Transfer-Encoding: chunked\r\n" : "";
     const { socket } = this.#connection;
-    const head = answerHead(status) + headers + framing + this.#closing();
+    const head = this.#head(status) + headers + framing + this.#closing();
     socket.write(`${head}Content-Type: ${contentType}\r\n\r\n`);
     const write = (data: Uint8Array | string) => {
       const bytes = typeof data === "string" ? Buffer.from(data) : data;

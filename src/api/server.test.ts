@@ -65,9 +65,9 @@ test("routes answer what is not there in Docker's words", async () => {
     ["/v1.51/containers/x/nothing", 404, "page not found"],
     ["/v1.52/_ping", 400, "client version 1.52 is too new. Maximum supported API version is 1.51"],
     [
-      "/v1.21/_ping",
+      "/v1.20/_ping",
       400,
-      "client version 1.21 is too old. Minimum supported API version is 1.22, " +
+      "client version 1.20 is too old. Minimum supported API version is 1.21, " +
         "please upgrade your client to a newer version",
     ],
     ["/v1.24/containers/x/json", 404, "No such container: x"],
@@ -83,6 +83,15 @@ test("routes answer what is not there in Docker's words", async () => {
     const body = JSON.parse(answer.slice(answer.indexOf("\r\n\r\n")));
     expect(body.message).toBe(message);
   }
+});
+
+test("a request in HTTP/1.0 is answered in HTTP/1.0, without chunks", async () => {
+  await using served = await serveFakes([web()]);
+  const ask = (target: string) => exchangeRaw(served.socketPath, `GET ${target} HTTP/1.0\r\n\r\n`);
+  expect(await ask("/v1.21/containers/x/json")).toStartWith("HTTP/1.0 404 Not Found\r\n");
+  const events = await ask("/v1.21/events?since=0&until=1");
+  expect(events).toStartWith("HTTP/1.0 200 OK\r\n");
+  expect(events).not.toContain("Transfer-Encoding");
 });
 
 test("a node outside a swarm says so", async () => {
