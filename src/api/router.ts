@@ -123,8 +123,8 @@ export function splitTarget(target: string): { path: string; minor: number } {
 }
 
 function decodePath(text: string): string {
-  // Absolute form (RFC 9112, 3.2.2), as a proxy would send it.
-  const path = text.replace(/^https?:\/\/[^/]*/, "");
+  // Absolute form (RFC 9112, 3.2.2), as a proxy would send it; systeminformation asks for `http:/info`.
+  const path = text.replace(/^https?:(?:\/\/[^/]*)?(?=\/)/, "");
   try {
     return path.includes("%") ? decodeURIComponent(path) : path;
   } catch (cause) {

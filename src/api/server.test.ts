@@ -94,6 +94,15 @@ test("a request in HTTP/1.0 is answered in HTTP/1.0, without chunks", async () =
   expect(events).not.toContain("Transfer-Encoding");
 });
 
+test("a target in absolute form is its path, with and without a host", async () => {
+  await using served = await serveFakes();
+  for (const target of ["http://d/v1.51/_ping", "http:/_ping", "https://d:1/_ping?x=http://e/f"]) {
+    expect(await exchangeRaw(served.socketPath, get(target))).toStartWith("HTTP/1.1 200 OK\r\n");
+  }
+  const absent = await exchangeRaw(served.socketPath, get("http:_ping"));
+  expect(absent).toStartWith("HTTP/1.1 404 Not Found\r\n");
+});
+
 test("a node outside a swarm says so", async () => {
   await using served = await serveFakes();
   const paths = ["/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs"];

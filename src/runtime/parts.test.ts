@@ -202,6 +202,7 @@ const v1Files: Record<string, string> = {
   "pids.current": "9\n",
   "pids.max": "max\n",
   "blkio.throttle.io_service_bytes_recursive": "8:0 Read 11\n8:0 Write 12\nTotal 23\n",
+  "blkio.throttle.io_serviced_recursive": "8:0 Read 2\n8:0 Total 2\nTotal 2\n",
 };
 const v2Files: Record<string, string> = {
   "cpu.stat":
@@ -231,6 +232,8 @@ test("usageOfV1() reads the files of version 1", () => {
     blockIo: [
       { major: 8, minor: 0, op: "Read", value: 11 },
       { major: 8, minor: 0, op: "Write", value: 12 },
+      { major: 8, minor: 0, op: "ops:Read", value: 2 },
+      { major: 8, minor: 0, op: "ops:Total", value: 2 },
     ],
   });
 });

@@ -40,12 +40,19 @@ export function usageOfV1(read: ReadFile): Usage {
       oomKills: pairs(read("memory", "memory.oom_control"))["oom_kill"] ?? 0,
     },
     pids: pids(read),
-    blockIo: parseBlockIo(
-      read("blkio", "blkio.throttle.io_service_bytes_recursive") ||
-        read("blkio", "blkio.throttle.io_service_bytes") ||
-        "",
-    ),
+    blockIo: blockIoOfV1(read),
   };
+}
+
+/** Bytes first, then the counts of operations. */
+function blockIoOfV1(read: ReadFile): Usage["blockIo"] {
+  const entries = (name: string) =>
+    parseBlockIo(read("blkio", `${name}_recursive`) || read("blkio", name) || "");
+  const counts = entries("blkio.throttle.io_serviced");
+  return [
+    ...entries("blkio.throttle.io_service_bytes"),
+    ...counts.map((entry) => ({ ...entry, op: `ops:${entry.op}` })),
+  ];
 }
 
 /** https://docs.kernel.org/admin-guide/cgroup-v2.html */
