@@ -195,6 +195,27 @@ describe.skipIf(whyNot !== undefined)(
       await engine.ok(["network", "rm", "idle"]);
     });
 
+    test("a network that create asks for stands instead of the mode's, not beside it", async () => {
+      await engine.ok(["network", "create", "asked"]);
+      const ask = { Image: "busybox", Cmd: ["true"] };
+      for (const HostConfig of [{}, { NetworkMode: "default" }, { NetworkMode: "bridge" }]) {
+        const answer = await call("/v1.51/containers/create", {
+          method: "POST",
+          headers: { "Content-Type": "application/json" },
+          body: JSON.stringify({
+            ...ask,
+            HostConfig,
+            NetworkingConfig: { EndpointsConfig: { asked: {} } },
+          }),
+        });
+        const { Id } = (await answer.json()) as { Id: string };
+        const shown = await engine.ok(["inspect", "-f", "{{json .NetworkSettings.Networks}}", Id]);
+        expect(Object.keys(JSON.parse(shown))).toEqual(["asked"]);
+        await engine.ok(["rm", Id]);
+      }
+      await engine.ok(["network", "rm", "asked"]);
+    });
+
     test("checkpoints are refused in words", async () => {
       const id = await engine.ok(["create", "busybox", "true"]);
       const answer = await call(`/containers/${id}/checkpoints`, { method: "POST", body: "{}" });

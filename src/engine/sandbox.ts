@@ -37,7 +37,10 @@ export function donorOf(core: Core, mode: string): Container | undefined {
   return core.records.resolve(mode.slice("container:".length));
 }
 
-/** The endpoints that a container shall have: the mode's network first. @throws "not_found" */
+/**
+ * The endpoints that a container shall have: the mode's network first, if it is asked for. As in Docker,
+ * endpoints that are asked for stand instead of the mode's network, not beside it. @throws "not_found"
+ */
 export function planEndpoints(core: Core, request: CreateRequest): EndpointSpec[] {
   const mode = networkModeOf(request.hostConfig);
   if (mode.startsWith("container:")) {
@@ -50,7 +53,6 @@ export function planEndpoints(core: Core, request: CreateRequest): EndpointSpec[
     const id = isMode ? primary.id : core.networks.resolve(spec.network).id;
     return { spec: isMode ? { ...spec, network: mode } : spec, id };
   });
-  const first = asked.find(({ id }) => id === primary.id)?.spec ?? { network: mode };
   const others = asked.filter(({ id }) => id !== primary.id);
   const closed = core.networks
     .list()
@@ -62,12 +64,11 @@ export function planEndpoints(core: Core, request: CreateRequest): EndpointSpec[
       `conflicting options: cannot attach both user-defined and non-user-defined network-modes`,
     );
   }
+  const ordered = [...asked.filter(({ id }) => id === primary.id), ...others];
+  const [first = { network: mode }, ...rest] = ordered.map(({ spec }) => spec);
   const mac = request.config.MacAddress;
   const isMacAsked = mac !== undefined && mac !== "" && !first.macAddress;
-  const all = [
-    isMacAsked ? { ...first, macAddress: mac } : first,
-    ...others.map((one) => one.spec),
-  ];
+  const all = [isMacAsked ? { ...first, macAddress: mac } : first, ...rest];
   for (const spec of all) core.networks.check(spec);
   return all;
 }
