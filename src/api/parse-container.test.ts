@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { requestFrom } from "./fakes.ts";
 import { Fields } from "./fields.ts";
+import { parseCreate } from "./parse-container.ts";
 import { parseUpdate } from "./parse-host.ts";
 
 test("an empty body gets every default", () => {
@@ -17,6 +18,15 @@ test("an empty body gets every default", () => {
     PidsLimit: null,
   });
   expect(endpoints).toEqual([]);
+});
+
+test("parseCreate() gives clients before 1.40 an IPC that others may join", () => {
+  const modeFor = (minor: number, HostConfig: object) =>
+    parseCreate(new Fields({ HostConfig }, ""), { name: "", platform: "", minor }).hostConfig
+      .IpcMode;
+  expect(modeFor(39, {})).toBe("shareable");
+  expect(modeFor(39, { IpcMode: "private" })).toBe("private");
+  expect(modeFor(40, {})).toBe("");
 });
 
 test("null is absent, and names match in any case", () => {

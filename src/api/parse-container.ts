@@ -14,7 +14,10 @@ export function parseCreate(
   { name, platform, minor }: { name: string; platform: string; minor: number },
 ): CreateRequest {
   const config = parseConfig(body);
-  const hostConfig = parseHostConfig(body.object("HostConfig") ?? new Fields({}, "HostConfig"));
+  const asked = parseHostConfig(body.object("HostConfig") ?? new Fields({}, "HostConfig"));
+  // Until 1.40 any container could join another one's IPC (docs/api/version-history.md).
+  const isOpen = minor < 40 && asked.IpcMode === "";
+  const hostConfig = isOpen ? { ...asked, IpcMode: "shareable" } : asked;
   const endpoints = parseEndpoints(body.object("NetworkingConfig"));
   // Until 1.44 a container began on one network (docs/api/version-history.md).
   if (minor < 44 && endpoints.length > 1) {

@@ -335,7 +335,9 @@ test("an image has the fields that clients of each version read unasked", async 
     unix: served.socketPath,
     headers: { "User-Agent": "docker-compose/1.29.2 docker-py/5.0.3 Linux/6.1" },
   });
-  expect(await compose.json()).toMatchObject({ ContainerConfig: { Volumes: null } });
+  expect(await compose.json()).toMatchObject({
+    ContainerConfig: { Volumes: null, Cmd: ["sh"], Labels: { made: "here" } },
+  });
   const old = await inspect("v1.35");
   expect(old.Config).toMatchObject({ Hostname: "", Tty: false, Volumes: null });
   expect(old.ContainerConfig.Volumes).toBeNull();

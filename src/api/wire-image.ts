@@ -68,6 +68,8 @@ const emptyConfig = {
 export function imageInspect(image: Image, minor: number): ImageInspect {
   const { config } = image;
   const history = config.history ?? [];
+  // docker-compose 1 finds the volumes that a new container takes over from the old one here.
+  const containerConfig = { Container: "", ContainerConfig: { ...emptyConfig, ...config.config } };
   return {
     Id: image.id,
     RepoTags: image.tags,
@@ -77,7 +79,7 @@ export function imageInspect(image: Image, minor: number): ImageInspect {
     ...(config.created === undefined ? {} : { Created: config.created }),
     DockerVersion: "",
     Author: config.author ?? "",
-    ...(minor < 45 ? { Container: "", ContainerConfig: emptyConfig } : {}),
+    ...(minor < 45 ? containerConfig : {}),
     Config: { ...(minor < 50 ? emptyConfig : emptyImageConfig), ...config.config },
     Architecture: config.architecture,
     ...(config.variant ? { Variant: config.variant } : {}),
