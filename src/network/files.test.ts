@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import {
   extraLines,
   hostResolving,
@@ -104,6 +104,16 @@ test("writeFiles() keeps the inode, which a container may have mounted", () => {
   removeFiles(folder, "c");
   removeFiles(folder, "c");
   expect(() => statSync(`${folder}/files/c`)).toThrow();
+  rmSync(folder, { recursive: true });
+});
+
+test("removeFiles() takes away what a removal that was cut off left", () => {
+  const folder = mkdtempSync("/tmp/lading-files-");
+  const { hostsPath } = writeFiles(folder, "c", { hosts: "h\n", hostname: "c\n", resolvConf: "" });
+  rmSync(hostsPath);
+  removeFiles(folder, "c");
+  expect(existsSync(`${folder}/files/c`)).toBe(false);
+  removeFiles(folder, "c");
   rmSync(folder, { recursive: true });
 });
 

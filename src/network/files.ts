@@ -172,12 +172,19 @@ export function writeFiles(
   return paths;
 }
 
+/** Absent is fine, each by itself: a removal may have been cut off. */
 export function removeFiles(directory: string, containerId: string): void {
+  for (const path of Object.values(filePaths(directory, containerId))) {
+    unlessAbsent(() => unlinkSync(path));
+  }
+  unlessAbsent(() => rmdirSync(`${directory}/files/${containerId}`));
+}
+
+function unlessAbsent(remove: () => void): void {
   try {
-    for (const path of Object.values(filePaths(directory, containerId))) unlinkSync(path);
-    rmdirSync(`${directory}/files/${containerId}`);
+    remove();
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error; // It is so already.
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }
 }
 
