@@ -133,6 +133,8 @@ test("parseDaemonOptions() reads values, and refuses what makes no sense", () =>
     ["--bip=10.1.0.0/24"],
     ["--bip=10.1.0.1/24", "--fixed-cidr=10.2.0.0/25"],
     ["--ipv6"],
+    ["--dns=x"],
+    ["--dns=10.0.0.1:53"],
     ["--label=x"],
     ["--label=a=1", "--label=a=2"],
     ["--default-ulimit=x"],

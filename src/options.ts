@@ -180,7 +180,7 @@ function parsePlaces(values: Values) {
     bridge,
     defaultBridge: parseBridge(values),
     addressPools: pools.length > 0 ? pools.map(parseAddressPool) : undefined,
-    dns: values.list("dns"),
+    dns: parseDns(values),
     firewall: values.word("firewall", ["publish", "respect"]) ?? ("publish" as const),
     pidFile: values.text("pidfile"),
     group: values.text("group"),
@@ -212,6 +212,11 @@ function parseFolders(values: Values): readonly string[] {
   const asked = values.list("cdi-spec-dir");
   if (asked.length === 0) return cdiFolders;
   return asked.filter((folder) => folder !== "").map((folder) => resolve(folder));
+}
+
+function parseDns(values: Values): readonly string[] {
+  for (const text of values.list("dns")) checkAddress(text, "dns");
+  return values.list("dns");
 }
 
 function parseHostGateways(values: Values): readonly string[] {

@@ -42,7 +42,7 @@ export async function commit(core: Core, id: string, options: CommitOptions): Pr
     ...(options.reference ? { reference: options.reference } : {}),
     author: options.author,
     comment: options.comment,
-    createdBy: [container.path, ...container.args].join(" "),
+    createdBy: (container.config.Cmd ?? []).join(" "),
   });
   const attributes = {
     comment: options.comment,

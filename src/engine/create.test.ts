@@ -38,11 +38,26 @@ test("create() refuses links that cannot be, and leaves those of own networks fo
   expect(engine.list()).toHaveLength(2);
 });
 
+const mac = "02:42:ac:11:00:02";
+
 test("create() refuses a MAC address where there is no network of its own", async () => {
   const { engine } = await open();
-  const config = { MacAddress: "02:42:ac:11:00:02" };
+  const config = { MacAddress: mac };
   const asked = request("web", { config, hostConfig: { NetworkMode: "host" } });
   await expect(engine.create(asked)).rejects.toThrow("mac-address and the network mode");
+});
+
+test("connect() gives the MAC address back that create asked for, on the mode's network alone", async () => {
+  const { engine } = await open();
+  const { id } = await engine.create(request("web", { config: { MacAddress: mac } }));
+  await engine.disconnect("bridge", id, false);
+  await engine.connect("other", id, { network: "other" });
+  await engine.connect("bridge", id, { network: "bridge" });
+  const macs = engine.endpoints(id).map(({ networkName, macAddress }) => [networkName, macAddress]);
+  expect(macs).toEqual([
+    ["other", undefined],
+    ["bridge", mac],
+  ]);
 });
 
 test("create() knows a platform by each of its names, and says which it cannot read", async () => {

@@ -386,7 +386,11 @@ describe.skipIf(!isRoot)("cp", () => {
 describe.skipIf(!isRoot)("commit and export", () => {
   test("a commit is an image with the changes", async () => {
     const { engine } = real;
-    const { id } = await runToEnd({ cmd: sh("echo new > /made"), hostConfig: quiet });
+    const { id } = await runToEnd({
+      cmd: ["-c", "echo new > /made"],
+      config: { Entrypoint: ["sh"] },
+      hostConfig: quiet,
+    });
     expect((await engine.changes(id)).filter(({ kind }) => kind === 1)).toEqual([
       { path: "/made", kind: 1 },
     ]);
@@ -395,9 +399,10 @@ describe.skipIf(!isRoot)("commit and export", () => {
       author: "me",
       comment: "",
       pause: true,
-      changes: ["CMD cat /made", "ENV B=2"],
+      changes: ["ENTRYPOINT []", "CMD cat /made", "ENV B=2"],
     });
     expect(image.config.config?.Env).toContain("B=2");
+    expect(image.config.history?.at(-1)?.created_by).toBe("-c echo new > /made");
     const ran = await runToEnd({
       cmd: ["cat", "/made"],
       config: { Image: "made:1" },

@@ -192,7 +192,7 @@ export async function connect(
   await core.locks.run(id, async () => {
     const container = core.records.get(id);
     refuseSharedMode(container);
-    const spec = { ...endpoint, network: network.name };
+    const spec = { ...macFor(container, network), ...endpoint, network: network.name };
     const isThere = container.endpoints.some(({ network: name }) => isSame(name, network));
     if (isThere) {
       throw new Failure(
@@ -208,6 +208,12 @@ export async function connect(
     const actor = { id: network.id, attributes };
     core.events.emit({ type: "network", action: "connect", actor });
   });
+}
+
+/** The container's own `MacAddress` is for the network that its mode names, each time it comes there. */
+function macFor({ config, hostConfig }: Container, network: Network) {
+  const isMain = config.MacAddress && isSame(networkModeOf(hostConfig), network);
+  return isMain ? { macAddress: config.MacAddress } : {};
 }
 
 /** `network disconnect`. @throws "denied" — it is not on that network */

@@ -75,6 +75,14 @@ test("defineSubnets() refuses a subnet of another network, of the host, and one 
   expect(() => defineSubnets(twice, nowhere)).toThrow(message);
 });
 
+test("defineSubnets() takes a link-local subnet, which interfaces of the host have too", () => {
+  const around = { ...nowhere, interfaces: [parseCidr("fe80::/64")] };
+  const own = spec({ enableIPv4: false, enableIPv6: true, subnets: [{ subnet: "fe80::/64" }] });
+  expect(defineSubnets(own, around)).toEqual([{ subnet: "fe80::/64", gateway: "fe80::1" }]);
+  const networks = [network({ ...own, name: "other" })];
+  expect(() => defineSubnets(own, { ...around, networks })).toThrow("Pool overlaps");
+});
+
 test("plansOf() takes addresses from the range, when there is one", () => {
   const [plan] = plansOf({ subnets: [{ subnet: "10.0.0.0/16", ipRange: "10.0.5.0/24" }] });
   expect(formatCidr(plan!.range)).toBe("10.0.5.0/24");

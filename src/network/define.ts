@@ -237,6 +237,9 @@ function chooseSubnet6(taken: readonly Cidr[], pools: readonly AddressPool[] = [
   return cidrOf({ family: 6, value }, 64);
 }
 
+/** Each link has addresses of its own in it: one on the host's is in nobody's way on another. */
+const linkLocal6 = parseCidr("fe80::/10");
+
 /** What a new network must not collide with. */
 export interface Surroundings {
   readonly networks: readonly Network[];
@@ -263,7 +266,12 @@ export function defineSubnets(spec: NetworkSpec, around: Surroundings): Subnet[]
   for (const [at, { plan }] of kept.entries()) {
     refuseOverlap(plan.subnet, [...ours, ...kept.slice(0, at).map((one) => one.plan.subnet)]);
     // macvlan and ipvlan are on a subnet of the host's by their nature.
-    if (spec.driver === "bridge") refuseOverlap(plan.subnet, around.interfaces);
+    if (spec.driver === "bridge") {
+      refuseOverlap(
+        plan.subnet,
+        around.interfaces.filter((each) => !contains(linkLocal6, each.base)),
+      );
+    }
   }
   for (const family of spec.driver === "bridge" ? ([4, 6] as const) : []) {
     if (kept.filter(({ plan }) => plan.subnet.base.family === family).length < 2) continue;
