@@ -178,6 +178,26 @@ describe.skipIf(whyNot !== undefined)(`networks${whyNot ? ` (skipped: ${whyNot})
     expect(await ok("network", "ls", "-q", "-f", "name=^x$")).toBe("");
   });
 
+  test("a container that was made with a part of a network's ID leaves and joins it by its name", async () => {
+    const id = await ok("network", "create", "parted");
+    await ok(
+      "run",
+      "-d",
+      "--name",
+      "apart",
+      "--network",
+      id.slice(0, 12),
+      "busybox",
+      "sleep",
+      "600",
+    );
+    await ok("network", "disconnect", "parted", "apart");
+    await ok("network", "connect", "parted", "apart");
+    await ok("network", "disconnect", id.slice(0, 7), "apart");
+    await ok("rm", "-f", "apart");
+    await ok("network", "rm", "parted");
+  });
+
   test("connect and disconnect change a running container", async () => {
     await ok(
       "network",

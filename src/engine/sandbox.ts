@@ -50,8 +50,9 @@ export function planEndpoints(core: Core, request: CreateRequest): EndpointSpec[
   const primary = core.networks.resolve(mode);
   const asked = request.endpoints.map((spec) => {
     const isMode = spec.network === mode || (spec.network === "default" && mode === "bridge");
-    const id = isMode ? primary.id : core.networks.resolve(spec.network).id;
-    return { spec: isMode ? { ...spec, network: mode } : spec, id };
+    const { id, name } = isMode ? primary : core.networks.resolve(spec.network);
+    // By its name, whatever it was asked for by: a part of its ID would not be found again.
+    return { spec: { ...spec, network: name }, id };
   });
   const others = asked.filter(({ id }) => id !== primary.id);
   const closed = core.networks
@@ -65,7 +66,7 @@ export function planEndpoints(core: Core, request: CreateRequest): EndpointSpec[
     );
   }
   const ordered = [...asked.filter(({ id }) => id === primary.id), ...others];
-  const [first = { network: mode }, ...rest] = ordered.map(({ spec }) => spec);
+  const [first = { network: primary.name }, ...rest] = ordered.map(({ spec }) => spec);
   const mac = request.config.MacAddress;
   const isMacAsked = mac !== undefined && mac !== "" && !first.macAddress;
   const all = [isMacAsked ? { ...first, macAddress: mac } : first, ...rest];
