@@ -47,3 +47,14 @@ test("claimRoots() closes a data root to other users, unless it holds what is no
     claim(name, "run", "one0")[Symbol.dispose]();
   expect(["fresh", "empty", "used", "foreign"].map(modeOf)).toEqual([0o710, 0o710, 0o710, 0o755]);
 });
+
+test("claimRoots() says which root it could not make, and how to name another", () => {
+  writeFileSync(`${folder}/file`, "");
+  const why = `"${folder}/file/x": not a directory`;
+  const said = (root: string) => ({
+    message: `Cannot make the ${root} root ${why}`,
+    hint: `Name another folder with --${root}-root`,
+  });
+  expect(() => claim("file/x", "run", "one0")).toThrow(expect.objectContaining(said("data")));
+  expect(() => claim("data", "file/x", "one0")).toThrow(expect.objectContaining(said("exec")));
+});

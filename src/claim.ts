@@ -3,7 +3,7 @@
  * does not know there when it starts; on another's, that would be the other's running containers.
  */
 import { chmodSync, existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
-import { Failure, isFailure } from "./base/mod.ts";
+import { Failure, fileFailure, isFailure } from "./base/mod.ts";
 import { lockFile } from "./sys/mod.ts";
 
 const hint =
@@ -23,9 +23,9 @@ export function claimRoots(
       hint: "Give the engine a --data-root of its own",
     });
   }
-  mkdirSync(dataRoot, { recursive: true, mode: 0o710 });
+  makeRoot("data-root", dataRoot, 0o710);
   if (dataRoot !== execRoot) closeToOthers(dataRoot);
-  mkdirSync(execRoot, { recursive: true, mode: 0o711 });
+  makeRoot("exec-root", execRoot, 0o711);
   mkdirSync(locks, { recursive: true, mode: 0o700 });
   const namespace = statSync("/proc/self/ns/net").ino;
   const held: Disposable[] = [];
@@ -41,6 +41,16 @@ export function claimRoots(
     throw cause;
   }
   return { [Symbol.dispose]: release };
+}
+
+function makeRoot(flag: "data-root" | "exec-root", path: string, mode: number): void {
+  try {
+    mkdirSync(path, { recursive: true, mode });
+  } catch (cause) {
+    throw fileFailure(`make the ${flag.replace("-", " ")} "${path}"`, cause, {
+      hint: `Name another folder with --${flag}`,
+    });
+  }
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { closest, Failure } from "./base/mod.ts";
+import { closest, Failure, fileFailure } from "./base/mod.ts";
 import { type DaemonKey, daemonKeys, keyOf } from "./daemon-keys.ts";
 
 /** By flag, its values in order. */
@@ -145,8 +145,9 @@ function readFile(path: string, mayBeAbsent: boolean): Map<string, string[]> {
   } catch (cause) {
     const isAbsent = (cause as NodeJS.ErrnoException).code === "ENOENT";
     if (isAbsent && mayBeAbsent) return new Map();
-    const code = isAbsent ? "not_found" : "denied";
-    throw new Failure(code, `Cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw fileFailure(`read the settings in "${path}"`, cause, {
+      hint: `Name another file with --config-file, or leave it out for ${defaultFile}`,
+    });
   }
   if (text.length > fileBytesMax) throw new Failure("invalid", `Cannot use ${path}: over 1 MiB`);
   return readDaemonFile(text, path);

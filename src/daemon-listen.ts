@@ -1,7 +1,7 @@
 /** Where the daemon listens: addresses, TLS files, and sockets that systemd opened. */
 import { readFileSync } from "node:fs";
 import type { Listen } from "./api/mod.ts";
-import { Failure, log } from "./base/mod.ts";
+import { Failure, fileFailure, log } from "./base/mod.ts";
 import type { DaemonOptions, TlsFiles } from "./options.ts";
 import { connectDatagrams, sendDatagram } from "./sys/mod.ts";
 
@@ -49,12 +49,9 @@ function readTls({ ca, cert, key, verifies }: TlsFiles) {
     try {
       return readFileSync(path, "utf8");
     } catch (cause) {
-      const isAbsent = (cause as NodeJS.ErrnoException).code === "ENOENT";
-      throw new Failure(
-        isAbsent ? "not_found" : "denied",
-        `Cannot read the ${what} ${path}: ${(cause as Error).message}`,
-        { hint: "Name them with --tlscacert, --tlscert and --tlskey", cause },
-      );
+      throw fileFailure(`read the ${what} "${path}"`, cause, {
+        hint: "Name them with --tlscacert, --tlscert and --tlskey",
+      });
     }
   };
   return {

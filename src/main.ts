@@ -1,4 +1,5 @@
 /** Picks the command: the engine and its check, else the command line. Loads only what was called. */
+import { messageOf } from "./base/mod.ts";
 import type { runCli } from "./cli/mod.ts";
 
 type Cli = { runCli: typeof runCli };
@@ -17,7 +18,7 @@ async function main(argv: readonly string[]): Promise<number> {
 main(process.argv.slice(2)).then(
   (code) => process.exit(code),
   (error: unknown) => {
-    console.error(`lading: ${error instanceof Error ? error.message : String(error)}`);
+    console.error(`lading: ${messageOf(error)}`);
     process.exit(1);
   },
 );

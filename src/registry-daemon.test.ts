@@ -137,7 +137,9 @@ test("eight pushes at once, kill -9 among them: nothing wrong is kept, and the n
 test("a data root serves one registry at a time", async () => {
   const root = temporaryRoot();
   await serve(root);
-  await expect(serve(root)).rejects.toThrow("another process holds it");
+  await expect(serve(root)).rejects.toThrow(
+    `Cannot open a registry in "${root}": another process uses this data root\nGive this one its own`,
+  );
 });
 
 test("gc and fsck refuse a folder without a registry, and make none there", async () => {
@@ -195,4 +197,34 @@ test("a registry with its blobs in a bucket survives kill -9, and nobody else ta
   const gc = await runUpkeep("gc", "--data-root", root, "--grace", "0s");
   expect(gc.said).toContain(`gone: 1 blob of ${blob.length} bytes`);
   expect([...s3.objects.keys()]).toEqual(["images/owner"]);
+});
+
+test("each command says which file it could not use, and why", async () => {
+  const root = temporaryRoot();
+  const serving = ["registry", "serve", "--addr=127.0.0.1:0", `--data-root=${root}/data`];
+  const absent = `${root}/nosuch`;
+  const cases: [words: string[], said: string][] = [
+    [[...serving, `--config=${absent}`], `read the configuration "${absent}": no such file`],
+    [[...serving, `--config=${root}`], `read the configuration "${root}": is a directory`],
+    [[...serving, `--htpasswd=${absent}`], `read the password file "${absent}": no such file`],
+    [
+      [...serving, `--tls-cert=${absent}`, "--tls-key=x"],
+      `read the certificate "${absent}": no such file`,
+    ],
+    [["registry", "serve", "--data-root=/proc/x"], 'make the data root "/proc/x": no such file'],
+    [["daemon", `--config-file=${absent}`], `read the settings in "${absent}": no such file`],
+    [
+      ["registry", "copy", `docker-archive:${absent}`, "localhost:1/x"],
+      `read the archive "${absent}": no such file`,
+    ],
+    [
+      ["registry", "copy", `docker-archive:${root}`, "localhost:1/x"],
+      `read the archive "${root}": is a directory`,
+    ],
+  ];
+  for (const [words, said] of cases) {
+    const child = Bun.spawn([process.execPath, main, ...words], { stderr: "pipe" });
+    expect(await new Response(child.stderr).text()).toStartWith(`lading: Cannot ${said}`);
+    expect(await child.exited).toBe(1);
+  }
 });

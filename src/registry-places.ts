@@ -5,7 +5,7 @@ import { dirname, resolve } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { connect } from "./api/client.ts";
-import { Failure } from "./base/mod.ts";
+import { Failure, fileFailure } from "./base/mod.ts";
 import { registryAuth } from "./cli/credentials.ts";
 import { showProgress } from "./cli/progress.ts";
 import { LayoutFolder, openArchiveSource, packLayout } from "./image/mod.ts";
@@ -25,6 +25,7 @@ import {
   type RegistryClient,
 } from "./registry/mod.ts";
 import { nameIn, openRepository } from "./registry-open.ts";
+import { errnoOf } from "./sys/mod.ts";
 
 /** A source or target of a copy; a name within it may be empty. */
 export type Place =
@@ -83,7 +84,7 @@ export async function copyBetween(
   // Beside the target, which may be large; a name that no reader takes for his.
   const beside = to.kind === "archive" ? dirname(to.path) : (process.env["TMPDIR"] ?? "/tmp");
   const scratch = await mkdtemp(`${beside}/.lading-copy-`).catch((cause: Error) => {
-    throw new Failure("denied", `Cannot copy: ${cause.message}`, { cause });
+    throw fileFailure(`make a folder in "${beside}" to copy with`, cause);
   });
   try {
     await using source = await openSource(from, scratch, options);
@@ -108,7 +109,11 @@ async function openSource(place: Place, scratch: string, options: CopyOptions): 
     return { source: await LayoutFolder.open(place.path), name: place.name, ...nothingToClose };
   }
   if (place.kind === "archive") {
-    return { ...(await openArchiveSource(place.path, scratch)), name: place.name };
+    const opened = await openArchiveSource(place.path, scratch).catch((cause: unknown) => {
+      if (!errnoOf(cause)?.startsWith("E")) throw cause;
+      throw fileFailure(`read the archive "${place.path}"`, cause);
+    });
+    return { ...opened, name: place.name };
   }
   const saved = `${scratch}/saved`;
   const bytes = await connect({ host: options.engine }).images.save([place.name]);

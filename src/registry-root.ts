@@ -1,7 +1,7 @@
 /** A registry's folder opened and served: by a process of its own, or in the engine's. */
 import { Database } from "bun:sqlite";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { Failure, log } from "./base/mod.ts";
+import { Failure, fileFailure, isFailure, log } from "./base/mod.ts";
 import { type BlobStore, openContentStore, openS3Store, parseStorage } from "./content/mod.ts";
 import {
   Audit,
@@ -40,10 +40,10 @@ export interface RegistrySettings {
 
 type Settled = RegistrySettings & { readonly read: RegistryConfig };
 
-/** @throws Failure "invalid" — a file cannot be read, or says what it may not */
+/** @throws Failure "invalid" | "not_found" | "denied" — a file cannot be read, or says what it may not */
 function settle(settings: RegistrySettings): Settled {
   const { config: path } = settings;
-  const read = path ? parseConfig(readBytes(path), path) : emptyConfig;
+  const read = path ? parseConfig(readBytes(path, "the configuration"), path) : emptyConfig;
   const { htpasswd = read.htpasswd, tls = read.tls, storage = read.storage } = settings;
   return { config: path, htpasswd, tls, storage, read };
 }
@@ -70,9 +70,9 @@ export async function openRegistryRoot(
     });
   }
   const settled = settle(settings);
-  mkdirSync(dataRoot, { recursive: true, mode: 0o700 });
+  makeDataRoot(dataRoot);
   await using opened = new AsyncDisposableStack();
-  const lock = lockFile(`${dataRoot}/lock`);
+  const lock = claim(dataRoot);
   opened.defer(() => lock[Symbol.dispose]());
   const database = openDatabase(`${dataRoot}/lading.db`);
   opened.defer(() => database.close());
@@ -80,6 +80,29 @@ export async function openRegistryRoot(
   const registry = opened.use(await open({ dataRoot, database }, settled));
   const all = opened.move();
   return { ...registry, [Symbol.asyncDispose]: () => all.disposeAsync() };
+}
+
+function makeDataRoot(dataRoot: string): void {
+  try {
+    mkdirSync(dataRoot, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw fileFailure(`make the data root "${dataRoot}"`, cause, {
+      hint: "Name another folder with --data-root",
+    });
+  }
+}
+
+function claim(dataRoot: string): Disposable {
+  try {
+    return lockFile(`${dataRoot}/lock`);
+  } catch (cause) {
+    if (!isFailure(cause, "conflict")) throw cause;
+    throw new Failure(
+      "conflict",
+      `Cannot open a registry in "${dataRoot}": another process uses this data root`,
+      { hint: "Give this one its own --data-root and --addr, or stop the other", cause },
+    );
+  }
 }
 
 type Place = { readonly dataRoot: string; readonly database: Database };
@@ -175,7 +198,10 @@ export function startRegistry(
 ) {
   const { htpasswd, tls } = settings;
   const access = openRegistryAccess({ config: settings.read, htpasswd, directory });
-  const pair = tls && { cert: readBytes(tls.cert).toString(), key: readBytes(tls.key).toString() };
+  const pair = tls && {
+    cert: readBytes(tls.cert, "the certificate").toString(),
+    key: readBytes(tls.key, "the private key").toString(),
+  };
   const server = serveRegistry(
     { ...parts, access },
     { host, port, ...(pair ? { tls: pair } : {}) },
@@ -223,10 +249,10 @@ function openDatabase(path: string): Database {
   return database;
 }
 
-function readBytes(path: string): Buffer {
+function readBytes(path: string, what: string): Buffer {
   try {
     return readFileSync(path);
   } catch (cause) {
-    throw new Failure("invalid", `Cannot read "${path}": ${(cause as Error).message}`, { cause });
+    throw fileFailure(`read ${what} "${path}"`, cause);
   }
 }

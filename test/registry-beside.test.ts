@@ -173,7 +173,7 @@ describe.skipIf(whyNot !== undefined)(
       ]);
       expect([other.code, other.stderr]).toEqual([
         1,
-        expect.stringContaining("another process holds it"),
+        expect.stringContaining("another process uses this data root"),
       ]);
       await engine.end();
       expect((await upkeep("gc", "--dry-run")).stdout).toContain("would go: 0 blobs");

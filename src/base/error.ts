@@ -1,3 +1,5 @@
+import { errnoBehind, messageOf, reasonOf } from "./reason.ts";
+
 /** What a caller can do about it; `api/` maps each to an HTTP status, `registry/` to an OCI code. */
 export type Code =
   | "invalid" // fix the call
@@ -32,9 +34,29 @@ export function isFailure(error: unknown, code: Code): boolean {
   return error instanceof Failure && error.code === code;
 }
 
-/** Whatever was thrown, as a Failure: unknown errors become "internal" and keep their cause. */
+/**
+ * Whatever was thrown, as a Failure: unknown errors become "internal" and keep their cause. What Node says of
+ * a system call is put in words.
+ */
 export function toFailure(error: unknown): Failure {
   if (error instanceof Failure) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  return new Failure("internal", message, { cause: error });
+  return new Failure("internal", messageOf(error), { cause: error });
+}
+
+const codeOf: Readonly<Record<string, Code>> = {
+  ENOENT: "not_found",
+  EACCES: "denied",
+  EPERM: "denied",
+  EROFS: "denied",
+  ENOSPC: "exhausted",
+  EDQUOT: "exhausted",
+};
+
+/** The Failure of work on a file that a user named: `Cannot ${what}: no such file or directory`. */
+export function fileFailure(what: string, cause: unknown, { hint }: Extra = {}): Failure {
+  const code = codeOf[errnoBehind(cause)] ?? "invalid";
+  return new Failure(code, `Cannot ${what}: ${reasonOf(cause)}`, {
+    ...(hint ? { hint } : {}),
+    cause,
+  });
 }

@@ -1,7 +1,7 @@
 /** `--docker host=…,ca=…`: the engine that a context names. */
 import { readFileSync } from "node:fs";
 import { parseHost } from "../api/client.ts";
-import { Failure } from "../base/mod.ts";
+import { Failure, fileFailure } from "../base/mod.ts";
 import { type ContextStore, type StoredContext, type TlsTexts, tlsFileNames } from "./contexts.ts";
 import { configFolder } from "./engine.ts";
 import { defaultHost, type Globals } from "./globals.ts";
@@ -63,7 +63,7 @@ function readPem(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (cause) {
-    throw new Failure("not_found", `Cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw fileFailure(`read "${path}"`, cause);
   }
 }
 

@@ -1,7 +1,7 @@
 /** Contexts, in the files of Docker's clients below `contexts/`: names of engines with their TLS files. */
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { Failure } from "../base/mod.ts";
+import { Failure, fileFailure } from "../base/mod.ts";
 
 export interface StoredContext {
   readonly name: string;
@@ -147,7 +147,7 @@ function readMeta(path: string): ContextMeta | undefined {
     text = readFileSync(path, "utf8");
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new Failure("denied", `Cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw fileFailure(`read "${path}"`, cause);
   }
   return parseMeta(text, path);
 }

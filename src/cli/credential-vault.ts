@@ -15,7 +15,7 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import { Failure } from "../base/mod.ts";
+import { Failure, reasonOf } from "../base/mod.ts";
 
 export interface Secret {
   readonly username: string;
@@ -126,7 +126,7 @@ function keyFile(path: string): Uint8Array<ArrayBuffer> {
     if (bytes.length === keyBytes) return new Uint8Array(bytes);
   } catch (cause) {
     if (cause instanceof Failure) throw cause;
-    throw deny((cause as Error).message, `Set ${keyVariable} or ${passphraseVariable}`, cause);
+    throw deny(reasonOf(cause), `Set ${keyVariable} or ${passphraseVariable}`, cause);
   }
   throw new Failure("corrupt", `Cannot use the key ${path}: it is not 32 bytes in base64`);
 }

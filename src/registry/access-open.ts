@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
-import { Failure, log } from "../base/mod.ts";
+import { Failure, fileFailure, log } from "../base/mod.ts";
 import { errnoOf } from "../sys/mod.ts";
 import { type Access, openAccess } from "./access.ts";
 import { basicAccess } from "./access-basic.ts";
@@ -16,7 +16,7 @@ const lookEveryMs = 1_000;
 /**
  * Chooses how the registry knows its clients: open without any users; Basic with a password file alone;
  * else as the configuration says. The key of tokens is kept in `directory`.
- * @throws Failure "invalid" — the password file cannot be read
+ * @throws Failure "invalid" | "not_found" | "denied" — the password file cannot be read
  */
 export function openRegistryAccess({
   config,
@@ -50,7 +50,7 @@ function watchHtpasswd(path: string): () => PasswordHashes {
       return { hashes: parseHtpasswd(readFileSync(path, "utf8"), path), stamp: stampOf(stamp) };
     } catch (cause) {
       if (cause instanceof Failure) throw cause;
-      throw new Failure("invalid", `Cannot read the password file "${path}"`, { cause });
+      throw fileFailure(`read the password file "${path}"`, cause);
     }
   };
   let now = read();
