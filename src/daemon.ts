@@ -23,6 +23,7 @@ import {
   forgetCgroupView,
   guardHostMounts,
   requireHost,
+  mountsBelow,
 } from "./host.ts";
 import { restWhenIdle } from "./idle.ts";
 import { openImages } from "./image/mod.ts";
@@ -165,6 +166,7 @@ function infoOf(current: Current, id: string, registries: () => RegistriesInfo):
     version: version(),
     id,
     dataRoot: options.dataRoot,
+    mountsBelow: mountsBelow(),
     defaultRuntime: options.runtime,
     cdiFolders: options.cdiFolders,
     ...(options.addressPools

@@ -102,6 +102,12 @@ export function guardHostMounts(): void {
   if (process.env[hostMountsVariable]) closeOnExec(hostMountsFile);
 }
 
+/** Where the host sees what this process mounts, before the path; "" where it shares the host's mounts. */
+export function mountsBelow(): string {
+  const isApart = isNamespaced || process.env[hostMountsVariable] !== undefined;
+  return isApart ? `/proc/${process.pid}/root` : "";
+}
+
 /** Forgets the kept mount namespace: to call when no container needs it any more. */
 export async function forgetCgroupView(execRoot: string): Promise<void> {
   if (!process.env[hostMountsVariable]) return;

@@ -1,7 +1,8 @@
 /** Containers through the API itself: WebSocket, figures against the kernel's, waits and events. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { TestEngine, whyNot } from "./engine.ts";
 
 interface StatsAnswer {
@@ -61,6 +62,23 @@ describe.skipIf(whyNot !== undefined)(
       expect(received[at - 2]! & 0x80).toBe(0x80);
       socket.destroy();
       await engine.ok(["rm", "-f", id]);
+    });
+
+    test("inspect names the folders that hold a container's files, as overlay2 of Docker", async () => {
+      const id = await engine.ok(["run", "-d", "busybox", "sleep", "1000"]);
+      await engine.ok(["exec", id, "sh", "-c", "echo made >/made"]);
+      const foldersOf = async (name: string) =>
+        JSON.parse(await engine.ok(["inspect", "-f", "{{json .GraphDriver.Data}}", name]));
+      const { MergedDir: merged, LowerDir: lower, ...own } = await foldersOf(id);
+      for (const folder of [merged, own.UpperDir]) {
+        expect(readFileSync(join(folder, "made"), "utf8")).toBe("made\n");
+      }
+      expect(readdirSync(merged)).toContain("bin");
+      expect(await foldersOf("busybox")).toEqual({ UpperDir: lower });
+      expect(readdirSync(lower)).toContain("bin");
+      await engine.ok(["stop", "-t", "0", id]);
+      expect(await foldersOf(id)).toEqual({ LowerDir: lower, ...own });
+      await engine.ok(["rm", id]);
     });
 
     test("stats are the figures of the container's group", async () => {

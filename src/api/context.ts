@@ -24,6 +24,8 @@ export interface EngineInfo {
   /** A stable name for this engine, as `info` shows it. */
   readonly id?: string;
   readonly dataRoot: string;
+  /** Where the host sees what the engine mounts; absent: at the same path. */
+  readonly mountsBelow?: string;
   readonly defaultRuntime?: string;
   /** As `info` shows them, where the daemon was given some. */
   readonly addressPools?: readonly { readonly Base: string; readonly Size: number }[];

@@ -257,6 +257,8 @@ export function fakeContext(directory: string, containers: Container[]) {
     }),
     content: partial<ContentStore>("content store", {}),
     snapshots: partial<SnapshotStore>("snapshot store", {
+      folders: () => undefined,
+      layerFolder: () => undefined,
       layers: () => [{ diffId: layerId, sizeBytes: 4_000_000, origin: "archive" }],
       layer: () => ({ diffId: layerId, sizeBytes: 4_000_000, origin: "archive" }),
     }),

@@ -6,9 +6,9 @@ import { logDrivers, logPlugins } from "../logging/mod.ts";
 import { delegatedCgroups, isNamespaced } from "../sys/mod.ts";
 import { engineVersion } from "./answers.ts";
 import type { Context, RegistriesInfo } from "./context.ts";
+import { storageDriver } from "./graph-driver.ts";
 import type { OciRuntime } from "./oci-runtime.ts";
 import type { SystemInfo } from "./schema.ts";
-import { storageDriver } from "./wire-container.ts";
 
 interface HostFacts {
   readonly kernel: string;

@@ -4,6 +4,7 @@ import { Failure } from "../base/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
 import { readFields, readOptionalFields } from "./fields.ts";
+import { containerFolders } from "./graph-driver.ts";
 import { listContainers, sizesOf } from "./list-containers.ts";
 import { parseCreate } from "./parse-container.ts";
 import { parseUpdate } from "./parse-host.ts";
@@ -34,12 +35,13 @@ async function inspect(
   [name = ""]: readonly string[],
 ): Promise<void> {
   const container = context.engine.resolve(name);
+  const graph = containerFolders(context, container.id);
   if (!flag(exchange.query, "size")) {
-    exchange.json(200, containerInspect(context.engine, container));
+    exchange.json(200, containerInspect(context.engine, container, { graph }));
     return;
   }
   const { SizeRw: rw, SizeRootFs: root } = await sizesOf(context, container);
-  exchange.json(200, containerInspect(context.engine, container, { rw, root }));
+  exchange.json(200, containerInspect(context.engine, container, { graph, sizes: { rw, root } }));
 }
 
 type Act = (id: string, exchange: Exchange, context: Context) => Promise<void>;

@@ -5,6 +5,7 @@ import type { Digest, Platform } from "../oci/mod.ts";
 import type { Context } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
 import { Fields, parseJson } from "./fields.ts";
+import { imageFolders } from "./graph-driver.ts";
 import { chooseImages, sharedBytesOf } from "./list-images.ts";
 import { noRegistries, ProgressAnswer } from "./progress.ts";
 import { booleanFilter, flag, parseFilters, parsePrune, whole } from "./query.ts";
@@ -29,11 +30,13 @@ function list(exchange: Exchange, context: Context): void {
   );
 }
 
-function inspect(exchange: Exchange, { images }: Context, [name = ""]: Parameters): void {
+function inspect(exchange: Exchange, context: Context, [name = ""]: Parameters): void {
   // Compose 1 takes the newest version, yet reads what 1.44 was the last to have.
   const isOldCompose = exchange.headers.get("user-agent")?.startsWith("docker-compose/1.");
   const minor = isOldCompose ? Math.min(44, exchange.minor) : exchange.minor;
-  exchange.json(200, imageInspect(images.resolve(name), minor));
+  const image = context.images.resolve(name);
+  const graph = imageFolders(context, image.config.rootfs.diff_ids);
+  exchange.json(200, imageInspect(image, { graph, minor }));
 }
 
 function history(exchange: Exchange, { images }: Context, [name = ""]: Parameters): void {

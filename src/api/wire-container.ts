@@ -1,17 +1,17 @@
 /** Containers as the wire has them. */
 import type { Container, Engine } from "../engine/mod.ts";
 import type { Endpoint, EndpointSpec, Sandbox } from "../network/mod.ts";
+import { storageDriver } from "./graph-driver.ts";
 import type {
   ContainerInspect,
   ContainerSummary,
+  DriverData,
   EndpointSettings,
   NetworkSettings,
   Port,
   StateAnswer,
 } from "./schema.ts";
 import { statusWords } from "./words.ts";
-
-export const storageDriver = "overlay2";
 
 /** True for the states in which the process exists. */
 export function isUp({ state }: Pick<Container, "state">): boolean {
@@ -156,7 +156,13 @@ const windowsLimits = { CpuCount: 0, CpuPercent: 0, IOMaximumIOps: 0, IOMaximumB
 export function containerInspect(
   engine: Engine,
   container: Container,
-  sizes?: { readonly rw: number; readonly root: number },
+  {
+    graph,
+    sizes,
+  }: {
+    readonly graph: DriverData;
+    readonly sizes?: { readonly rw: number; readonly root: number };
+  },
 ): ContainerInspect {
   const sandbox = engine.sandbox(container.id);
   const endpoints = engine.endpoints(container.id);
@@ -181,7 +187,7 @@ export function containerInspect(
     AppArmorProfile: container.hostConfig.Privileged ? "unconfined" : "",
     ExecIDs: container.execIds.length > 0 ? container.execIds : null,
     HostConfig: { ...windowsLimits, ...withLinks(engine, container) },
-    GraphDriver: { Name: storageDriver, Data: null },
+    GraphDriver: graph,
     ...(sizes ? { SizeRw: sizes.rw, SizeRootFs: sizes.root } : {}),
     Mounts: container.mounts,
     Config: { ...unsetConfig, ...container.config },

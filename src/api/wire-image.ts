@@ -1,7 +1,6 @@
 /** Images as the wire has them. */
 import type { HistoryRow, Image } from "../image/mod.ts";
-import type { HistoryItem, ImageInspect, ImageSummary } from "./schema.ts";
-import { storageDriver } from "./wire-container.ts";
+import type { DriverData, HistoryItem, ImageInspect, ImageSummary } from "./schema.ts";
 
 const secondsOf = (time: string | undefined) => {
   const ms = time === undefined ? 0 : Date.parse(time);
@@ -65,7 +64,10 @@ const emptyConfig = {
   ...emptyImageConfig,
 };
 
-export function imageInspect(image: Image, minor: number): ImageInspect {
+export function imageInspect(
+  image: Image,
+  { graph, minor }: { graph: DriverData; minor: number },
+): ImageInspect {
   const { config } = image;
   const history = config.history ?? [];
   // docker-compose 1 finds the volumes that a new container takes over from the old one here.
@@ -87,7 +89,7 @@ export function imageInspect(image: Image, minor: number): ImageInspect {
     ...(config["os.version"] ? { OsVersion: config["os.version"] } : {}),
     Size: image.sizeBytes,
     ...(minor < 44 ? { VirtualSize: image.sizeBytes } : {}),
-    GraphDriver: { Name: storageDriver, Data: null },
+    GraphDriver: graph,
     RootFS: { Type: "layers", Layers: config.rootfs.diff_ids },
     Metadata: {
       LastTagTime:

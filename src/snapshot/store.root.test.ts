@@ -54,8 +54,15 @@ describe("a snapshot", () => {
     expect(read(`${root}/etc/hosts`)).toBe("high");
     expect([statSync(root).mode & 0o7777, statSync(root).uid]).toEqual([0o711, 9]);
     writeFileSync(`${root}/etc/hosts`, "mine");
+    const { merged, ...others } = store.folders("one")!;
+    expect(merged).toBe(root);
+    expect(read(`${others.upper}/etc/hosts`)).toBe("mine");
+    expect(others.lower).toEqual([upper, lower].map((diffId) => store.layerFolder(diffId)!));
+    expect([...others.lower, others.work].every((path) => existsSync(path))).toBe(true);
     await store.unmount("one");
     await store.unmount("one");
+    expect(store.folders("one")).toEqual({ ...others, merged: undefined });
+    expect(store.folders("absent")).toBeUndefined();
     expect(existsSync(`${root}/etc`)).toBe(false);
     expect(read(`${await store.mount("one")}/etc/hosts`)).toBe("mine");
     await store.remove("one");

@@ -15,6 +15,7 @@ import type {
   FillOptions,
   GrowingFile,
   Layer,
+  SnapshotFolders,
   SnapshotStore,
   UnpackGrowing,
   UnpackOptions,
@@ -119,6 +120,19 @@ class OverlayStore implements SnapshotStore {
 
   has(key: string): boolean {
     return this.#rows.snapshots.has(key);
+  }
+
+  folders(key: string): SnapshotFolders | undefined {
+    const snapshot = this.#rows.snapshots.get(key);
+    if (!snapshot) return undefined;
+    const { files: upper, work } = this.#layout.snapshot(snapshot.id);
+    const lower = this.#lowers(snapshot).map((name) => `${this.#layout.layers}/${name}`);
+    return { lower, upper, work, merged: this.#mountOf(snapshot) };
+  }
+
+  layerFolder(diffId: Digest): string | undefined {
+    const layer = this.#rows.layers.get(diffId);
+    return layer && this.#layout.layer(layer.id);
   }
 
   keys(): readonly string[] {

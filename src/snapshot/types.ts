@@ -89,6 +89,10 @@ export interface SnapshotStore {
   unmount(key: string): Promise<void>;
   /** Unmounts and forgets; absent is fine. Deleting the files goes on in the background. */
   remove(key: string): Promise<void>;
+  /** Where a snapshot's directories are; undefined where there is none. */
+  folders(key: string): SnapshotFolders | undefined;
+  /** Where a layer's files are; undefined where it is absent. */
+  layerFolder(diffId: Digest): string | undefined;
   has(key: string): boolean;
   keys(): readonly string[];
   /** The directories that are there by right, by name: the layer's DiffID, the snapshot's key. */
@@ -114,6 +118,16 @@ export interface SnapshotStore {
   commit(key: string, options: CommitOptions): Promise<Layer>;
   /** Removes what a crash left: half layers, stale mounts, snapshots not in `keys`. Returns what it did. */
   reconcile(keys: ReadonlySet<string>): Promise<string[]>;
+}
+
+/** The directories that an overlay is made of, absolute. */
+export interface SnapshotFolders {
+  /** The topmost first. */
+  readonly lower: readonly string[];
+  readonly upper: string;
+  readonly work: string;
+  /** Where they are one; undefined while it is not mounted. */
+  readonly merged: string | undefined;
 }
 
 export interface FillOptions {
