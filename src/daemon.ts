@@ -22,8 +22,8 @@ import {
   favorGroupMoves,
   forgetCgroupView,
   guardHostMounts,
-  requireHost,
   mountsBelow,
+  requireHost,
 } from "./host.ts";
 import { restWhenIdle } from "./idle.ts";
 import { openImages } from "./image/mod.ts";
