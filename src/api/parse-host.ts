@@ -79,6 +79,10 @@ function parseOptional(host: Fields) {
     Tmpfs: host.labels("Tmpfs"),
     Sysctls: host.labels("Sysctls"),
     Init: host.flag("Init"),
+    CpuCount: host.whole("CpuCount"),
+    CpuPercent: host.whole("CpuPercent"),
+    IOMaximumIOps: host.whole("IOMaximumIOps"),
+    IOMaximumBandwidth: host.whole("IOMaximumBandwidth"),
   });
 }
 

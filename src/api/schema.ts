@@ -191,7 +191,8 @@ export interface ContainerInspect {
   readonly SizeRw?: number;
   readonly SizeRootFs?: number;
   readonly Mounts: readonly MountPoint[];
-  readonly Config: Omit<ContainerConfig, "Volumes" | "OnBuild"> & {
+  readonly Config: Omit<ContainerConfig, "Env" | "Volumes" | "OnBuild"> & {
+    readonly Env: ContainerConfig["Env"] | null;
     readonly Volumes: ContainerConfig["Volumes"] | null;
     readonly OnBuild: ContainerConfig["OnBuild"] | null;
   };

@@ -145,12 +145,16 @@ const unsetConfig = {
   User: "",
   Cmd: null,
   Entrypoint: null,
-  Volumes: null,
   WorkingDir: "",
   OnBuild: null,
   Labels: {},
 };
 const windowsLimits = { CpuCount: 0, CpuPercent: 0, IOMaximumIOps: 0, IOMaximumBandwidth: 0 };
+
+/** Docker's null where nothing was asked for, whether clients sent something empty or nothing. */
+function unlessEmpty<Value extends object>(value: Value | null | undefined): Value | null {
+  return value && Object.keys(value).length > 0 ? value : null;
+}
 
 /** `GET /containers/{id}/json`. Sizes only where they were asked for. */
 export function containerInspect(
@@ -190,7 +194,12 @@ export function containerInspect(
     GraphDriver: graph,
     ...(sizes ? { SizeRw: sizes.rw, SizeRootFs: sizes.root } : {}),
     Mounts: container.mounts,
-    Config: { ...unsetConfig, ...container.config },
+    Config: {
+      ...unsetConfig,
+      ...container.config,
+      Env: unlessEmpty(container.config.Env),
+      Volumes: unlessEmpty(container.config.Volumes),
+    },
     NetworkSettings: networkSettings(container, { sandbox, endpoints }),
   };
 }

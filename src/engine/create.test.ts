@@ -47,6 +47,17 @@ test("create() refuses a MAC address where there is no network of its own", asyn
   await expect(engine.create(asked)).rejects.toThrow("mac-address and the network mode");
 });
 
+test("create() discards a percentage of Windows with a warning, and refuses its limits of I/O", async () => {
+  const { engine } = await open();
+  const asked = (hostConfig: Partial<HostConfig>) => engine.create(request("", { hostConfig }));
+  const { id, warnings } = await asked({ CpuCount: 3, CpuPercent: 5, BlkioWeightDevice: [] });
+  expect(warnings).toEqual(["linux does not support CPU percent. Percent discarded."]);
+  const kept = { CpuCount: 3, CpuPercent: 0, BlkioWeightDevice: [] };
+  expect(engine.resolve(id).hostConfig).toMatchObject(kept);
+  await expect(asked({ IOMaximumIOps: 7 })).rejects.toThrow("configuration of maximum IOPs");
+  await expect(asked({ IOMaximumBandwidth: 7 })).rejects.toThrow("of maximum bandwidth");
+});
+
 test("connect() gives the MAC address back that create asked for, on the mode's network alone", async () => {
   const { engine } = await open();
   const { id } = await engine.create(request("web", { config: { MacAddress: mac } }));

@@ -144,9 +144,12 @@ function completeLimits(asked: HostConfig) {
     MemorySwappiness: swappiness === -1 ? null : swappiness,
     PidsLimit: (pids ?? 0) > 0 ? pids : null,
     BlkioWeight: canWeighBlockIO() ? asked.BlkioWeight : 0,
-    BlkioWeightDevice: canWeighBlockIO() ? asked.BlkioWeightDevice : null,
+    BlkioWeightDevice: canWeighBlockIO() ? asked.BlkioWeightDevice : asked.BlkioWeightDevice && [],
+    ...(hasPercent(asked) ? { CpuPercent: 0 } : {}),
   };
 }
+
+const hasPercent = ({ CpuPercent = 0 }: HostConfig) => CpuPercent > 0;
 
 /** To run under another runtime than was asked for could mean less isolation than was asked for. */
 function checkRuntime({ runtimeName, runtimeNames }: Core, asked: string): string {
@@ -211,6 +214,7 @@ function warningsOf(core: Core, host: HostConfig): string[] {
           "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.",
         ]
       : []),
+    ...(hasPercent(host) ? ["linux does not support CPU percent. Percent discarded."] : []),
     ...(host.OomKillDisable && host.Memory === 0
       ? [
           "OOM killer is disabled for the container, but no memory limit is set, this can result in " +

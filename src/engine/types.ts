@@ -153,6 +153,11 @@ export interface HostConfig extends ResourceRequest {
   readonly MaskedPaths: readonly string[] | null;
   readonly ReadonlyPaths: readonly string[] | null;
   readonly Init?: boolean;
+  /** Limits of Windows: a count is kept and shown, a percentage discarded, the others refused. */
+  readonly CpuCount?: number;
+  readonly CpuPercent?: number;
+  readonly IOMaximumIOps?: number;
+  readonly IOMaximumBandwidth?: number;
 }
 
 export type Status =

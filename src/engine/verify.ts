@@ -20,6 +20,13 @@ const healthMsMin = 1_000_000;
 export function verify(config: ContainerConfig, hostConfig: HostConfig): void {
   verifyConfig(config);
   verifyResources(hostConfig);
+  for (const [value = 0, what] of [
+    [hostConfig.IOMaximumBandwidth, "bandwidth"],
+    [hostConfig.IOMaximumIOps, "IOPs"],
+  ] as const) {
+    if (value === 0) continue;
+    throw bad(`Invalid QoS settings: linux does not support configuration of maximum ${what}`);
+  }
   if (hostConfig.ShmSize < 0) throw bad("SHM size can not be less than 0");
   if (hostConfig.AutoRemove && !["", "no"].includes(hostConfig.RestartPolicy.Name)) {
     throw bad("can't create 'AutoRemove' container with restart policy");
