@@ -21,6 +21,7 @@ import {
   enterCgroupView,
   favorGroupMoves,
   forgetCgroupView,
+  forgetNewCgroupView,
   guardHostMounts,
   mountsBelow,
   requireHost,
@@ -40,7 +41,7 @@ import {
   portSocket,
   rootlessDns,
 } from "./rootless.ts";
-import { openRuntime, useCdiFolders } from "./runtime/mod.ts";
+import { findRuntime, openRuntime, useCdiFolders } from "./runtime/mod.ts";
 import { openSnapshotStore } from "./snapshot/mod.ts";
 import { adoptOrphans, isNamespaced } from "./sys/mod.ts";
 import { openUsers } from "./userns.ts";
@@ -55,10 +56,7 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
       return 0;
     }
     if (options.validates) {
-      applySettings(options);
-      listenPlaces({ ...options, hosts: options.hosts.filter((host) => !host.startsWith("fd:")) });
-      for (const warning of options.warnings) process.stderr.write(`warning: ${warning}\n`);
-      process.stdout.write("configuration OK\n");
+      validate(options);
       return 0;
     }
     await enterNamespaces(options.execRoot, [...process.execArgv, ...process.argv.slice(1)]);
@@ -66,7 +64,10 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
     requireHost();
     if (options.favorGroupMoves) await favorGroupMoves();
     await enterCgroupView(options.execRoot, process.argv.slice(1));
-    await serve({ options }, argv);
+    await serve({ options }, argv).catch(async (error: unknown) => {
+      await forgetNewCgroupView(options.execRoot);
+      throw error;
+    });
     return 0;
   } catch (error) {
     const { message, hint, code, cause } = toFailure(error);
@@ -74,6 +75,15 @@ export async function runDaemon(argv: readonly string[]): Promise<number> {
     if (code === "internal") log("debug", "Cause", { cause: (cause as Error)?.stack ?? message });
     return 1;
   }
+}
+
+/** Judges what can be without a start, and says so. @throws Failure as a start would */
+function validate(options: DaemonOptions): void {
+  applySettings(options);
+  findRuntime(options.runtime, options.runtimes[options.runtime]!.path);
+  listenPlaces({ ...options, hosts: options.hosts.filter((host) => !host.startsWith("fd:")) });
+  for (const warning of options.warnings) process.stderr.write(`warning: ${warning}\n`);
+  process.stdout.write("configuration OK\n");
 }
 
 async function serve(current: Current, argv: readonly string[]): Promise<void> {

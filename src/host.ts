@@ -1,10 +1,12 @@
 /** What the host must have before an engine can start, and how to stand where crun starts. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { Failure, log } from "./base/mod.ts";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { Failure, fileFailure, log } from "./base/mod.ts";
 import { closeOnExec, isNamespaced, replaceProcess, run, runAny } from "./sys/mod.ts";
 
 const hostMountsVariable = "LADING_HOST_MOUNTS";
 const hostMountsFile = 8;
+/** Set where this process is the first one in its view. */
+const newViewVariable = "LADING_NEW_VIEW";
 
 /** How cgroups are mounted. Hybrid has v1 controllers and a v2 tree without any beside them. */
 export type CgroupMode = "v1" | "v2" | "hybrid" | "none";
@@ -60,9 +62,15 @@ export async function enterCgroupView(execRoot: string, argv: readonly string[])
   const folder = `${execRoot}/mount-view`;
   const file = `${folder}/ns`;
   const self = [process.execPath, ...process.execArgv, ...argv] as const;
-  mkdirSync(folder, { recursive: true });
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (cause) {
+    throw fileFailure(`make the exec root "${execRoot}"`, cause, {
+      hint: "Name another folder with --exec-root",
+    });
+  }
   // Without --wdns the engine would stand in "/", and look there for what its flags name from here.
-  if (isMounted(file)) become(`exec nsenter "--mount=$0" "--wdns=$PWD" -- "$@"`, file, self);
+  if (isMounted(file)) become(`exec nsenter "--mount=$0" "--wdns=$PWD" -- "$@"`, [file, ...self]);
   if (!isMounted(folder)) {
     // unshare(1) keeps a mount namespace only on a private mount.
     await run(["mount", "--bind", folder, folder], { timeoutMs: 5_000 });
@@ -70,7 +78,9 @@ export async function enterCgroupView(execRoot: string, argv: readonly string[])
   }
   if (!existsSync(file)) writeFileSync(file, "");
   const inside = "sh -c 'umount /sys/fs/cgroup/unified && exec \"$@\"' sh";
-  become(`exec unshare "--mount=$0" --propagation=slave ${inside} "$@"`, file, self);
+  become(`exec unshare "--mount=$0" --propagation=slave ${inside} "$@"`, [file, ...self], {
+    [newViewVariable]: "1",
+  });
 }
 
 /**
@@ -91,10 +101,11 @@ export async function favorGroupMoves(): Promise<void> {
 }
 
 /** Runs a shell line that ends in this program; the namespace left behind stays open as a descriptor. */
-function become(line: string, file: string, self: readonly string[]): never {
+function become(line: string, words: readonly string[], more: NodeJS.ProcessEnv = {}): never {
   const script = `exec ${hostMountsFile}</proc/self/ns/mnt; ${line}`;
-  const env = { ...process.env, [hostMountsVariable]: String(hostMountsFile) };
-  replaceProcess(["/bin/sh", "-c", script, file, ...self], env);
+  const { [newViewVariable]: _, ...inherited } = process.env;
+  const env = { ...inherited, [hostMountsVariable]: String(hostMountsFile), ...more };
+  replaceProcess(["/bin/sh", "-c", script, ...words], env);
 }
 
 /** To call first: no process that we start may inherit the way out to the host's mounts. */
@@ -115,6 +126,19 @@ export async function forgetCgroupView(execRoot: string): Promise<void> {
   // It is mounted in the host's namespace, not in ours.
   const host = `--mount=/proc/${process.pid}/fd/${hostMountsFile}`;
   await run(["nsenter", host, "--", "umount", `${folder}/ns`, folder], { timeoutMs: 5_000 });
+}
+
+/**
+ * The same for a start that failed, where it was this process that made the namespace: nothing from before
+ * stands in it. Containers that it started by their restart policies keep it.
+ */
+export async function forgetNewCgroupView(execRoot: string): Promise<void> {
+  const containers = `${execRoot}/runtime/run`;
+  if (!process.env[newViewVariable]) return;
+  if (existsSync(containers) && readdirSync(containers).length > 0) return;
+  await forgetCgroupView(execRoot).catch((error: unknown) =>
+    log("warn", "Cannot unmount the view of the control groups", { error }),
+  );
 }
 
 function isMounted(path: string): boolean {

@@ -1,6 +1,6 @@
 /** Several builds in one go: targets of bake files, here and elsewhere, and several `--target`. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { command, lading, TestEngine, whyNot } from "./engine.ts";
@@ -40,6 +40,15 @@ describe.skipIf(whyNot !== undefined)(`bake${whyNot ? ` (skipped: ${whyNot})` : 
   });
   afterAll(async () => {
     expect(await engine.close()).toEqual([]);
+  });
+
+  test("a reader that goes away early leaves no folder behind", async () => {
+    const temporary = join(engine.folder, "tmp");
+    mkdirSync(temporary);
+    const script = `"$0" bake --no-cache --progress=plain 2>&1 | head -1`;
+    const env = { TMPDIR: temporary, DOCKER_HOST: engine.host };
+    expect((await command(["bash", "-c", script, lading], { cwd: folder, env })).code).toBe(0);
+    expect(readdirSync(temporary)).toEqual([]);
   });
 
   test("targets send what their steps need, and what they share once", async () => {

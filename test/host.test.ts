@@ -143,6 +143,8 @@ describe.skipIf(whyNot !== undefined)(`host${whyNot ? ` (skipped: ${whyNot})` : 
       1,
       expect.stringContaining("no log driver named 'nowhere'"),
     ]);
+    const frob = await daemon("--validate", "--default-runtime=frob");
+    expect([frob.code, frob.stderr]).toEqual([1, expect.stringContaining("Install frob")]);
     const open = await daemon("--validate", "-H", "tcp://0.0.0.0:18643");
     expect([open.code, open.stderr]).toEqual([1, expect.stringContaining("--allow-plain-tcp")]);
   });

@@ -75,6 +75,9 @@ export const command = defineCommand({
     }
     const engine = engineOf(globals);
     const scratch = mkdtempSync(`${tmpdir()}/lading-bake-`);
+    // A reader that goes away ends the command without the `finally`.
+    const clear = () => rmSync(scratch, { recursive: true, force: true });
+    process.on("exit", clear);
     try {
       const complete = (asked: BuildFlags) =>
         configured("build", asked, { globals, host: () => endpointOf(globals).host });
@@ -91,7 +94,8 @@ export const command = defineCommand({
       if (flags["metadata-file"]) await writeMetadata(flags["metadata-file"], made);
       return 0;
     } finally {
-      rmSync(scratch, { recursive: true, force: true });
+      clear();
+      process.off("exit", clear);
     }
   },
 });

@@ -20,6 +20,7 @@ export {
   defaultReadonlyPaths,
 } from "./defaults.ts";
 export { describeDevice } from "./host-devices.ts";
+export { findRuntime } from "./programs.ts";
 export { type OwnNamespaces, Remap } from "./remap.ts";
 export { openRuntime, type RuntimeOptions } from "./runtime.ts";
 export { type OciSeccomp, resolveSeccomp, type SeccompSubject } from "./seccomp.ts";

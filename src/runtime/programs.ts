@@ -16,6 +16,16 @@ export interface Program {
   readonly record: string | undefined;
 }
 
+/** The path of the program of the runtime `name`. @throws "unavailable" — it is not installed */
+export function findRuntime(name: string, program: string): string {
+  const path = Bun.which(program, { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` });
+  if (path) return path;
+  const why = `OCI runtime "${name}": fork/exec ${program}: no such file or directory`;
+  throw new Failure("unavailable", `Cannot run containers: ${why}`, {
+    hint: `Install ${program}, or mend the path`,
+  });
+}
+
 /** The OCI runtimes, by the names that containers ask for. A path is looked up when it is first used. */
 export class Programs {
   readonly #commands: Readonly<Record<string, readonly string[]>>;
@@ -48,13 +58,7 @@ export class Programs {
   }
 
   async #find(name: string, [program = "", ...args]: readonly string[]): Promise<Program> {
-    const path = Bun.which(program, { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` });
-    if (!path) {
-      const why = `OCI runtime "${name}": fork/exec ${program}: no such file or directory`;
-      throw new Failure("unavailable", `Cannot run containers: ${why}`, {
-        hint: `Install ${program}, or mend the path`,
-      });
-    }
+    const path = findRuntime(name, program);
     if (name === builtIn) return { argv: [this.#guard(path)], isCrun: true, record: undefined };
     const { stdout } = await runAny([path, "--version"], { timeoutMs: versionTimeoutMs });
     const command = { argv: [path, ...args], isCrun: /^crun version/m.test(String(stdout)) };
