@@ -27,7 +27,7 @@ export const command = defineCommand({
     const usage = await engine.system.diskUsage();
     if (flags.verbose) write(verboseText(usage, flags.format));
     else {
-      const rows = withExactSizes(summaries(usage), await exactDisk(engine));
+      const rows = withExactSizes(summaries(usage), usage, await exactDisk(engine));
       showListing(rows, summaryListing, { format: flags.format });
     }
     return 0;
@@ -46,25 +46,51 @@ async function exactDisk(engine: Client): Promise<DiskAuditAnswer | undefined> {
 
 const kinds = { Images: "image", Containers: "container", "Local Volumes": "volume" } as const;
 
-/** What the disk gives instead of the lengths of files, and a row for what is the engine's own. */
-function withExactSizes(rows: Summary[], disk: DiskAuditAnswer | undefined): Summary[] {
+/**
+ * What the disk gives instead of the lengths of files, and a row for what is the engine's own. What a prune
+ * would free is counted so too: of images and build cache, whose layers can be several's, in proportion.
+ */
+export function withExactSizes(
+  rows: readonly Summary[],
+  usage: DiskUsage,
+  disk: DiskAuditAnswer | undefined,
+): readonly Summary[] {
   if (!disk) return rows;
-  const bytesOf = (kind: string) =>
-    disk.units.filter((unit) => unit.kind === kind).reduce((sum, { bytes }) => sum + bytes, 0);
-  const exact = rows.map((row) => ({
-    ...row,
-    size: bytesOf(kinds[row.type as keyof typeof kinds] ?? "build cache"),
-  }));
-  const size = bytesOf("engine");
-  return [...exact, { type: "Engine", total: 1, active: 1, size, reclaimable: "0B" }];
+  const kept = new Set([
+    ...runningOf(usage).flatMap(({ Names }) =>
+      Names.map((name) => name.replace(/^\//, "container ")),
+    ),
+    ...usedVolumesOf(usage).map(({ Name }) => `volume ${Name}`),
+  ]);
+  const exact = rows.map((row) => {
+    const kind = kinds[row.type as keyof typeof kinds] ?? "build cache";
+    const units = disk.units.filter((unit) => unit.kind === kind);
+    const size = sum(units.map(({ bytes }) => bytes));
+    const idle = units.filter(({ owner }) => !kept.has(owner ?? ""));
+    const isShared = row.type === "Images" || row.type === "Build Cache";
+    const part = row.size > 0 ? row.reclaimable / row.size : 0;
+    const reclaimable = isShared ? Math.round(size * part) : sum(idle.map(({ bytes }) => bytes));
+    return { ...row, size, reclaimable };
+  });
+  const size = sum(disk.units.filter(({ kind }) => kind === "engine").map(({ bytes }) => bytes));
+  return [...exact, { type: "Engine", total: 1, active: 1, size, reclaimable: 0 }];
 }
+
+const sum = (numbers: readonly number[]) => numbers.reduce((all, each) => all + each, 0);
+
+const runningOf = ({ Containers }: DiskUsage) =>
+  (Containers ?? []).filter(({ State }) => /running|paused|restarting/.test(State));
+
+const usedVolumesOf = ({ Volumes }: DiskUsage) =>
+  (Volumes ?? []).filter(({ UsageData }) => (UsageData?.RefCount ?? 0) !== 0);
 
 interface Summary {
   readonly type: string;
   readonly total: number;
   readonly active: number;
   readonly size: number;
-  readonly reclaimable: string;
+  /** Bytes, as `size`. */
+  readonly reclaimable: number;
 }
 
 const summaryListing = defineListing<Summary>({
@@ -75,13 +101,16 @@ const summaryListing = defineListing<Summary>({
     TotalCount: { heading: "TOTAL", value: ({ total }) => String(total) },
     Active: { heading: "ACTIVE", value: ({ active }) => String(active) },
     Size: { heading: "SIZE", value: ({ size }) => humanSize(size, 4) },
-    Reclaimable: { heading: "RECLAIMABLE", value: ({ reclaimable }) => reclaimable },
+    Reclaimable: { heading: "RECLAIMABLE", value: shownReclaimable },
   },
 });
 
-function share(part: number, whole: number, always: boolean): string {
-  if (whole <= 0) return always ? `${humanSize(part, 4)} (0%)` : humanSize(part, 4);
-  return `${humanSize(part, 4)} (${Math.trunc((part * 100) / whole)}%)`;
+/** With its share of the size, where Docker shows one. */
+function shownReclaimable({ type, size, reclaimable }: Summary): string {
+  const text = humanSize(reclaimable, 4);
+  if (type === "Build Cache" || type === "Engine") return text;
+  if (size <= 0) return type === "Images" ? `${text} (0%)` : text;
+  return `${text} (${Math.trunc((reclaimable * 100) / size)}%)`;
 }
 
 /** The four lines of `system df`. */
@@ -92,18 +121,19 @@ export function summaries(usage: DiskUsage): Summary[] {
     .filter(({ Size, SharedSize }) => Size !== -1 && SharedSize !== -1)
     .reduce((sum, { Size, SharedSize }) => sum + Size - SharedSize, 0);
   const containers = usage.Containers ?? [];
-  const running = containers.filter(({ State }) => /running|paused|restarting/.test(State));
-  const bytes = (list: typeof containers) => list.reduce((sum, { SizeRw = 0 }) => sum + SizeRw, 0);
+  const running = runningOf(usage);
+  const bytes = (list: typeof containers) => sum(list.map(({ SizeRw = 0 }) => SizeRw));
   const volumes = usage.Volumes ?? [];
   const volumeBytes = (list: typeof volumes) =>
-    list.reduce((sum, { UsageData }) => sum + Math.max(0, UsageData?.Size ?? 0), 0);
+    sum(list.map(({ UsageData }) => Math.max(0, UsageData?.Size ?? 0)));
   const caches = usage.BuildCache ?? [];
   const cacheBytes = (list: typeof caches) =>
-    list.filter(({ Shared }) => !Shared).reduce((sum, { Size }) => sum + Size, 0);
+    sum(list.filter(({ Shared }) => !Shared).map(({ Size }) => Size));
   const stopped = containers.filter((container) => !running.includes(container));
-  const idle = volumes.filter(({ UsageData }) => (UsageData?.RefCount ?? 0) === 0);
+  const inUse = usedVolumesOf(usage);
+  const idle = volumes.filter((volume) => !inUse.includes(volume));
   const caching = caches.filter(({ InUse }) => InUse);
-  const row = (type: string, counts: [number, number], size: number, reclaimable: string) => ({
+  const row = (type: string, counts: [number, number], size: number, reclaimable: number) => ({
     type,
     total: counts[0],
     active: counts[1],
@@ -115,25 +145,15 @@ export function summaries(usage: DiskUsage): Summary[] {
       "Images",
       [images.length, used.length],
       usage.LayersSize,
-      share(Math.max(0, usage.LayersSize - usedBytes), usage.LayersSize, true),
+      Math.max(0, usage.LayersSize - usedBytes),
     ),
-    row(
-      "Containers",
-      [containers.length, running.length],
-      bytes(containers),
-      share(bytes(stopped), bytes(containers), false),
-    ),
-    row(
-      "Local Volumes",
-      [volumes.length, volumes.length - idle.length],
-      volumeBytes(volumes),
-      share(volumeBytes(idle), volumeBytes(volumes), false),
-    ),
+    row("Containers", [containers.length, running.length], bytes(containers), bytes(stopped)),
+    row("Local Volumes", [volumes.length, inUse.length], volumeBytes(volumes), volumeBytes(idle)),
     row(
       "Build Cache",
       [caches.length, caching.length],
       cacheBytes(caches),
-      humanSize(cacheBytes(caches.filter(({ InUse }) => !InUse)), 4),
+      cacheBytes(caches.filter(({ InUse }) => !InUse)),
     ),
   ];
 }
