@@ -81,6 +81,32 @@ describe.skipIf(whyNot !== undefined)(
       await engine.ok(["rm", id]);
     });
 
+    test("a build joins a container's network, and sees its names", async () => {
+      const image = "FROM busybox\nRUN cat /etc/hosts && ip a show eth0 && echo own >> /etc/hosts";
+      const build = (...flags: string[]) =>
+        engine.docker(["build", "--no-cache", "--network", "container:donor", ...flags, "-"], {
+          input: image,
+          env: { DOCKER_BUILDKIT: "0" },
+        });
+      await engine.ok(
+        "run -d --name donor --hostname build.host --add-host db:10.9.8.7 busybox sleep 1000".split(
+          " ",
+        ),
+      );
+      const hosts = await engine.ok(["exec", "donor", "cat", "/etc/hosts"]);
+      const { code, stdout } = await build("--add-host", "more:10.9.8.6");
+      expect([code, stdout]).toEqual([0, expect.stringContaining(hosts)]);
+      expect(hosts).toContain("10.9.8.7\tdb");
+      expect(stdout).toContain("10.9.8.6\tmore");
+      const address = "{{.NetworkSettings.Networks.bridge.IPAddress}}";
+      expect(stdout).toContain(`inet ${await engine.ok(["inspect", "-f", address, "donor"])}/`);
+      expect(await engine.ok(["exec", "donor", "cat", "/etc/hosts"])).toBe(hosts);
+      await engine.ok(["stop", "-t", "0", "donor"]);
+      expect((await build()).stderr).toContain("cannot join network of a non running container");
+      await engine.ok(["rm", "donor"]);
+      expect((await build()).stderr).toContain("No such container: donor");
+    });
+
     test("stats are the figures of the container's group", async () => {
       const id = await engine.ok([
         "run",

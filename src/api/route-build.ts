@@ -7,6 +7,7 @@ import {
   parseSourcePolicy,
   type RegistryLogin,
 } from "../build/mod.ts";
+import type { Engine } from "../engine/mod.ts";
 import { familiarReference, parseReference, withDefaultTag } from "../oci/mod.ts";
 import { cachePlaces } from "./build-caches.ts";
 import { parseLimits } from "./build-limits.ts";
@@ -33,7 +34,8 @@ async function build(exchange: Exchange, context: Context): Promise<void> {
   if (isSessionBuild(query)) return await buildBySession(exchange, context);
   using late = timeLimit(whole(query, "timeout") ?? 0);
   const signal = late ? AbortSignal.any([exchange.signal, late.signal]) : exchange.signal;
-  const asked = parseBuild(query);
+  const parsed = parseBuild(query);
+  const asked = { ...parsed, networkMode: networkModeOf(context.engine, parsed.networkMode) };
   const registries = registriesOf(exchange);
   const results = resultsOf(query, asked.tags);
   const parts = partsOf(query, context.builder);
@@ -125,6 +127,14 @@ function registriesOf({ headers }: Exchange): Record<string, RegistryLogin> {
 /** `hello:latest` for `hello`. */
 function named(tag: string): string {
   return familiarReference(withDefaultTag(parseReference(tag)));
+}
+
+/** `container:NAME` with its full ID. @throws "not_found" | "invalid" — it has no network of its own */
+function networkModeOf(engine: Engine, mode: string): string {
+  if (!mode.startsWith("container:")) return mode;
+  const { id, name, hostConfig } = engine.resolve(mode.slice("container:".length));
+  if (!/^(host$|container:)/.test(hostConfig.NetworkMode)) return `container:${id}`;
+  throw new Failure("invalid", `Cannot build on the network of ${name}: it has none of its own`);
 }
 
 type Asked = Omit<BuildRequest, "contextPath" | "signal">;

@@ -1,7 +1,7 @@
-import { appendFile, mkdir, rm, writeFile } from "node:fs/promises";
+import { appendFile, copyFile, mkdir, rm, writeFile } from "node:fs/promises";
 import { posix } from "node:path";
 import { Failure } from "../base/mod.ts";
-import { parseExtraHost, type Sandbox } from "../network/mod.ts";
+import { type NetworkStore, parseExtraHost, type Sandbox } from "../network/mod.ts";
 import {
   type BundleSpec,
   capabilities,
@@ -160,7 +160,9 @@ async function openNetwork(
   const files: Pick<Sandbox, "hostsPath" | "resolvConfPath"> & Partial<Sandbox> =
     how === "host"
       ? await networks.files(hostSandbox(id))
-      : await networks.openForBuild(id, how, users && (() => users.takeNetwork()));
+      : how === "default" || how === "none"
+        ? await networks.openForBuild(id, how, users && (() => users.takeNetwork()))
+        : await joinContainer(networks, { id, users, donor: how.slice("container:".length) });
   const lines = scope.build.request.extraHosts.map((entry) => {
     const [name, address] = parseExtraHost(entry);
     const addresses = address === "host-gateway" ? networks.hostGateways() : [address];
@@ -174,6 +176,26 @@ async function openNetwork(
       bind(files.resolvConfPath, "/etc/resolv.conf", []),
     ],
   };
+}
+
+/** A container's network, and its files as they are now: what a step writes into them stays its own. */
+async function joinContainer(
+  networks: NetworkStore,
+  { id, users, donor }: { id: string; users: OwnNamespaces | undefined; donor: string },
+) {
+  if (users) {
+    const why = "steps of a build have users of their own here, and so has the container";
+    throw new Failure("unsupported", `Cannot build on the network of a container: ${why}`);
+  }
+  const place = networks.sandbox(donor);
+  if (!place) {
+    const name = donor.slice(0, 12);
+    throw new Failure("conflict", `cannot join network of a non running container: ${name}`);
+  }
+  const files = await networks.files(hostSandbox(id));
+  await copyFile(place.hostsPath, files.hostsPath);
+  await copyFile(place.resolvConfPath, files.resolvConfPath);
+  return { ...files, netnsPath: place.netnsPath };
 }
 
 function hostSandbox(id: string) {

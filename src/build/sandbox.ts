@@ -7,12 +7,17 @@ import type { StepScope } from "./scope.ts";
 import type { Entitlement } from "./types.ts";
 
 export interface Sandboxing {
-  readonly network: "default" | "none" | "host";
+  readonly network: "default" | "none" | "host" | JoinedNetwork;
   /** All capabilities, all devices, nothing masked. */
   readonly isInsecure: boolean;
   readonly devices: readonly DeviceEdits[];
   readonly hostname: string;
 }
+
+/** That of a container, by its full ID. */
+type JoinedNetwork = `container:${string}`;
+
+const isJoined = (mode: string): mode is JoinedNetwork => mode.startsWith("container:");
 
 /** Always the same, so that a build that writes it down is the same everywhere. BuildKit's name. */
 export const defaultHostname = "buildkitsandbox";
@@ -32,7 +37,7 @@ export async function sandboxOf(
     });
   };
   const { networkMode: mode } = request;
-  const whole = mode === "host" || mode === "none" ? mode : "default";
+  const whole = mode === "host" || mode === "none" || isJoined(mode) ? mode : "default";
   if (action.network === "host") require("network.host", whole === "host");
   const isInsecure = action.security === "insecure";
   if (isInsecure) require("security.insecure");

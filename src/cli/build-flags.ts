@@ -89,7 +89,11 @@ export const buildFlags = {
   load: { kind: "bool", about: "Put the image into the store: -o type=docker" },
   memory: { kind: "bytes", short: "m", about: "Most memory for RUN" },
   "memory-swap": { kind: "endless", about: "Most memory and swap together; -1 for endless swap" },
-  network: { kind: "string", default: "default", about: "Network of RUN: default, none or host" },
+  network: {
+    kind: "string",
+    default: "default",
+    about: "Network of RUN: default, none, host or container:NAME",
+  },
   "metadata-file": { kind: "string", about: "Write what the build came to to this file, as JSON" },
   "no-cache": { kind: "bool", about: "Do not use the cache" },
   "no-cache-filter": { kind: "list", about: "Do not use the cache for these stages" },
