@@ -88,6 +88,10 @@ test("log and undo work with a login, through tokens, and only for whom the rule
     code: 1,
     complaint: expect.stringContaining("denied"),
   });
+  const hint = (right: string) =>
+    `\nLog in as a user who may ${right} in team/app: lading login ${address}\n`;
+  expect((await as("ben", "undo", name)).complaint).toEndWith(hint("push and delete"));
+  expect((await as("ben", "rm", name)).complaint).toEndWith(hint("delete"));
   expect(await as(undefined, "log", name)).toMatchObject({ code: 1, said: "" });
   expect(await as("anna", "undo", name)).toMatchObject({ code: 0, said: `${name} is ${first}\n` });
   expect(await as("anna", "rm", name)).toMatchObject({ code: 0 });

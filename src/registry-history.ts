@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { Failure, toFailure } from "./base/mod.ts";
 import { familiarReference, parseReference, type Reference, withDefaultTag } from "./oci/mod.ts";
 import { adminPrefix, openRegistryClient } from "./registry/mod.ts";
-import { credentialsFor } from "./registry-open.ts";
+import { credentialsFor, withLoginHint } from "./registry-open.ts";
 
 const usage = `Usage:  lading registry log NAME[:TAG]
         lading registry undo NAME[:TAG]
@@ -98,7 +98,13 @@ async function ask(
     });
   } catch (cause) {
     const { code, message } = toFailure(cause);
-    if (code !== "not_found" && code !== "unsupported") throw cause;
+    if (code !== "not_found" && code !== "unsupported") {
+      throw withLoginHint(
+        cause,
+        domain,
+        `${verb === "log" ? "pull" : "push and delete"} in ${path}`,
+      );
+    }
     throw new Failure(code, message, {
       hint: "A registry that is not Lading's keeps no history; log shows what undo can bring back",
       cause,

@@ -1,4 +1,5 @@
 /** Repositories as the command line opens them: with what `lading login` or `docker login` kept. */
+import { Failure, toFailure } from "./base/mod.ts";
 import { registryAuth } from "./cli/credentials.ts";
 import type { Reference } from "./oci/mod.ts";
 import type { Credentials, RegistryClient, Repository } from "./registry/mod.ts";
@@ -16,6 +17,16 @@ export async function openRepository(
 ): Promise<Repository> {
   const credentials = await credentialsFor(`${reference.domain}/${reference.path}`);
   return client.repository(reference, { credentials, push });
+}
+
+/** What a registry refused for want of a right, with what to do about it. */
+export function withLoginHint(error: unknown, domain: string, right: string): Failure {
+  const failure = toFailure(error);
+  if (failure.code !== "denied" || failure.hint) return failure;
+  return new Failure("denied", failure.message, {
+    hint: `Log in as a user who may ${right}: lading login ${domain}`,
+    cause: error,
+  });
 }
 
 /** What a login kept for the registry of an image. */

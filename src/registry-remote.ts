@@ -4,7 +4,7 @@ import { Failure, toFailure } from "./base/mod.ts";
 import { defaultHost } from "./cli/globals.ts";
 import { fullReference, parseReference, withDefaultTag } from "./oci/mod.ts";
 import { type Copied, openRegistryClient, type RegistryClient } from "./registry/mod.ts";
-import { credentialsFor, nameIn, openRepository } from "./registry-open.ts";
+import { credentialsFor, nameIn, openRepository, withLoginHint } from "./registry-open.ts";
 
 const usage = `Usage:  lading registry ls HOST
         lading registry tags NAME
@@ -134,7 +134,9 @@ const verbs: Record<Verb, (given: Given) => Promise<string>> = {
       throw new Failure("invalid", `Cannot remove "${args[0]}": say which tag or digest`);
     }
     const repository = await openRepository(client, reference, true);
-    await repository.remove(nameIn(reference), signal);
+    await repository.remove(nameIn(reference), signal).catch((error: unknown) => {
+      throw withLoginHint(error, reference.domain, `delete in ${reference.path}`);
+    });
     return `Removed ${fullReference(reference)}\n`;
   },
 };

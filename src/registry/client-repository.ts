@@ -156,7 +156,8 @@ export class RemoteRepository implements Repository {
     const answer = await this.#send({ method: "HEAD", target, signal });
     await answer.discard();
     if (answer.status === 200) return true;
-    if (answer.status === 404) return false;
+    // An answer to HEAD has no words: what a registry in trouble has to say, it says to the upload.
+    if (answer.status === 404 || answer.status === 503) return false;
     throw await refused(answer, `Cannot look for blob ${digest}`);
   }
 

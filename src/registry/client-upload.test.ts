@@ -45,3 +45,31 @@ test("an upload goes on when the registry starts anew in the middle of it", asyn
     server?.stop(true);
   }
 });
+
+test("a registry that is in trouble when a blob is looked for tells the upload why", async () => {
+  const registry = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch({ method, url }) {
+      if (url.endsWith("/v2/")) return new Response("{}");
+      const headers = { "Retry-After": "0" };
+      if (method === "HEAD") return new Response(null, { status: 503, headers });
+      const errors = [{ code: "UNSUPPORTED", message: "Cannot push: it is a copy" }];
+      return Response.json({ errors }, { status: 405 });
+    },
+  });
+  try {
+    const about = { domain: `127.0.0.1:${registry.port}`, path: "a" };
+    const repository = openRegistryClient({}).repository(about, { credentials: {} });
+    const signal = AbortSignal.timeout(60_000);
+    const digest = digestOf("x");
+    expect(await repository.hasBlob(digest, signal)).toBe(false);
+    async function* read() {
+      yield Buffer.from("x");
+    }
+    const failing = repository.upload({ digest, sizeBytes: 1, read, signal });
+    await expect(failing).rejects.toThrow("Cannot push: it is a copy");
+  } finally {
+    registry.stop(true);
+  }
+});
