@@ -42,6 +42,21 @@ describe.skipIf(whyNot !== undefined)(`bake${whyNot ? ` (skipped: ${whyNot})` : 
     expect(await engine.close()).toEqual([]);
   });
 
+  test("--var warns of a name that no file declares, and goes on", async () => {
+    writeFileSync(
+      join(folder, "vars.hcl"),
+      'variable "TAG" {}\ntarget "default" { tags = [TAG] }\n',
+    );
+    const bake = async (...words: string[]) =>
+      (await run("bake", "-f", "vars.hcl", "--print", ...words.map((word) => `--var=${word}`)))
+        .stderr;
+    expect(await bake("TGA=a", "TAG=b", "NOSUCH=c")).toBe(
+      'WARNING: no bake file declares the variable "TGA": did you mean TAG?\n' +
+        'WARNING: no bake file declares the variable "NOSUCH"\n',
+    );
+    expect(await bake("TAG=b")).toBe("");
+  });
+
   test("a reader that goes away early leaves no folder behind", async () => {
     const temporary = join(engine.folder, "tmp");
     mkdirSync(temporary);

@@ -11,7 +11,7 @@ import {
   readModel,
   type SourceFile,
 } from "../bake/mod.ts";
-import { Failure } from "../base/mod.ts";
+import { closest, Failure } from "../base/mod.ts";
 import { targetFlags } from "./bake-flags.ts";
 import { type Elsewhere, isElsewhere, readElsewhere, readLocal } from "./bake-remote.ts";
 import { type Job, type JobResult, runJobs } from "./bake-run.ts";
@@ -24,7 +24,7 @@ import { configured } from "./configured.ts";
 import { allAuths } from "./credentials.ts";
 import { type Client, configFolder, endpointOf, engineOf } from "./engine.ts";
 import { parseFlags } from "./flags.ts";
-import { print } from "./output.ts";
+import { complain, print } from "./output.ts";
 
 export const command = defineCommand({
   usage: "[OPTIONS] [URL] [TARGET...]",
@@ -66,6 +66,7 @@ export const command = defineCommand({
         BAKE_LOCAL_PLATFORM: formatPlatform(hostPlatform()),
       },
     });
+    warnOfUnknown(given, model, files);
     if (flags.list) return list(model, flags.list);
     const chosen = chooseTargets(model, isRemote ? args.slice(1) : args, flags.set);
     const bake = remote ? moved(chosen, remote.rebase) : chosen;
@@ -99,6 +100,21 @@ export const command = defineCommand({
     }
   },
 });
+
+/** One that no file declares is taken, but it may be misspelt. Compose files use any without a declaration. */
+function warnOfUnknown(
+  given: readonly (readonly [string, string])[],
+  { variables }: Model,
+  files: readonly SourceFile[],
+): void {
+  if (!files.every(({ name }) => /\.(hcl|json)$/.test(name))) return;
+  const known = variables.map(({ name }) => name);
+  for (const [name] of given.filter(([each]) => !known.includes(each))) {
+    const near = closest(name, known);
+    const hint = near ? `: did you mean ${near}?` : "";
+    complain(`WARNING: no bake file declares the variable "${name}"${hint}`);
+  }
+}
 
 function moved(bake: Bake, rebase: Elsewhere["rebase"]): Bake {
   const targets = new Map([...bake.targets].map(([name, each]) => [name, rebase(each)]));
