@@ -84,7 +84,7 @@ describe.skipIf(whyNot !== undefined)(
     test("a build joins a container's network, and sees its names", async () => {
       const image = "FROM busybox\nRUN cat /etc/hosts && ip a show eth0 && echo own >> /etc/hosts";
       const build = (...flags: string[]) =>
-        engine.docker(["build", "--no-cache", "--network", "container:donor", ...flags, "-"], {
+        engine.docker(["build", "--no-cache", "--network=container:donor", ...flags, "-"], {
           input: image,
           env: { DOCKER_BUILDKIT: "0" },
         });
@@ -105,6 +105,8 @@ describe.skipIf(whyNot !== undefined)(
       expect((await build()).stderr).toContain("cannot join network of a non running container");
       await engine.ok(["rm", "donor"]);
       expect((await build()).stderr).toContain("No such container: donor");
+      const other = (await build("--network=mine")).stderr;
+      expect(other).toContain('Cannot build on network "mine"');
     });
 
     test("stats are the figures of the container's group", async () => {

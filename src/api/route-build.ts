@@ -129,9 +129,16 @@ function named(tag: string): string {
   return familiarReference(withDefaultTag(parseReference(tag)));
 }
 
-/** `container:NAME` with its full ID. @throws "not_found" | "invalid" — it has no network of its own */
+const networkModes = ["", "default", "bridge", "host", "none"];
+
+/** `container:NAME` with its full ID. @throws "not_found" | "invalid" — it has no network of its own | "unsupported" */
 function networkModeOf(engine: Engine, mode: string): string {
-  if (!mode.startsWith("container:")) return mode;
+  if (networkModes.includes(mode)) return mode;
+  if (!mode.startsWith("container:")) {
+    throw new Failure("unsupported", `Cannot build on network "${mode.slice(0, 200)}"`, {
+      hint: "--network is default, none, host or container:NAME",
+    });
+  }
   const { id, name, hostConfig } = engine.resolve(mode.slice("container:".length));
   if (!/^(host$|container:)/.test(hostConfig.NetworkMode)) return `container:${id}`;
   throw new Failure("invalid", `Cannot build on the network of ${name}: it has none of its own`);
