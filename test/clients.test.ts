@@ -63,7 +63,7 @@ describe.skipIf(whyNot !== undefined)(`client libraries${because(whyNot)}`, () =
         there: 1,
         busy: 403,
         gone: 0,
-        hostRefused: 403,
+        hostRefused: 400,
         df: 1,
         kept: [],
         pruned: ["dn"],
