@@ -6,6 +6,9 @@ import { answerHead, errorAnswer } from "./answers.ts";
 import type { ServerConnection } from "./connection.ts";
 import { chunkHeader, chunkTail, type Head, lastChunk } from "./http1.ts";
 
+/** A header and so many bytes are joined to one write. */
+const joinedBytesMax = 32 << 10;
+
 /** An answer that goes on: each write is on its way at once. */
 export interface Output {
   /** Resolves when the client's connection took it. @throws Failure "unavailable" — client gone */
@@ -355,12 +358,12 @@ function openStream(
     },
     write: async (bytes, header) => {
       if (!connection.isClosed) {
-        if (header) {
-          socket.cork();
-          socket.write(header);
-        }
+        // Together they are one call of the kernel, but joined by a copy, which costs more for many bytes.
+        const isJoined = header !== undefined && bytes.length < joinedBytesMax;
+        if (isJoined) socket.cork();
+        if (header) socket.write(header);
         socket.write(bytes);
-        if (header) socket.uncork();
+        if (isJoined) socket.uncork();
       }
       await connection.drained();
     },
