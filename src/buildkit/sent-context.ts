@@ -48,7 +48,10 @@ export async function takeFolder(
     await transfer.end();
     const contextPath = await take(nothing());
     const listing = `${contextPath}/.lading-listing`;
-    const listed = listedFiles(wish, taking, { stats, digest: answer.digest, match, listing });
+    const paths = stats.map(({ path }) => path);
+    const sizes = Float64Array.from(stats, ({ size }) => size);
+    const { digest } = answer;
+    const listed = listedFiles(wish, taking, { paths, sizes, digest, match, listing });
     return { contextPath, listed };
   }
   const contextPath = await take(transfer.tar({ digests }));
@@ -60,7 +63,9 @@ export async function takeFolder(
 type Match = (path?: string) => Promise<SentAnswer>;
 
 interface Listed {
-  readonly stats: readonly Stat[];
+  /** Of all that is there: less than what the client told, which would stay for as long as the build. */
+  readonly paths: readonly string[];
+  readonly sizes: Float64Array;
   readonly digest: string;
   readonly match: Match;
   /** Where it goes when it is asked for. */
@@ -71,7 +76,7 @@ interface Listed {
 function listedFiles(
   wish: Wish,
   { builder, session, signal, cleanup }: Taking,
-  { stats, digest, match, listing }: Listed,
+  { paths: all, sizes, digest, match, listing }: Listed,
 ): ContextFiles {
   return contextFiles({
     digest,
@@ -81,7 +86,7 @@ function listedFiles(
     },
     demand: (paths, receive) => {
       const isWanted = wantedBy(paths);
-      const sizeBytes = stats.reduce((sum, { path, size }) => sum + (isWanted(path) ? size : 0), 0);
+      const sizeBytes = all.reduce((sum, path, at) => sum + (isWanted(path) ? sizes[at]! : 0), 0);
       const body = readFolder(session, wish, { signal, isWanted });
       return receive({ body, sizeBytes, signal });
     },
