@@ -90,6 +90,11 @@ describe.skipIf(whyNot !== undefined)(`BuildKit${whyNot ? ` (skipped: ${whyNot})
     // For its digest, and for the step; nothing of the other step's.
     const second = await build({ "two/b": "another\n" }, "sent:3");
     expect([second.asked, second.log.includes("a\nanother\n")]).toEqual([["two/b", "two/b"], true]);
+    // Other ignore rules of the same folder are another list, and take nothing away from this one.
+    const lone = { "two/b": "another\n", ".dockerignore": "one/a\n" };
+    const refused = await build(lone, "sent:lone").catch((error: Error) => error.message);
+    expect(refused).toContain("cat /one/a /two/b' returned a non-zero code: 1");
+    expect((await build({ "two/b": "another\n" }, "sent:3")).asked).toEqual([]);
     // What is new to the steps is known of the files.
     await engine.ok(["rmi", "-f", "sent:1", "sent:2", "sent:3"]);
     await engine.ok(["builder", "prune", "-af"]);

@@ -303,7 +303,10 @@ async function sendFolder(call: Call, { folders, asked }: Offer): Promise<void> 
   const folder = folders.get(String(call.metadata["dir-name"])) ?? new Map();
   const include = call.metadata["include-patterns"];
   const wanted = include === undefined ? undefined : String(include).split(/,\s*/);
-  const files = [...folder].filter(([path]) => wanted?.includes(path) ?? true);
+  const left = String(call.metadata["exclude-patterns"] ?? "").split(/,\s*/);
+  const files = [...folder].filter(
+    ([path]) => (wanted?.includes(path) ?? true) && !left.includes(path),
+  );
   const tell = (message: Parameters<typeof packet.encode>[0]) => call.write(packet.encode(message));
   for (const [path, text] of files) {
     const isFolder = path.endsWith("/");

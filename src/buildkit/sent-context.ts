@@ -35,7 +35,8 @@ export async function takeFolder(
     await transfer.end();
     return { contextPath };
   }
-  const key = JSON.stringify([session.sharedKey, wish.folder]);
+  // With what is left out: builds of one folder at once, each with its own ignore rules, keep apart.
+  const key = JSON.stringify([session.sharedKey, wish]);
   const digests = new Map<number, string>();
   const match: Match = (path) =>
     builder.matchSent({ key, told, digests, ...(path === undefined ? {} : { path }) }, signal);
